@@ -1,0 +1,18 @@
+//! What state *is*: the words for accounts, assets and balances, the writes of a block, and a
+//! versioned store that answers "what was the value of this key just after block T".
+//!
+//! Reads are performed through [`StateRead`], which [`MemoryState`] and the store's snapshots
+//! implement; writes are collected in a [`StateDelta`] and reach the store in one atomic commit per
+//! block. The crate knows nothing of transactions, rules or execution.
+
+mod delta;
+mod ids;
+mod memory;
+mod state;
+mod units;
+
+pub use delta::StateDelta;
+pub use ids::{Address, AssetId, BlockHash, ParseIdError, TxHash};
+pub use memory::MemoryState;
+pub use state::{BlockFacts, BlockRef, MultisigConfig, ReadError, StateKey, StateRead, StateValue};
+pub use units::{Amount, BlueScore, Nonce, TopoHeight};
