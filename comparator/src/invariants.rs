@@ -1,0 +1,369 @@
+//! What any right execution of a block satisfies, whatever its values are.
+//!
+//! Two executions that are wrong in the same way agree with each other. These rules are derived from
+//! the block alone, so they see what a comparison cannot: money that appears or vanishes, nonces
+//! that go back, multisig configurations that nobody asked to change, sums that do not add up.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt,
+};
+
+use storage_snapshot::{
+    Address, Amount, AssetId, Nonce, ReadError, StateKey, StateRead, StateValue, TxHash,
+};
+
+use crate::{Execution, Field, Status};
+
+/// What a block says about any right execution of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expectations {
+    /// What the miner is given, fees not included.
+    pub miner_reward: Amount,
+    /// What the developers are given.
+    pub dev_reward: Amount,
+    /// The transactions in block order.
+    pub transactions: Vec<TransactionExpectation>,
+}
+
+/// What one transaction may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransactionExpectation {
+    /// The transaction.
+    pub hash: TxHash,
+    /// The account that sends it: its nonce rises when the transaction is executed.
+    pub source: Address,
+    /// Every asset that it debits or credits, the one of its fee included. If the transaction fails
+    /// its debits stay and its credits are lost, so these assets then leak.
+    pub assets: BTreeSet<AssetId>,
+    /// What it destroys when it is executed.
+    pub burns: Option<(AssetId, Amount)>,
+    /// Whether it sets or deletes the multisig configuration of its source.
+    pub changes_multisig: bool,
+}
+
+/// What [`check`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Invariants {
+    /// Rules that do not hold: outcomes first, then totals, nonces, multisig and conservation.
+    pub violations: Vec<Violation>,
+    /// Assets whose conservation was not checked, because a failed transaction touched them.
+    pub leaky_assets: BTreeSet<AssetId>,
+    /// Keys that were written and whose value before the block is not known. The rules about them,
+    /// and the conservation of their assets, were not checked.
+    pub unknown_keys: BTreeSet<StateKey>,
+}
+
+/// Checks an execution against what the block says about it.
+///
+/// The sums of an asset are taken modulo 2^64, because that is how balances of this chain are kept:
+/// one that is overdrawn on purpose wraps around, and the sum over all of them does not notice.
+///
+/// # Errors
+///
+/// When `pre_state` cannot be read, for another reason than not knowing the value.
+pub fn check(
+    execution: &Execution,
+    pre_state: &dyn StateRead,
+    expectations: &Expectations,
+) -> Result<Invariants, ReadError> {
+    let mut found = Invariants::default();
+    let transactions = match_transactions(execution, expectations, &mut found.violations);
+    check_totals(execution, expectations, &transactions, &mut found.violations);
+    check_nonces(execution, pre_state, &transactions, &mut found)?;
+    check_multisig(execution, &transactions, &mut found.violations);
+    check_conservation(execution, pre_state, expectations, &transactions, &mut found)?;
+    Ok(found)
+}
+
+/// A transaction of the block and what became of it.
+type Matched<'a> = (&'a TransactionExpectation, &'a Status);
+
+/// Finds the outcome of every transaction. A repeated hash takes its outcomes in order.
+fn match_transactions<'a>(
+    execution: &'a Execution,
+    expectations: &'a Expectations,
+    violations: &mut Vec<Violation>,
+) -> Vec<Matched<'a>> {
+    let mut outcomes = BTreeMap::<&TxHash, VecDeque<&Status>>::new();
+    for outcome in &execution.outcomes {
+        outcomes.entry(&outcome.hash).or_default().push_back(&outcome.status);
+    }
+    let mut matched = Vec::with_capacity(expectations.transactions.len());
+    for transaction in &expectations.transactions {
+        match outcomes.get_mut(&transaction.hash).and_then(VecDeque::pop_front) {
+            Some(status) => matched.push((transaction, status)),
+            None => violations.push(Violation::OutcomeMissing(transaction.hash)),
+        }
+    }
+    for (hash, left) in outcomes {
+        violations.extend(left.iter().map(|_| Violation::OutcomeUnexpected(*hash)));
+    }
+    matched
+}
+
+fn check_totals(
+    execution: &Execution,
+    expectations: &Expectations,
+    transactions: &[Matched<'_>],
+    violations: &mut Vec<Violation>,
+) {
+    let fees = execution
+        .outcomes
+        .iter()
+        .filter(|outcome| outcome.status == Status::Executed)
+        .fold(Amount::ZERO, |sum, outcome| sum.wrapping_add(outcome.fee));
+    let burned = burns(transactions)
+        .filter(|(asset, _)| *asset == AssetId::NATIVE)
+        .fold(Amount::ZERO, |sum, (_, amount)| sum.wrapping_add(amount));
+
+    let totals = &execution.totals;
+    for (field, expected, found) in [
+        (Field::Fees, fees, totals.fees),
+        (Field::Burned, burned, totals.burned),
+        (Field::MinerReward, expectations.miner_reward, totals.miner_reward),
+        (Field::DevReward, expectations.dev_reward, totals.dev_reward),
+    ] {
+        if expected != found {
+            violations.push(Violation::Total { field, expected, found });
+        }
+    }
+}
+
+fn check_nonces(
+    execution: &Execution,
+    pre_state: &dyn StateRead,
+    transactions: &[Matched<'_>],
+    found: &mut Invariants,
+) -> Result<(), ReadError> {
+    let mut must_rise = BTreeMap::new();
+    for (transaction, status) in transactions {
+        if **status == Status::Executed {
+            must_rise.entry(transaction.source).or_insert(transaction.hash);
+        }
+    }
+    for (account, transaction) in &must_rise {
+        if execution.delta.get(&StateKey::Nonce(*account)).is_none() {
+            found
+                .violations
+                .push(Violation::NonceNotRaised { account: *account, transaction: *transaction });
+        }
+    }
+    for (key, written) in execution.delta.iter() {
+        let StateKey::Nonce(account) = key else { continue };
+        let Some(before) = known(pre_state, key, found)? else { continue };
+        let before = before.as_ref().and_then(as_nonce);
+        let after = written.and_then(as_nonce);
+        // An account without a nonce is below one with nonce 0, which is how `Option` is ordered.
+        if after < before {
+            found.violations.push(Violation::NonceWentBack { account: *account, before, after });
+        } else if let Some(transaction) = must_rise.get(account).filter(|_| after == before) {
+            found
+                .violations
+                .push(Violation::NonceNotRaised { account: *account, transaction: *transaction });
+        }
+    }
+    Ok(())
+}
+
+fn check_multisig(
+    execution: &Execution,
+    transactions: &[Matched<'_>],
+    violations: &mut Vec<Violation>,
+) {
+    // A transaction that was skipped had no effect, so it does not allow one either.
+    let allowed: BTreeSet<&Address> = transactions
+        .iter()
+        .filter(|(transaction, status)| {
+            transaction.changes_multisig && !matches!(status, Status::Skipped(_))
+        })
+        .map(|(transaction, _)| &transaction.source)
+        .collect();
+    for key in execution.delta.keys() {
+        let StateKey::Multisig(account) = key else { continue };
+        if !allowed.contains(account) {
+            violations.push(Violation::MultisigNotAllowed(*account));
+        }
+    }
+}
+
+fn check_conservation(
+    execution: &Execution,
+    pre_state: &dyn StateRead,
+    expectations: &Expectations,
+    transactions: &[Matched<'_>],
+    found: &mut Invariants,
+) -> Result<(), ReadError> {
+    for (transaction, status) in transactions {
+        if matches!(status, Status::Failed(_)) {
+            found.leaky_assets.extend(&transaction.assets);
+        }
+    }
+
+    let mut changes = BTreeMap::<AssetId, Change>::new();
+    let minted = expectations.miner_reward.wrapping_add(expectations.dev_reward);
+    changes.entry(AssetId::NATIVE).or_default().expected = minted;
+    for (asset, amount) in burns(transactions) {
+        let change = changes.entry(asset).or_default();
+        change.expected = change.expected.wrapping_sub(amount);
+    }
+
+    let mut unknown = BTreeSet::new();
+    for (key, written) in execution.delta.iter() {
+        let StateKey::Balance(_, asset) = key else { continue };
+        let Some(before) = known(pre_state, key, found)? else {
+            unknown.insert(*asset);
+            continue;
+        };
+        let before = before.as_ref().and_then(as_balance).unwrap_or(Amount::ZERO);
+        let after = written.and_then(as_balance).unwrap_or(Amount::ZERO);
+        let change = changes.entry(*asset).or_default();
+        change.found = change.found.wrapping_add(after).wrapping_sub(before);
+    }
+
+    for (asset, Change { expected, found: change }) in changes {
+        let checked = !found.leaky_assets.contains(&asset) && !unknown.contains(&asset);
+        if checked && expected != change {
+            found.violations.push(Violation::Conservation { asset, expected, found: change });
+        }
+    }
+    Ok(())
+}
+
+/// The net change of an asset over all accounts, modulo 2^64.
+#[derive(Default)]
+struct Change {
+    expected: Amount,
+    found: Amount,
+}
+
+fn burns(transactions: &[Matched<'_>]) -> impl Iterator<Item = (AssetId, Amount)> {
+    transactions
+        .iter()
+        .filter(|(_, status)| **status == Status::Executed)
+        .filter_map(|(transaction, _)| transaction.burns)
+}
+
+/// The value before the block; `None`, and a note of the key, if it is not known.
+fn known(
+    pre_state: &dyn StateRead,
+    key: &StateKey,
+    found: &mut Invariants,
+) -> Result<Option<Option<StateValue>>, ReadError> {
+    match pre_state.read(key) {
+        Ok(value) => Ok(Some(value)),
+        Err(ReadError::Unknown(_)) => {
+            found.unknown_keys.insert(*key);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn as_nonce(value: &StateValue) -> Option<Nonce> {
+    match value {
+        StateValue::Nonce(nonce) => Some(*nonce),
+        StateValue::Balance(_) | StateValue::Multisig(_) | StateValue::Registered => None,
+    }
+}
+
+fn as_balance(value: &StateValue) -> Option<Amount> {
+    match value {
+        StateValue::Balance(amount) => Some(*amount),
+        StateValue::Nonce(_) | StateValue::Multisig(_) | StateValue::Registered => None,
+    }
+}
+
+/// A rule that does not hold, as a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// A transaction of the block has no outcome.
+    OutcomeMissing(TxHash),
+    /// An outcome belongs to no transaction of the block.
+    OutcomeUnexpected(TxHash),
+    /// A total is not what the transactions and the block add up to.
+    Total {
+        /// Which total.
+        field: Field,
+        /// What they add up to.
+        expected: Amount,
+        /// What the execution says.
+        found: Amount,
+    },
+    /// A nonce ended below its value before the block.
+    NonceWentBack {
+        /// Whose.
+        account: Address,
+        /// The value before the block.
+        before: Option<Nonce>,
+        /// The value after it.
+        after: Option<Nonce>,
+    },
+    /// An account sent an executed transaction, and its nonce did not rise.
+    NonceNotRaised {
+        /// Whose.
+        account: Address,
+        /// Its first executed transaction.
+        transaction: TxHash,
+    },
+    /// A multisig configuration was written that no transaction changes.
+    MultisigNotAllowed(Address),
+    /// The balances of an asset changed by another sum than was minted and burned.
+    Conservation {
+        /// The asset.
+        asset: AssetId,
+        /// By how much they had to change, modulo 2^64.
+        expected: Amount,
+        /// By how much they did, modulo 2^64.
+        found: Amount,
+    },
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutcomeMissing(hash) => write!(f, "transaction {hash} has no outcome"),
+            Self::OutcomeUnexpected(hash) => {
+                write!(f, "an outcome names {hash}, which the block does not have, or not again")
+            }
+            Self::Total { field, expected, found } => {
+                write!(f, "{field} is {found}, and the block adds up to {expected}")
+            }
+            Self::NonceWentBack { account, before, after } => write!(
+                f,
+                "the nonce of {account} went back from {} to {}",
+                NonceOrNone(*before),
+                NonceOrNone(*after)
+            ),
+            Self::NonceNotRaised { account, transaction } => write!(
+                f,
+                "the nonce of {account} did not rise, and its transaction {transaction} was executed"
+            ),
+            Self::MultisigNotAllowed(account) => {
+                write!(f, "the multisig of {account} was written, and no transaction changes it")
+            }
+            Self::Conservation { asset, expected, found } => write!(
+                f,
+                "the balances of asset {asset} changed by {} in sum, and had to change by {}",
+                signed(*found),
+                signed(*expected)
+            ),
+        }
+    }
+}
+
+struct NonceOrNone(Option<Nonce>);
+
+impl fmt::Display for NonceOrNone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(nonce) => nonce.fmt(f),
+            None => f.write_str("none"),
+        }
+    }
+}
+
+/// A change modulo 2^64, as the smallest change in either direction that it can be.
+const fn signed(change: Amount) -> i64 {
+    change.as_u64() as i64
+}
