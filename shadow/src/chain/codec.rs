@@ -9,10 +9,10 @@ use std::fmt;
 use storage_snapshot::{Address, Amount, AssetId, BlockHash, MultisigConfig, Nonce, TopoHeight};
 
 use super::{
-    EnergyOperation, FeeType, MultisigSignature, OpaqueData, OpaqueKind, Reference, Transaction,
-    TransactionData, Transfer,
+    FeeType, MultisigSignature, OpaqueData, OpaqueKind, Reference, Transaction, TransactionData,
+    Transfer,
     bytes::{DecodeError, DecodeProblem, Reader},
-    opaque::{TAG_BURN, TAG_ENERGY, TAG_MULTISIG, TAG_TRANSFERS, VERSION_KNOWN},
+    opaque::{TAG_BURN, TAG_MULTISIG, TAG_TRANSFERS, VERSION_KNOWN, length_of_body},
     transaction::hash_of,
 };
 
@@ -211,16 +211,15 @@ fn read_transfer(reader: &mut Reader<'_>) -> Result<Transfer, DecodeError> {
 
 /// How long the opaque body is that starts here.
 ///
-/// What follows the body has one length per number of multisig signatures, so there is one candidate
-/// for each number, and nearly always one only that can be read. A signature may end in a zero
-/// byte and so look like "no signatures"; then the plausible one counts, and two of those are an error.
+/// Where the beginning does not tell, the end does: what follows has one length per number of
+/// multisig signatures, so there is one candidate for each, and nearly always only one of them can
+/// be read. A signature may end in a zero byte and so look like "no signatures"; then the plausible
+/// candidate counts, and two of those are an error. An empty list of signatures is not among the
+/// candidates: no account accepts one.
 fn opaque_length(tag: u8, reader: &Reader<'_>) -> Result<usize, DecodeError> {
     let rest = reader.rest();
-    if tag == TAG_ENERGY {
-        let mut body = Reader::new(rest);
-        if EnergyOperation::read(&mut body).is_ok() {
-            return Ok(body.offset());
-        }
+    if let Some(length_bytes) = length_of_body(tag, rest) {
+        return Ok(length_bytes);
     }
     let candidates = (0..=usize::from(u8::MAX)).filter_map(|signatures| {
         let multisig_bytes = match signatures {

@@ -174,7 +174,10 @@ impl Decoder {
     fn data(&self, wire: &WireTransaction<'_>) -> Result<TransactionData, TransactionProblem> {
         let text = wire.data.get();
         let malformed = |source| TransactionProblem::Json {
-            field: format!("data.{}", path_of::<WireData<'_>>(text)),
+            field: match path_of::<WireData<'_>>(text).as_str() {
+                "." => "data".to_owned(),
+                path => format!("data.{path}"),
+            },
             source,
         };
         if wire.version != VERSION_KNOWN {

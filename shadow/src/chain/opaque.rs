@@ -233,7 +233,7 @@ impl OpaqueData {
 }
 
 impl EnergyOperation {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let operation = reader.u8("data.energy")?;
         let amount = Amount::new(reader.u64("data.energy.amount")?);
         match operation {
@@ -253,20 +253,34 @@ impl EnergyOperation {
     }
 }
 
+/// How long the body under a tag is, where its beginning tells.
+pub(super) fn length_of_body(tag: u8, bytes: &[u8]) -> Option<usize> {
+    let mut reader = Reader::new(bytes);
+    match tag {
+        TAG_ENERGY => {
+            EnergyOperation::read(&mut reader).ok()?;
+        }
+        TAG_INVOKE_CONTRACT if InvokeHead::read(&mut reader).ok()?.parameters_count == 0 => {}
+        _ => return None,
+    }
+    Some(reader.offset())
+}
+
 pub(super) const VERSION_KNOWN: u8 = 0;
 pub(super) const TAG_BURN: u8 = 0;
 pub(super) const TAG_TRANSFERS: u8 = 1;
 pub(super) const TAG_MULTISIG: u8 = 2;
 const TAG_INVOKE_CONTRACT: u8 = 3;
 const TAG_DEPLOY_CONTRACT: u8 = 4;
-pub(super) const TAG_ENERGY: u8 = 5;
+const TAG_ENERGY: u8 = 5;
 const TAG_AI_MINING: u8 = 6;
 
-/// What stands before the parameters of a call; their encoding is not known here.
+/// A call as far as its parameters, whose encoding is not known here.
 struct InvokeHead {
     contract: TxHash,
     deposits: BTreeMap<AssetId, Amount>,
     max_gas: Amount,
+    parameters_count: u8,
 }
 
 impl InvokeHead {
@@ -285,7 +299,8 @@ impl InvokeHead {
         }
         reader.array::<2>("data.invoke_contract.chunk_id")?;
         let max_gas = Amount::new(reader.u64("data.invoke_contract.max_gas")?);
-        Ok(Self { contract, deposits, max_gas })
+        let parameters_count = reader.u8("data.invoke_contract.parameters")?;
+        Ok(Self { contract, deposits, max_gas, parameters_count })
     }
 }
 
