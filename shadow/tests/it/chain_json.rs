@@ -15,7 +15,7 @@ fn recorded() -> Value {
     serde_json::from_str(json.get()).unwrap()
 }
 
-/// A recorded block, altered; its hash is made to fit again so that only the alteration counts.
+/// What becomes of the recorded block when its answer is altered.
 #[track_caller]
 fn altered(alter: impl FnOnce(&mut Value)) -> Result<Block, String> {
     let mut block = recorded();
