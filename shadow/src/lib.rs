@@ -1,1 +1,3 @@
 //! What *happens*.
+
+pub mod chain;

@@ -1,0 +1,14 @@
+//! The crate from outside, one module per subject.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed, in its helper functions too"
+)]
+
+mod chain_address;
+mod chain_altered;
+mod chain_codec;
+mod chain_fixture;
+mod chain_json;
+mod chain_recordings;
