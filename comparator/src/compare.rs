@@ -117,16 +117,14 @@ pub fn schedule_difference(
 ) -> Result<Option<Difference>, CompareError> {
     let (control, observed) = match (&first.result, &other.result) {
         (Ok(one), Ok(two)) => {
-            let mut differences = Vec::new();
+            let mut first_difference = None;
             let mut count = 0_u64;
             for_each_difference(one, two, pre_state, &mut |difference| {
                 count += 1;
-                if differences.is_empty() {
-                    differences.push(difference);
-                }
+                first_difference.get_or_insert(difference);
             })
             .map_err(CompareError::Read)?;
-            let Some(difference) = differences.pop() else { return Ok(None) };
+            let Some(difference) = first_difference else { return Ok(None) };
             let place = difference.place();
             (
                 format!("{place} is {}", difference.control),

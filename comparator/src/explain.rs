@@ -11,7 +11,7 @@ use similar::TextDiff;
 use storage_snapshot::{Address, AssetId, StateKey};
 
 use crate::{
-    Field, MismatchRecord, RecordedDifference, Side,
+    Field, LocateMethod, LocatedTransaction, MismatchRecord, RecordedDifference, Side,
     text::{clip, escaped},
 };
 
@@ -104,13 +104,15 @@ fn explain_group(differences: &[&RecordedDifference], page: &mut Page<'_>) {
 
     for difference in differences {
         if let Some(transaction) = &difference.transaction {
-            page.line(&format!(
-                "  {} first differs in transaction {} {} (found by {})",
-                label(difference),
-                transaction.index,
-                transaction.hash,
-                transaction.method.as_str()
-            ));
+            let LocatedTransaction { index, hash, method } = transaction;
+            page.line(&match method {
+                LocateMethod::Outcome => format!("  {hash} is transaction {index} of the block"),
+                LocateMethod::Prefix | LocateMethod::Touch => format!(
+                    "  {} first differs in transaction {index} of the block, {hash} (found by {})",
+                    label(difference),
+                    method.as_str()
+                ),
+            });
         }
     }
 }
@@ -119,20 +121,20 @@ fn explain_group(differences: &[&RecordedDifference], page: &mut Page<'_>) {
 /// shows which one differs.
 fn state_lines(difference: &RecordedDifference, side: &Side, note: &str) -> Vec<String> {
     let label = label(difference);
+    // A version is written with the value that was there before, so the value alone says nothing.
+    let note = match (difference.field, side) {
+        (Field::Version, Side::Absent) => "",
+        (Field::Version, _) => " (written, equal to the value before)",
+        (_, Side::None) => " (written)",
+        _ => note,
+    };
     match side {
         Side::Absent if difference.key.is_some() => vec![format!("{label}: not written")],
-        Side::None => vec![format!("{label}: none (written)")],
         Side::Multisig(config) => {
-            let head = format!(
-                "{label}: {} of {} signers{note}",
-                config.threshold,
-                config.participants.len()
-            );
+            let signers = config.participants.len();
+            let head = format!("{label}: {} of {signers} signers{note}", config.threshold);
             let signers = config.participants.iter().map(|signer| format!("  signer {signer}"));
             std::iter::once(head).chain(signers).collect()
-        }
-        side if difference.field == Field::Version => {
-            vec![format!("{label}: {side} (written, and equal to the value before)")]
         }
         side => vec![format!("{label}: {side}{note}")],
     }

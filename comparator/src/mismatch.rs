@@ -25,7 +25,7 @@ impl Default for Limits {
 /// What differs, in order and in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mismatch {
-    /// The first differences, in the order of [`for_each_difference`].
+    /// The first differences, in the order of [`for_each_difference`](crate::for_each_difference).
     pub differences: Vec<Difference>,
     /// How many differences of each field there are: all of them, kept or not.
     pub counts: BTreeMap<Field, u64>,
