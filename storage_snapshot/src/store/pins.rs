@@ -83,7 +83,7 @@ impl Frontier {
     }
 
     /// Decides how far to fold: to `to`, but not past the tip or a pin, and at least as far as a
-    /// fold that did not end. `None` if the view is there already. From here on no snapshot is
+    /// fold that did not end. `None` if the view is there already, or if no block is. From here on no snapshot is
     /// opened below the answer and no rollback goes below it.
     pub(super) fn begin_fold(&self, to: TopoHeight) -> Option<TopoHeight> {
         let mut state = self.0.lock();
@@ -91,7 +91,7 @@ impl Frontier {
         let lowest_pin = state.pins.keys().next().copied().unwrap_or(tip);
         // A pin is never below the floor, so an unfinished fold is never held back by one.
         let target = Some(to).min(tip).min(lowest_pin).max(state.floor);
-        if target <= state.view {
+        if target <= state.view || target < state.first {
             return None;
         }
         state.floor = target;

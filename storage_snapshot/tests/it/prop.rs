@@ -213,7 +213,7 @@ impl Model {
             .iter()
             .filter(|b| self.is_remembered(b.block.topoheight) && b.executed.contains(tx))
             .map(|b| b.block.topoheight)
-            .last()
+            .next_back()
     }
 
     /// Any topoheight around the blocks, or below all.
@@ -382,10 +382,9 @@ impl Subject {
                     let goal = Some(to).min(self.model.tip()).min(lowest.unwrap_or(Some(to)));
                     // Below the first block there is nothing to fold.
                     let first = self.model.blocks.first().map(|block| block.block.topoheight);
-                    if goal.is_none() || goal >= first {
-                        self.model.view = self.model.view.max(goal);
-                        assert_eq!(self.store.advance_view(to).unwrap(), self.model.view);
-                    }
+                    let goal = goal.filter(|_| goal >= first);
+                    self.model.view = self.model.view.max(goal);
+                    assert_eq!(self.store.advance_view(to).unwrap(), self.model.view);
                 }
             }
             Op::PruneLog(index) => {

@@ -176,6 +176,17 @@ fn a_snapshot_needs_a_committed_block_that_is_still_kept() {
 }
 
 #[test]
+fn there_is_nothing_to_fold_below_the_first_block() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    assert_eq!(store.advance_view(at(5)).unwrap(), None);
+    store.commit(pays(10, 1)).unwrap();
+    assert_eq!(store.advance_view(at(9)).unwrap(), None);
+    check(&store.base_snapshot().unwrap(), native(ALICE), Ok(None));
+    store.rollback(None).unwrap();
+}
+
+#[test]
 fn the_view_stops_at_the_lowest_pin_and_at_the_tip() {
     let (_directory, store) = store_with(6);
     let base = store.base_snapshot().unwrap();
