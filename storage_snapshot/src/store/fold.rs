@@ -119,6 +119,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_folded_leaves_the_window() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
+        for topoheight in 0..6 {
+            store.commit(block(topoheight)).unwrap();
+        }
+        store.advance_view(TopoHeight::new(4)).unwrap();
+        let key = StateKey::Balance(ACCOUNTS[0], AssetId::NATIVE);
+        assert!(store.inner.window.read(&key, Some(TopoHeight::new(4))).is_none());
+        assert!(store.inner.window.read(&key, Some(TopoHeight::new(5))).is_some());
+    }
+
+    #[test]
     fn an_unfinished_fold_forbids_what_lies_below_its_goal() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path(), StoreOptions::default()).unwrap();

@@ -121,13 +121,22 @@ impl View {
         if let Some(record) = self.cache.get(account) {
             return Ok(record);
         }
-        let before = *self.gate.read();
+        let rewrites = self.rewrites();
         let record = Arc::new(self.load(account)?);
-        let rewrites = self.gate.read();
-        if *rewrites == before {
-            self.cache.insert(*account, Arc::clone(&record));
-        }
+        self.admit(*account, &record, rewrites);
         Ok(record)
+    }
+
+    fn rewrites(&self) -> u64 {
+        *self.gate.read()
+    }
+
+    /// Puts a record into the cache, unless something was rewritten since before it was loaded.
+    fn admit(&self, account: Address, record: &Arc<Record>, rewrites: u64) {
+        let now = self.gate.read();
+        if *now == rewrites {
+            self.cache.insert(account, Arc::clone(record));
+        }
     }
 
     fn load(&self, account: &Address) -> Result<Record, StoreError> {
@@ -165,5 +174,31 @@ impl Weighter<Address, Arc<Record>> for RecordWeight {
         // The entry of the cache, and what a slot takes in memory but for participants.
         let slots = record.capacity() * size_of::<(Slot, Stamped)>();
         128 + slots as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{StateValue, TopoHeight, version::Version};
+
+    #[test]
+    fn a_record_that_was_loaded_before_a_rewrite_is_not_cached_after_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::open(directory.path().join("state"), 1 << 20, None).unwrap();
+        let view = View::open(&disk, 1 << 20).unwrap();
+        let account = Address::new([1; 32]);
+        let key = StateKey::Registered(account);
+        let at = Some(TopoHeight::new(3));
+
+        let rewrites = view.rewrites();
+        let old = Arc::new(view.load(&account).unwrap());
+        let version = Version::Known(Some(StateValue::Registered));
+        let stamped = Stamped { written_at: at, version };
+        let state = ViewState::default();
+        view.write([(key, stamped.clone())], &state, &state).unwrap();
+        view.admit(account, &old, rewrites);
+
+        assert_eq!(view.read(&key, at).unwrap(), Some(stamped));
     }
 }

@@ -49,3 +49,26 @@ impl Window {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Address;
+
+    #[test]
+    fn what_is_folded_or_rolled_back_takes_no_memory() {
+        let window = Window::default();
+        let key = StateKey::Registered(Address::new([1; 32]));
+        for topoheight in 0..10 {
+            window.push(key, TopoHeight::new(topoheight), Version::Unknown);
+        }
+        window.drop_up_to(&key, TopoHeight::new(3));
+        window.drop_above(&key, Some(TopoHeight::new(5)));
+        let written = |at| window.read(&key, Some(TopoHeight::new(at))).and_then(|s| s.written_at);
+        assert_eq!(written(3), None);
+        assert_eq!(written(4), Some(TopoHeight::new(4)));
+        assert_eq!(written(9), Some(TopoHeight::new(5)));
+        window.drop_up_to(&key, TopoHeight::new(5));
+        assert!(window.versions.is_empty());
+    }
+}

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use storage_snapshot::{
-    Corruption, ReadError, StateRead, Store, StoreError, StoreOptions, TreeName,
+    Address, Corruption, ReadError, StateDelta, StateRead, Store, StoreError, StoreOptions,
+    TreeName,
 };
 
-use crate::support::{ALICE, at, block, close_raw, native, open, pays, raw};
+use crate::support::{ALICE, at, balance, block, close_raw, native, open, pays, raw};
 
 /// Blocks 0 to 9 with the view at 4, a ledger entry and an identity.
 fn prepared() -> tempfile::TempDir {
@@ -100,6 +101,47 @@ fn a_flipped_byte_in_the_identity_or_the_state_of_the_view_is_refused() {
     let directory = prepared();
     flip(directory.path(), "view", b"state", 14);
     check_corrupt(reopen(directory.path()), TreeName::View);
+}
+
+#[test]
+fn a_fold_that_failed_half_way_is_ended_once_it_can_be() {
+    let directory = tempfile::tempdir().unwrap();
+    let account = |number: u16| {
+        let mut bytes = [7; 32];
+        bytes[..2].copy_from_slice(&number.to_be_bytes());
+        Address::new(bytes)
+    };
+    let delta = |amount: u64| -> StateDelta {
+        (0..1_200).map(|number| (native(account(number)), Some(balance(amount)))).collect()
+    };
+    let store = open(directory.path());
+    for topoheight in 0..6 {
+        store.commit(block(topoheight, 0, delta(topoheight))).unwrap();
+    }
+    store.advance_view(at(1)).unwrap();
+    drop(store);
+
+    // The last account is in the third batch.
+    flip(directory.path(), "view", account(1_199).as_bytes(), 30);
+    let store = open(directory.path());
+    check_corrupt(store.advance_view(at(4)), TreeName::View);
+    assert_eq!(store.view_tip(), Some(at(1)));
+    assert!(matches!(store.snapshot_at(at(3)), Err(StoreError::BelowView { .. })));
+    assert!(matches!(store.rollback(Some(at(3))), Err(StoreError::BelowView { .. })));
+    let read = store.snapshot_at(at(4)).unwrap().read(&native(account(1_199)));
+    assert_eq!(read, Ok(Some(balance(4))));
+    drop(store);
+    check_corrupt(reopen(directory.path()), TreeName::View);
+
+    flip(directory.path(), "view", account(1_199).as_bytes(), 30);
+    let store = open(directory.path());
+    assert_eq!(store.view_tip(), Some(at(4)));
+    for topoheight in 4..6 {
+        let snapshot = store.snapshot_at(at(topoheight)).unwrap();
+        for (key, value) in delta(topoheight).iter() {
+            assert_eq!(snapshot.read(key), Ok(value.cloned()));
+        }
+    }
 }
 
 #[test]
