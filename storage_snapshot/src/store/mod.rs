@@ -54,6 +54,7 @@
 //! apart from the moment in which the window or the database takes in what it is given.
 
 mod block;
+mod commit;
 mod disk;
 mod fold;
 mod ledger;
@@ -61,6 +62,7 @@ mod lock;
 mod log;
 mod pins;
 mod recent;
+mod recover;
 mod snapshot;
 mod view;
 mod window;
@@ -84,8 +86,8 @@ use self::{
     window::Window,
 };
 use crate::{
-    BlockFacts, BlockRef, Corruption, StateDelta, StateDigest, StateKey, StoreError, TopoHeight,
-    TreeName, TxHash,
+    BlockFacts, BlockRef, Corruption, StateDelta, StateKey, StoreError, TopoHeight, TreeName,
+    TxHash,
     encoding::ViewState,
     version::{Position, Stamped, Version},
 };
@@ -160,7 +162,7 @@ impl Store {
         }
 
         let ViewState { tip: view_tip, folding_to } = view.state()?;
-        let recovered = recover(&log, view.tree(), view_tip, folding_to)?;
+        let recovered = recover::recover(&log, view.tree(), view_tip, folding_to)?;
         let store = Self {
             inner: Arc::new(Inner {
                 disk,
@@ -448,154 +450,6 @@ impl Inner {
             None => self.view.read(key, at),
         }
     }
-
-    fn commit(&self, block: BlockCommit, ledger: Option<&[u8]>) -> Result<Tip, StoreError> {
-        let _writer = self.writer.lock();
-        self.disk.writable()?;
-        let tip = self.frontier.tip();
-        let topoheight = block.block.topoheight;
-        if let Some(tip) = tip {
-            let last = tip.block.topoheight;
-            if topoheight <= last {
-                self.check_same(block.block)?;
-                if let Some(entry) = ledger {
-                    self.ledger.tree().apply(self.ledger.staged(topoheight, entry)?)?;
-                }
-                return Ok(tip);
-            }
-            if topoheight != last.next() {
-                return Err(StoreError::NotNext { expected: last.next(), found: topoheight });
-            }
-        }
-
-        let at = tip.map(|tip| tip.block.topoheight);
-        let mut digest = tip.map_or(StateDigest::EMPTY, |tip| tip.digest);
-        let versions = block.versions();
-        for (key, version) in &versions {
-            if let Some(replaced) = self.stamped(key, at)?
-                && replaced.written_at.is_some()
-            {
-                digest.subtract(key, &replaced.version);
-            }
-            digest.add(key, version);
-        }
-
-        let previous = tip.map(|tip| tip.block.hash);
-        let entry = CommittedBlock { commit: block, digest, previous };
-        let writes = self.log.staged(&entry)?;
-        match ledger {
-            None => self.log.tree().apply(writes)?,
-            Some(ledger) => {
-                let ledger_writes = self.ledger.staged(topoheight, ledger)?;
-                let ledger_tree = self.ledger.tree();
-                self.disk.apply_both((self.log.tree(), writes), (ledger_tree, ledger_writes))?;
-            }
-        }
-
-        let written = versions.keys().copied().collect();
-        for (key, version) in versions {
-            self.window.push(key, topoheight, version);
-        }
-        self.recent.write().push(&entry, written);
-        let tip = entry.tip();
-        self.frontier.publish(tip);
-        Ok(tip)
-    }
-
-    /// Whether a block at or below the tip is the one that is there.
-    fn check_same(&self, offered: BlockRef) -> Result<(), StoreError> {
-        let topoheight = offered.topoheight;
-        let recent = self.recent.read().tip_at(topoheight).map(|tip| tip.block);
-        let committed = match recent {
-            Some(block) => Some(block),
-            None => self.log.read(topoheight)?.map(|entry| entry.commit.block),
-        };
-        match committed {
-            Some(committed) if committed == offered => Ok(()),
-            Some(committed) => Err(StoreError::OtherBlock { committed, offered: offered.hash }),
-            None => match self.frontier.lock().first {
-                Some(first) => Err(StoreError::BeforeFirst { topoheight, first }),
-                None => Err(StoreError::Pruned(topoheight)),
-            },
-        }
-    }
-
-    fn rollback(&self, to: Position) -> Result<(), StoreError> {
-        let _writer = self.writer.lock();
-        self.disk.writable()?;
-        let to = {
-            // The tip goes down under the same lock as the check, so that no fold that begins in
-            // between can aim above it.
-            let mut frontier = self.frontier.lock();
-            if to >= frontier.tip.map(|tip| tip.block.topoheight) {
-                return Ok(());
-            }
-            if let Some(oldest) = frontier.floor
-                && to < frontier.floor
-            {
-                return Err(StoreError::BelowView { topoheight: to, oldest });
-            }
-            // Below the first block there is only the base.
-            let tip = to.and_then(|to| self.recent.read().tip_at(to));
-            if let (Some(topoheight), None, Some(_)) = (to, tip, frontier.floor) {
-                return Err(StoreError::Pruned(topoheight));
-            }
-            frontier.retreat(tip);
-            tip.map(|tip| tip.block.topoheight)
-        };
-        self.log.drop_above(to)?;
-        let written = self.recent.write().drop_above(to);
-        for key in &written {
-            self.window.drop_above(key, to);
-        }
-        Ok(())
-    }
-}
-
-/// What is derived from the log.
-struct Recovered {
-    window: Window,
-    recent: Recent,
-    frontier: Arc<Frontier>,
-}
-
-fn recover(
-    log: &Log,
-    view: &Tree,
-    view_tip: Option<Tip>,
-    folding_to: Position,
-) -> Result<Recovered, StoreError> {
-    let window = Window::default();
-    let mut recent = Recent::default();
-    let view_at = view_tip.map(|tip| tip.block.topoheight);
-    let oldest = view_at.map(|view_at| oldest_kept(view_at).unwrap_or(TopoHeight::GENESIS));
-    let (mut first, mut tip) = (None, None);
-    log.replay(oldest, |entry| {
-        let topoheight = entry.commit.block.topoheight;
-        let mut written = Box::default();
-        if Some(topoheight) > view_at {
-            let versions = entry.commit.versions();
-            written = versions.keys().copied().collect();
-            for (key, version) in versions {
-                window.push(key, topoheight, version);
-            }
-        }
-        recent.push(&entry, written);
-        first = first.or(Some(topoheight));
-        tip = Some(entry.tip());
-        Ok(())
-    })?;
-    // The view is made of blocks that the log still has.
-    let agrees = match view_tip {
-        Some(view_tip) => recent.tip_at(view_tip.block.topoheight) == Some(view_tip),
-        None => true,
-    };
-    if !agrees || folding_to > tip.map(|tip: Tip| tip.block.topoheight) {
-        return Err(view.corrupt(view::STATE_KEY, Corruption::Sequence));
-    }
-    let first = if view_at.is_none() { first } else { None };
-    let frontier = Frontier::new(first, tip, view_at, folding_to.max(view_at));
-    Ok(Recovered { window, recent, frontier })
 }
 
 const IDENTITY_KEY: &[u8] = b"identity";

@@ -4,6 +4,7 @@
 
 mod concurrent;
 mod damage;
+mod model;
 mod prop;
 mod restart;
 mod snapshot;
