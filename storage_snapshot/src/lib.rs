@@ -6,13 +6,24 @@
 //! block. The crate knows nothing of transactions, rules or execution.
 
 mod delta;
+mod digest;
+mod encoding;
+mod error;
 mod ids;
 mod memory;
 mod state;
+mod store;
 mod units;
+mod version;
 
 pub use delta::StateDelta;
+pub use digest::StateDigest;
+pub use error::{Corruption, StoreError, TreeName};
 pub use ids::{Address, AssetId, BlockHash, ParseIdError, TxHash};
 pub use memory::MemoryState;
 pub use state::{BlockFacts, BlockRef, MultisigConfig, ReadError, StateKey, StateRead, StateValue};
+pub use store::{
+    BlockCommit, CommittedBlock, LockHolder, Snapshot, Store, StoreOptions, Tip, lock_holder,
+};
 pub use units::{Amount, BlueScore, Nonce, TopoHeight};
+pub use version::Version;

@@ -92,7 +92,7 @@ impl fmt::Display for BlockRef {
 }
 
 /// What later blocks need to know of a block besides the state that it wrote.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockFacts {
     /// The block's blue score: it decides whether a later block is a side block.
     pub blue_score: BlueScore,
@@ -100,8 +100,21 @@ pub struct BlockFacts {
     pub side_block: bool,
     /// The units of the native asset ever emitted, this block included.
     pub emitted_supply: Amount,
-    /// The units of the native asset ever burned, this block included.
-    pub burned_supply: Amount,
+    /// The units of the native asset ever burned, this block included; `None` once a block burned
+    /// an amount that could not be told.
+    pub burned_supply: Option<Amount>,
+}
+
+impl Default for BlockFacts {
+    /// The facts before the first block.
+    fn default() -> Self {
+        Self {
+            blue_score: BlueScore::default(),
+            side_block: false,
+            emitted_supply: Amount::ZERO,
+            burned_supply: Some(Amount::ZERO),
+        }
+    }
 }
 
 /// The right to read state, and nothing else.

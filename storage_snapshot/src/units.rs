@@ -57,6 +57,9 @@ impl TopoHeight {
     /// The first position of a chain.
     pub const GENESIS: Self = Self(0);
 
+    /// A position that no chain reaches.
+    pub const MAX: Self = Self(u64::MAX);
+
     /// The position after this one. Saturates: no chain reaches 2^64 blocks.
     #[must_use]
     pub const fn next(self) -> Self {

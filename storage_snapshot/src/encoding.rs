@@ -1,0 +1,366 @@
+//! The byte form of everything that is stored: keys, versions, log entries, view records.
+//!
+//! It is frozen: the digest is made of these bytes, and a directory that was written yesterday must
+//! be read tomorrow. A change needs another `format_version`. Numbers are big-endian so that keys
+//! sort as their numbers do, lists are preceded by their length as a `u64`, and every list that is
+//! sorted in memory is required to be sorted in bytes, so that one content has one form.
+//!
+//! ```text
+//! key      01 address | 02 address asset | 03 address | 04 address      nonce, balance, multisig, registered
+//! version  00 none | 01 unknown | 02 nonce:u64 | 03 balance:u64 | 04 threshold:u8 list(address) | 05 registered
+//! position 00 base | 01 topoheight:u64
+//! facts    blue_score:u64 side_block:u8 emitted:u64 (0 | 1 burned:u64)
+//! tip      topoheight:u64 hash facts digest
+//! log      tip, previous (00 | 01 hash), delta list(key version), correction list(key version),
+//!          unknown list(key), executed list(hash)
+//! record   list(slot position version), slot = a key without its address
+//! view     tip (00 | 01 tip), folding_to position
+//! ```
+
+use crate::{
+    Address, Amount, AssetId, BlockFacts, BlockHash, BlockRef, BlueScore, MultisigConfig, Nonce,
+    StateDelta, StateDigest, StateKey, StateValue, TopoHeight, TxHash,
+    store::{BlockCommit, CommittedBlock, Tip},
+    version::{Position, Stamped, Version},
+};
+
+/// Bytes that are not the form of anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
+/// A key within the record of its account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Slot {
+    Nonce,
+    Balance(AssetId),
+    Multisig,
+    Registered,
+}
+
+impl Slot {
+    pub(crate) const fn of(key: &StateKey) -> Self {
+        match key {
+            StateKey::Nonce(_) => Self::Nonce,
+            StateKey::Balance(_, asset) => Self::Balance(*asset),
+            StateKey::Multisig(_) => Self::Multisig,
+            StateKey::Registered(_) => Self::Registered,
+        }
+    }
+
+    const fn key(self, account: Address) -> StateKey {
+        match self {
+            Self::Nonce => StateKey::Nonce(account),
+            Self::Balance(asset) => StateKey::Balance(account, asset),
+            Self::Multisig => StateKey::Multisig(account),
+            Self::Registered => StateKey::Registered(account),
+        }
+    }
+}
+
+/// How far the view was brought, and how far it is being brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ViewState {
+    pub(crate) tip: Option<Tip>,
+    /// Set while records may already stand at a later block than `tip`.
+    pub(crate) folding_to: Position,
+}
+
+pub(crate) fn put_key(out: &mut Vec<u8>, key: &StateKey) {
+    out.push(key_tag(Slot::of(key)));
+    out.extend_from_slice(key.account().as_bytes());
+    if let Some(asset) = key.asset() {
+        out.extend_from_slice(asset.as_bytes());
+    }
+}
+
+pub(crate) fn put_version(out: &mut Vec<u8>, version: &Version) {
+    match version {
+        Version::Known(None) => out.push(0),
+        Version::Unknown => out.push(1),
+        Version::Known(Some(StateValue::Nonce(nonce))) => {
+            out.push(2);
+            put_u64(out, nonce.as_u64());
+        }
+        Version::Known(Some(StateValue::Balance(amount))) => {
+            out.push(3);
+            put_u64(out, amount.as_u64());
+        }
+        Version::Known(Some(StateValue::Multisig(config))) => {
+            out.push(4);
+            out.push(config.threshold);
+            put_list(out, &config.participants, |out, account| {
+                out.extend_from_slice(account.as_bytes());
+            });
+        }
+        Version::Known(Some(StateValue::Registered)) => out.push(5),
+    }
+}
+
+/// The bytes of a log entry.
+pub(crate) fn log_entry(entry: &CommittedBlock) -> Vec<u8> {
+    let commit = &entry.commit;
+    let writes = commit.delta.len() + commit.correction.len() + commit.unknown.len();
+    let mut out = Vec::with_capacity(256 + 80 * writes + 32 * commit.executed.len());
+    put_tip(&mut out, &entry.tip());
+    match entry.previous {
+        None => out.push(0),
+        Some(hash) => {
+            out.push(1);
+            out.extend_from_slice(hash.as_bytes());
+        }
+    }
+    put_delta(&mut out, &commit.delta);
+    put_delta(&mut out, &commit.correction);
+    put_list(&mut out, &commit.unknown, put_key);
+    put_list(&mut out, &commit.executed, |out, tx| out.extend_from_slice(tx.as_bytes()));
+    out
+}
+
+pub(crate) fn read_log_entry(bytes: &[u8]) -> Result<CommittedBlock, Malformed> {
+    let mut bytes = Bytes(bytes);
+    let tip = bytes.tip()?;
+    let previous = match bytes.u8()? {
+        0 => None,
+        1 => Some(BlockHash::new(bytes.array()?)),
+        _ => return Err(Malformed),
+    };
+    let commit = BlockCommit {
+        block: tip.block,
+        facts: tip.facts,
+        delta: bytes.delta()?,
+        correction: bytes.delta()?,
+        unknown: bytes.list(Bytes::key)?,
+        executed: bytes.list(|bytes| bytes.array().map(TxHash::new))?,
+    };
+    bytes.end()?;
+    Ok(CommittedBlock { commit, digest: tip.digest, previous })
+}
+
+/// The bytes of an account's record; the slots are sorted.
+pub(crate) fn record(slots: &[(Slot, Stamped)]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(8 + 64 * slots.len());
+    put_list(&mut out, slots, |out, (slot, stamped)| {
+        out.push(key_tag(*slot));
+        if let Slot::Balance(asset) = slot {
+            out.extend_from_slice(asset.as_bytes());
+        }
+        put_position(out, stamped.written_at);
+        put_version(out, &stamped.version);
+    });
+    out
+}
+
+pub(crate) fn read_record(
+    account: &Address,
+    bytes: &[u8],
+) -> Result<Vec<(Slot, Stamped)>, Malformed> {
+    let mut bytes = Bytes(bytes);
+    let slots = bytes.list(|bytes| {
+        let slot = match bytes.u8()? {
+            1 => Slot::Nonce,
+            2 => Slot::Balance(AssetId::new(bytes.array()?)),
+            3 => Slot::Multisig,
+            4 => Slot::Registered,
+            _ => return Err(Malformed),
+        };
+        let written_at = bytes.position()?;
+        let version = bytes.version(&slot.key(*account))?;
+        Ok((slot, Stamped { written_at, version }))
+    })?;
+    bytes.end()?;
+    if !slots.is_sorted_by(|(earlier, _), (later, _)| earlier < later) {
+        return Err(Malformed);
+    }
+    Ok(slots)
+}
+
+pub(crate) fn view_state(state: &ViewState) -> Vec<u8> {
+    let mut out = Vec::new();
+    match &state.tip {
+        None => out.push(0),
+        Some(tip) => {
+            out.push(1);
+            put_tip(&mut out, tip);
+        }
+    }
+    put_position(&mut out, state.folding_to);
+    out
+}
+
+pub(crate) fn read_view_state(bytes: &[u8]) -> Result<ViewState, Malformed> {
+    let mut bytes = Bytes(bytes);
+    let tip = match bytes.u8()? {
+        0 => None,
+        1 => Some(bytes.tip()?),
+        _ => return Err(Malformed),
+    };
+    let folding_to = bytes.position()?;
+    bytes.end()?;
+    Ok(ViewState { tip, folding_to })
+}
+
+const fn key_tag(slot: Slot) -> u8 {
+    match slot {
+        Slot::Nonce => 1,
+        Slot::Balance(_) => 2,
+        Slot::Multisig => 3,
+        Slot::Registered => 4,
+    }
+}
+
+fn put_u64(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(&number.to_be_bytes());
+}
+
+fn put_list<T>(out: &mut Vec<u8>, items: &[T], put: impl Fn(&mut Vec<u8>, &T)) {
+    // A length always fits: no machine has more than 2^64 bytes.
+    put_u64(out, items.len() as u64);
+    for item in items {
+        put(out, item);
+    }
+}
+
+fn put_position(out: &mut Vec<u8>, position: Position) {
+    match position {
+        None => out.push(0),
+        Some(topoheight) => {
+            out.push(1);
+            put_u64(out, topoheight.as_u64());
+        }
+    }
+}
+
+fn put_delta(out: &mut Vec<u8>, delta: &StateDelta) {
+    put_u64(out, delta.len() as u64);
+    for (key, value) in delta.iter() {
+        put_key(out, key);
+        put_version(out, &Version::Known(value.cloned()));
+    }
+}
+
+fn put_tip(out: &mut Vec<u8>, tip: &Tip) {
+    put_u64(out, tip.block.topoheight.as_u64());
+    out.extend_from_slice(tip.block.hash.as_bytes());
+    put_u64(out, tip.facts.blue_score.as_u64());
+    out.push(u8::from(tip.facts.side_block));
+    put_u64(out, tip.facts.emitted_supply.as_u64());
+    match tip.facts.burned_supply {
+        None => out.push(0),
+        Some(burned) => {
+            out.push(1);
+            put_u64(out, burned.as_u64());
+        }
+    }
+    out.extend_from_slice(tip.digest.as_bytes());
+}
+
+/// What is left to read.
+struct Bytes<'a>(&'a [u8]);
+
+impl Bytes<'_> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (taken, rest) = self.0.split_first_chunk().ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(*taken)
+    }
+
+    fn u8(&mut self) -> Result<u8, Malformed> {
+        self.array().map(|[byte]| byte)
+    }
+
+    fn u64(&mut self) -> Result<u64, Malformed> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    fn end(self) -> Result<(), Malformed> {
+        if self.0.is_empty() { Ok(()) } else { Err(Malformed) }
+    }
+
+    /// Nothing is reserved for a length that was only claimed: the loop ends with the bytes.
+    fn list<T>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<T, Malformed>,
+    ) -> Result<Vec<T>, Malformed> {
+        let length = self.u64()?;
+        let mut items = Vec::new();
+        for _ in 0..length {
+            items.push(item(self)?);
+        }
+        Ok(items)
+    }
+
+    fn position(&mut self) -> Result<Position, Malformed> {
+        match self.u8()? {
+            0 => Ok(None),
+            1 => Ok(Some(TopoHeight::new(self.u64()?))),
+            _ => Err(Malformed),
+        }
+    }
+
+    fn key(&mut self) -> Result<StateKey, Malformed> {
+        let tag = self.u8()?;
+        let account = Address::new(self.array()?);
+        match tag {
+            1 => Ok(StateKey::Nonce(account)),
+            2 => Ok(StateKey::Balance(account, AssetId::new(self.array()?))),
+            3 => Ok(StateKey::Multisig(account)),
+            4 => Ok(StateKey::Registered(account)),
+            _ => Err(Malformed),
+        }
+    }
+
+    fn version(&mut self, key: &StateKey) -> Result<Version, Malformed> {
+        let value = match self.u8()? {
+            0 => return Ok(Version::Known(None)),
+            1 => return Ok(Version::Unknown),
+            2 => StateValue::Nonce(Nonce::new(self.u64()?)),
+            3 => StateValue::Balance(Amount::new(self.u64()?)),
+            4 => StateValue::Multisig(MultisigConfig {
+                threshold: self.u8()?,
+                participants: self.list(|bytes| bytes.array().map(Address::new))?,
+            }),
+            5 => StateValue::Registered,
+            _ => return Err(Malformed),
+        };
+        if key.holds(&value) { Ok(Version::Known(Some(value))) } else { Err(Malformed) }
+    }
+
+    fn delta(&mut self) -> Result<StateDelta, Malformed> {
+        let writes = self.list(|bytes| {
+            let key = bytes.key()?;
+            match bytes.version(&key)? {
+                Version::Known(value) => Ok((key, value)),
+                // A delta is what a block wrote; what it made unknown is listed on its own.
+                Version::Unknown => Err(Malformed),
+            }
+        })?;
+        if !writes.is_sorted_by(|(earlier, _), (later, _)| earlier < later) {
+            return Err(Malformed);
+        }
+        Ok(writes.into_iter().collect())
+    }
+
+    fn tip(&mut self) -> Result<Tip, Malformed> {
+        Ok(Tip {
+            block: BlockRef {
+                topoheight: TopoHeight::new(self.u64()?),
+                hash: BlockHash::new(self.array()?),
+            },
+            facts: BlockFacts {
+                blue_score: BlueScore::new(self.u64()?),
+                side_block: match self.u8()? {
+                    0 => false,
+                    1 => true,
+                    _ => return Err(Malformed),
+                },
+                emitted_supply: Amount::new(self.u64()?),
+                burned_supply: match self.u8()? {
+                    0 => None,
+                    1 => Some(Amount::new(self.u64()?)),
+                    _ => return Err(Malformed),
+                },
+            },
+            digest: StateDigest::new(self.array()?),
+        })
+    }
+}

@@ -1,0 +1,67 @@
+//! A block as the store sees it: who it is, what it wrote, and what it leaves to the next one.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    BlockFacts, BlockHash, BlockRef, StateDelta, StateDigest, StateKey, TxHash, version::Version,
+};
+
+/// One block to commit.
+///
+/// The writes are applied in the order of the fields: where `correction` writes what `delta` wrote
+/// the correction stays, and a key in `unknown` is unknown whatever the other two say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockCommit {
+    /// Which block, and where.
+    pub block: BlockRef,
+    /// What later blocks need to know of it.
+    pub facts: BlockFacts,
+    /// What it wrote.
+    pub delta: StateDelta,
+    /// What is written over that because the chain says otherwise. Usually empty.
+    pub correction: StateDelta,
+    /// The keys whose value can no longer be told after this block.
+    pub unknown: Vec<StateKey>,
+    /// The transactions that it executed.
+    pub executed: Vec<TxHash>,
+}
+
+impl BlockCommit {
+    /// The last version of every key that the block touches, in the order of the keys.
+    pub(crate) fn versions(&self) -> BTreeMap<StateKey, Version> {
+        let written = self.delta.iter().chain(self.correction.iter());
+        let mut versions: BTreeMap<_, _> =
+            written.map(|(key, value)| (*key, Version::Known(value.cloned()))).collect();
+        versions.extend(self.unknown.iter().map(|key| (*key, Version::Unknown)));
+        versions
+    }
+}
+
+/// The last block of the store and the state after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tip {
+    /// The last block.
+    pub block: BlockRef,
+    /// What later blocks need to know of it.
+    pub facts: BlockFacts,
+    /// Everything written since the base, this block included.
+    pub digest: StateDigest,
+}
+
+/// A block as it is in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedBlock {
+    /// What was committed.
+    pub commit: BlockCommit,
+    /// The digest of the state after it.
+    pub digest: StateDigest,
+    /// The block that was committed before it; the first one has none.
+    pub previous: Option<BlockHash>,
+}
+
+impl CommittedBlock {
+    /// What the tip was when this block was the last one.
+    pub const fn tip(&self) -> Tip {
+        Tip { block: self.commit.block, facts: self.commit.facts, digest: self.digest }
+    }
+}

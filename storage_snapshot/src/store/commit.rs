@@ -1,0 +1,118 @@
+//! Putting a block on the tip, and taking blocks off it.
+//!
+//! A commit writes the log first and memory afterwards, and shows the tip last: a reader that can ask
+//! for a block finds all of it. A rollback hides the tip first.
+
+use super::{
+    Inner,
+    block::{BlockCommit, CommittedBlock, Tip},
+};
+use crate::{BlockRef, StateDigest, StoreError, version::Position};
+
+impl Inner {
+    pub(super) fn commit(
+        &self,
+        block: BlockCommit,
+        ledger: Option<&[u8]>,
+    ) -> Result<Tip, StoreError> {
+        let _writer = self.writer.lock();
+        self.disk.writable()?;
+        let tip = self.frontier.tip();
+        let topoheight = block.block.topoheight;
+        if let Some(tip) = tip {
+            let last = tip.block.topoheight;
+            if topoheight <= last {
+                self.check_same(block.block)?;
+                if let Some(entry) = ledger {
+                    self.ledger.tree().apply(self.ledger.staged(topoheight, entry)?)?;
+                }
+                return Ok(tip);
+            }
+            if topoheight != last.next() {
+                return Err(StoreError::NotNext { expected: last.next(), found: topoheight });
+            }
+        }
+
+        let at = tip.map(|tip| tip.block.topoheight);
+        let mut digest = tip.map_or(StateDigest::EMPTY, |tip| tip.digest);
+        let versions = block.versions();
+        for (key, version) in &versions {
+            if let Some(replaced) = self.stamped(key, at)?
+                && replaced.written_at.is_some()
+            {
+                digest.subtract(key, &replaced.version);
+            }
+            digest.add(key, version);
+        }
+
+        let previous = tip.map(|tip| tip.block.hash);
+        let entry = CommittedBlock { commit: block, digest, previous };
+        let writes = self.log.staged(&entry)?;
+        match ledger {
+            None => self.log.tree().apply(writes)?,
+            Some(ledger) => {
+                let ledger_writes = self.ledger.staged(topoheight, ledger)?;
+                let ledger_tree = self.ledger.tree();
+                self.disk.apply_both((self.log.tree(), writes), (ledger_tree, ledger_writes))?;
+            }
+        }
+
+        let written = versions.keys().copied().collect();
+        for (key, version) in versions {
+            self.window.push(key, topoheight, version);
+        }
+        self.recent.write().push(&entry, written);
+        let tip = entry.tip();
+        self.frontier.publish(tip);
+        Ok(tip)
+    }
+
+    /// Whether a block at or below the tip is the one that is there.
+    fn check_same(&self, offered: BlockRef) -> Result<(), StoreError> {
+        let topoheight = offered.topoheight;
+        let recent = self.recent.read().tip_at(topoheight).map(|tip| tip.block);
+        let committed = match recent {
+            Some(block) => Some(block),
+            None => self.log.read(topoheight)?.map(|entry| entry.commit.block),
+        };
+        match committed {
+            Some(committed) if committed == offered => Ok(()),
+            Some(committed) => Err(StoreError::OtherBlock { committed, offered: offered.hash }),
+            None => match self.frontier.lock().first {
+                Some(first) => Err(StoreError::BeforeFirst { topoheight, first }),
+                None => Err(StoreError::Pruned(topoheight)),
+            },
+        }
+    }
+
+    pub(super) fn rollback(&self, to: Position) -> Result<(), StoreError> {
+        let _writer = self.writer.lock();
+        self.disk.writable()?;
+        let to = {
+            // The tip goes down under the same lock as the check, so that no fold that begins in
+            // between can aim above it.
+            let mut frontier = self.frontier.lock();
+            if to >= frontier.tip.map(|tip| tip.block.topoheight) {
+                return Ok(());
+            }
+            if let Some(oldest) = frontier.floor
+                && to < frontier.floor
+            {
+                return Err(StoreError::BelowView { topoheight: to, oldest });
+            }
+            // Below the first block there is only the base.
+            let tip = to.and_then(|to| self.recent.read().tip_at(to));
+            if let (Some(topoheight), None, Some(_)) = (to, tip, frontier.floor) {
+                return Err(StoreError::Pruned(topoheight));
+            }
+            frontier.retreat(tip);
+            tip.map(|tip| tip.block.topoheight)
+        };
+        self.log.drop_above(to)?;
+        let written = self.recent.write().drop_above(to);
+        for key in &written {
+            self.window.drop_above(key, to);
+        }
+        Ok(())
+    }
+}

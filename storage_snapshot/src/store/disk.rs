@@ -1,0 +1,401 @@
+//! The embedded database and the entries in it.
+//!
+//! Every tree stores *entries*: bytes under a key of a fixed length. An entry is cut into parts,
+//! because the database keeps up to seventeen neighbouring values in one page and writes a page
+//! above 128 KiB into a file of its own, and each part carries what is needed to notice that it was
+//! damaged. What is read is what was written, or an error.
+//!
+//! ```text
+//! key of a part    key of the entry ‖ number of the part:u32
+//! value of a part  checksum:8 ‖ parts of the entry:u32 ‖ chunk
+//! checksum         first 8 bytes of blake3(tree ‖ 00 ‖ key of the entry ‖ whole content)
+//! ```
+//!
+//! The key is part of the checksum, so that an entry that was moved is damaged too.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use parking_lot::RwLock;
+use sled::{Batch, Transactional, transaction::TransactionError};
+
+use crate::{Corruption, StoreError, TreeName};
+
+/// The database of one directory, shared by its trees.
+pub(super) struct Disk {
+    database: sled::Db,
+    path: PathBuf,
+    broken: AtomicBool,
+    unflushed_bytes: AtomicUsize,
+}
+
+impl Disk {
+    /// The caller holds the lock of the directory.
+    pub(super) fn open(
+        path: PathBuf,
+        cache_bytes: u64,
+        flush_every_ms: Option<u64>,
+    ) -> Result<Arc<Self>, StoreError> {
+        wait_for_former_owner(&path.join("db"))?;
+        let database = sled::Config::default()
+            .path(&path)
+            .cache_capacity(cache_bytes)
+            .flush_every_ms(flush_every_ms)
+            .open()
+            .map_err(|error| database_error(&path, error))?;
+        Ok(Arc::new(Self {
+            database,
+            path,
+            broken: AtomicBool::new(false),
+            unflushed_bytes: AtomicUsize::new(0),
+        }))
+    }
+
+    pub(super) fn tree(self: &Arc<Self>, name: TreeName) -> Result<Tree, StoreError> {
+        let tree = self
+            .database
+            .open_tree(name.as_str())
+            .map_err(|error| database_error(&self.path, error))?;
+        Ok(Tree { disk: Arc::clone(self), name, tree, rewriting: RwLock::new(()) })
+    }
+
+    /// The version of the form that everything is in; `None` in a new database.
+    ///
+    /// It is stored as plain bytes, so that a program that knows another form can still read it.
+    pub(super) fn format_version(&self) -> Result<Option<u32>, StoreError> {
+        let stored = self
+            .database
+            .get(FORMAT_VERSION_KEY)
+            .map_err(|error| database_error(&self.path, error))?;
+        let Some(stored) = stored else { return Ok(None) };
+        let bytes = stored.as_ref().try_into().map_err(|_| StoreError::Corrupt {
+            tree: TreeName::Meta,
+            key: FORMAT_VERSION_KEY.to_vec(),
+            problem: Corruption::Form,
+        })?;
+        Ok(Some(u32::from_be_bytes(bytes)))
+    }
+
+    pub(super) fn set_format_version(&self, version: u32) -> Result<(), StoreError> {
+        let inserted = self.database.insert(FORMAT_VERSION_KEY, version.to_be_bytes().as_slice());
+        self.written(inserted.map(drop))?;
+        self.flush()
+    }
+
+    /// Refuses once a write failed: what is in memory may then be ahead of what is on disk.
+    pub(super) fn writable(&self) -> Result<(), StoreError> {
+        if self.broken.load(Ordering::Acquire) { Err(StoreError::Broken) } else { Ok(()) }
+    }
+
+    pub(super) fn flush(&self) -> Result<(), StoreError> {
+        self.writable()?;
+        let flushed = self.database.flush();
+        self.written(flushed.map(drop))?;
+        self.unflushed_bytes.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Writes entries of two trees so that after a crash both are there or neither.
+    pub(super) fn apply_both(
+        &self,
+        (first, first_writes): (&Tree, Writes),
+        (second, second_writes): (&Tree, Writes),
+    ) -> Result<(), StoreError> {
+        self.writable()?;
+        let bytes = first_writes.bytes + second_writes.bytes;
+        {
+            let _first = first.rewriting.write();
+            let _second = second.rewriting.write();
+            let written = (&first.tree, &second.tree).transaction(|(first, second)| {
+                first.apply_batch(&first_writes.batch)?;
+                second.apply_batch(&second_writes.batch)?;
+                Ok(())
+            });
+            self.written(written.map_err(|error| match error {
+                TransactionError::Storage(error) => error,
+                // Nothing above aborts.
+                TransactionError::Abort(()) => sled::Error::Unsupported("aborted".to_owned()),
+            }))?;
+        }
+        self.press(bytes)
+    }
+
+    /// Waits for the disk after every [`BYTES_IN_FLIGHT`].
+    ///
+    /// The database writes from a pool of seven threads. When the file shrinks while all of them
+    /// wait for the segment that is being truncated, and the truncation waits for one of them, it
+    /// stands still for ever. That takes megabytes of writes in flight.
+    fn press(&self, bytes: usize) -> Result<(), StoreError> {
+        let before = self.unflushed_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before + bytes < BYTES_IN_FLIGHT { Ok(()) } else { self.flush() }
+    }
+
+    fn written<T>(&self, result: sled::Result<T>) -> Result<T, StoreError> {
+        result.map_err(|error| {
+            self.broken.store(true, Ordering::Release);
+            database_error(&self.path, error)
+        })
+    }
+}
+
+/// Entries to be written at once.
+#[derive(Default)]
+pub(super) struct Writes {
+    batch: Batch,
+    /// How many parts are written or removed.
+    pub(super) parts: usize,
+    bytes: usize,
+}
+
+/// One tree of the database.
+pub(super) struct Tree {
+    disk: Arc<Disk>,
+    name: TreeName,
+    tree: sled::Tree,
+    /// Reading an entry of several parts takes several look-ups, and must not see half of a rewrite.
+    rewriting: RwLock<()>,
+}
+
+impl Tree {
+    pub(super) fn is_empty(&self) -> bool {
+        self.tree.is_empty()
+    }
+
+    /// The content of an entry.
+    pub(super) fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(first) = self.part(key, 0)? else { return Ok(None) };
+        let (head, chunk) = self.split(key, &first)?;
+        if head.parts == 1 {
+            self.verify(key, &head, chunk)?;
+            return Ok(Some(chunk.to_vec()));
+        }
+        let _unchanged = self.rewriting.read();
+        let Some(first) = self.part(key, 0)? else { return Ok(None) };
+        let (head, chunk) = self.split(key, &first)?;
+        let mut content = chunk.to_vec();
+        for number in 1..head.parts {
+            let part =
+                self.part(key, number)?.ok_or_else(|| self.corrupt(key, Corruption::Parts))?;
+            let (other, chunk) = self.split(key, &part)?;
+            if other != head {
+                return Err(self.corrupt(key, Corruption::Parts));
+            }
+            content.extend_from_slice(chunk);
+        }
+        self.verify(key, &head, &content)?;
+        Ok(Some(content))
+    }
+
+    /// Stages an entry in place of the one that may be there.
+    pub(super) fn stage(
+        &self,
+        writes: &mut Writes,
+        key: &[u8],
+        content: &[u8],
+    ) -> Result<(), StoreError> {
+        let parts = content.len().div_ceil(PART_BYTES).max(1);
+        let mut head = [0; HEAD_BYTES];
+        head[..8].copy_from_slice(&self.checksum(key, content));
+        // 2^32 parts are more than any memory holds.
+        head[8..].copy_from_slice(&(parts as u32).to_be_bytes());
+        for number in 0..parts {
+            let start = number * PART_BYTES;
+            let chunk = &content[start..content.len().min(start + PART_BYTES)];
+            writes.batch.insert(part_key(key, number as u32), [&head, chunk].concat());
+            writes.bytes += key.len() + HEAD_BYTES + chunk.len();
+        }
+        writes.parts += parts;
+        // A shorter entry leaves parts of a longer one behind.
+        let mut superfluous = parts as u32;
+        while self.part(key, superfluous)?.is_some() {
+            writes.batch.remove(part_key(key, superfluous));
+            writes.parts += 1;
+            superfluous += 1;
+        }
+        Ok(())
+    }
+
+    /// Applies what was staged, all or nothing.
+    pub(super) fn apply(&self, writes: Writes) -> Result<(), StoreError> {
+        self.disk.writable()?;
+        {
+            let _rewriting = self.rewriting.write();
+            self.disk.written(self.tree.apply_batch(writes.batch))?;
+        }
+        self.disk.press(writes.bytes)
+    }
+
+    /// The key of the first entry at or after a key.
+    pub(super) fn next_key(&self, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let found = self.tree.range(from..).next();
+        let Some((key, _)) = found.transpose().map_err(|error| self.read_error(error))? else {
+            return Ok(None);
+        };
+        match split_part_key(&key) {
+            Some((entry, 0)) => Ok(Some(entry.to_vec())),
+            _ => Err(self.corrupt(&key, Corruption::Parts)),
+        }
+    }
+
+    /// The key of the last entry.
+    pub(super) fn last_key(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        let last = self.tree.last().map_err(|error| self.read_error(error))?;
+        let Some((key, _)) = last else { return Ok(None) };
+        match split_part_key(&key) {
+            Some((entry, _)) => Ok(Some(entry.to_vec())),
+            None => Err(self.corrupt(&key, Corruption::Parts)),
+        }
+    }
+
+    /// Removes the entries from `from` up to, but without, `below`, the first ones first; after a
+    /// crash whole entries are there or gone. Returns how many there were.
+    pub(super) fn remove_first(&self, from: &[u8], below: &[u8]) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        loop {
+            let keys = self.tree.range(from..below).keys();
+            match self.remove_some(keys)? {
+                0 => return Ok(removed),
+                entries => removed += entries,
+            }
+        }
+    }
+
+    /// Removes the entries from `from` on, the last ones first; after a crash whole entries are there
+    /// or gone.
+    pub(super) fn remove_last(&self, from: &[u8]) -> Result<(), StoreError> {
+        while self.remove_some(self.tree.range(from..).rev().map(|entry| entry.map(|e| e.0)))? > 0 {
+        }
+        Ok(())
+    }
+
+    /// Removes as many entries as fit into a batch, but at least one.
+    fn remove_some(
+        &self,
+        keys: impl Iterator<Item = sled::Result<sled::IVec>>,
+    ) -> Result<u64, StoreError> {
+        let mut writes = Writes::default();
+        let mut entries = 0;
+        let mut current: Option<Vec<u8>> = None;
+        for key in keys {
+            let key = key.map_err(|error| self.read_error(error))?;
+            let (entry, _) =
+                split_part_key(&key).ok_or_else(|| self.corrupt(&key, Corruption::Parts))?;
+            if current.as_deref() != Some(entry) {
+                if writes.parts >= BATCH_ENTRIES {
+                    break;
+                }
+                entries += 1;
+                current = Some(entry.to_vec());
+            }
+            writes.bytes += key.len();
+            writes.parts += 1;
+            writes.batch.remove(key);
+        }
+        if entries > 0 {
+            self.apply(writes)?;
+        }
+        Ok(entries)
+    }
+
+    pub(super) fn corrupt(&self, key: &[u8], problem: Corruption) -> StoreError {
+        StoreError::Corrupt { tree: self.name, key: key.to_vec(), problem }
+    }
+
+    fn part(&self, key: &[u8], number: u32) -> Result<Option<sled::IVec>, StoreError> {
+        self.tree.get(part_key(key, number)).map_err(|error| self.read_error(error))
+    }
+
+    fn split<'a>(&self, key: &[u8], part: &'a [u8]) -> Result<(Head, &'a [u8]), StoreError> {
+        let head = part.split_first_chunk().and_then(|(checksum, rest)| {
+            let (parts, chunk) = rest.split_first_chunk()?;
+            Some((Head { checksum: *checksum, parts: u32::from_be_bytes(*parts) }, chunk))
+        });
+        match head {
+            Some((head, chunk)) if head.parts > 0 => Ok((head, chunk)),
+            _ => Err(self.corrupt(key, Corruption::Parts)),
+        }
+    }
+
+    fn verify(&self, key: &[u8], head: &Head, content: &[u8]) -> Result<(), StoreError> {
+        if self.checksum(key, content) == head.checksum {
+            Ok(())
+        } else {
+            Err(self.corrupt(key, Corruption::Checksum))
+        }
+    }
+
+    fn checksum(&self, key: &[u8], content: &[u8]) -> [u8; 8] {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.name.as_str().as_bytes()).update(&[0]).update(key).update(content);
+        let mut checksum = [0; 8];
+        hasher.finalize_xof().fill(&mut checksum);
+        checksum
+    }
+
+    fn read_error(&self, error: sled::Error) -> StoreError {
+        database_error(&self.disk.path, error)
+    }
+}
+
+const FORMAT_VERSION_KEY: &[u8] = b"format_version";
+
+/// The most entries in one batch: ten thousand at once cost gigabytes of memory.
+pub(super) const BATCH_ENTRIES: usize = 500;
+
+/// Seventeen parts, the most in one page, stay below 128 KiB.
+const PART_BYTES: usize = 7 * 1024;
+
+const HEAD_BYTES: usize = 12;
+
+const BYTES_IN_FLIGHT: usize = 256 * 1024;
+
+#[derive(PartialEq, Eq)]
+struct Head {
+    checksum: [u8; 8],
+    parts: u32,
+}
+
+fn part_key(key: &[u8], number: u32) -> Vec<u8> {
+    [key, &number.to_be_bytes()].concat()
+}
+
+fn split_part_key(key: &[u8]) -> Option<(&[u8], u32)> {
+    let (entry, number) = key.split_last_chunk()?;
+    Some((entry, u32::from_be_bytes(*number)))
+}
+
+/// Dropping the database leaves some of its work to threads that it does not wait for, and they keep
+/// its file locked a little longer than the directory is.
+fn wait_for_former_owner(file: &Path) -> Result<(), StoreError> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let opened = match File::open(file) {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(StoreError::Io { path: file.to_owned(), source }),
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while opened.try_lock().is_err() {
+        if Instant::now() > deadline {
+            return Err(StoreError::Locked { path: file.to_owned(), holder: None });
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    // Closing the file gives the lock back.
+    Ok(())
+}
+
+fn database_error(path: &Path, error: sled::Error) -> StoreError {
+    match error {
+        sled::Error::Io(source) => StoreError::Io { path: path.to_owned(), source },
+        source => StoreError::Database { path: path.to_owned(), source },
+    }
+}

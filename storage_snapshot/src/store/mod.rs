@@ -1,0 +1,455 @@
+//! The versioned store: what every key was just after each of the last blocks, on disk and in memory.
+//!
+//! # Terminology
+//!
+//! * The **base** is the state before the first block: what a sidecar that did not follow the chain
+//!   from its beginning learned from elsewhere.
+//! * The **log** holds the committed blocks: reference, facts, writes, executed transactions, digest.
+//!   Its last entry is the **tip**. It is the truth; all but the base and the ledger is derived.
+//! * The **window** holds, in memory, the versions that the blocks above the view wrote.
+//! * The **view** holds one record per account, at a block below the tip; *folding* brings it
+//!   forward.
+//! * A **snapshot** reads the state just after one block between the view and the tip, and **pins**
+//!   it until it is dropped or **revoked**.
+//! * The **ledger** holds what was found out about each block, in bytes that belong to the caller.
+//! * A version is a value, *none*, or **unknown**: the value cannot be told, and reading it is an
+//!   error rather than an answer.
+//!
+//! # Lifecycle
+//!
+//! A directory is created by [`Store::open`], filled with [`Store::seed`], given its meaning with
+//! [`Store::set_identity`] (do it last: a store with an identity has a complete base), and then grows
+//! by [`Store::commit`], one block after the other. [`Store::advance_view`] folds blocks that will
+//! not be rolled back, which bounds the memory of the window, and [`Store::prune_log`] then drops
+//! what the log need not keep. [`Store::rollback`] drops blocks above the view, and never goes below.
+//!
+//! Opening replays the log from the view's tip on. It ends a fold that did not end: the view's own
+//! state says how far it was being brought, and until it is there the records stand at different
+//! blocks.
+//!
+//! # Durability
+//!
+//! * **When the process crashes**, the store opens again at a block boundary: with a tip that was
+//!   committed, with nothing torn, and with everything that was committed before the last
+//!   [`Store::flush`] that returned, or that the background flush (`flush_every_ms`) had reached.
+//!   Later commits may be lost, the last ones first. A commit does not flush by itself.
+//! * **When the power fails**, the promise is the database's: its `flush` is a `sync_file_range` on
+//!   Linux, which starts writing data out and waits for that, but commits neither the disk's own
+//!   cache nor the file's metadata. An `fsync` happens in the background thread every
+//!   `flush_every_ms` and when the store is closed. What was fsynced is found again; later writes may
+//!   be missing. Without `flush_every_ms` there is no such thread and no such promise before the
+//!   store is closed.
+//! * The log is flushed before a fold writes what is in it to the view, and the view before the log
+//!   is pruned, so neither depends on the other's luck.
+//! * Everything that is read is verified by a checksum. A byte that changed is
+//!   [`StoreError::Corrupt`], never state.
+//! * After a failed write every further write is refused until the store is opened again, because
+//!   what is on disk is only known then.
+//!
+//! # Ownership
+//!
+//! The directory belongs to one [`Store`] at a time: a lock file, locked by the operating system, says
+//! whose. The store closes when the last clone *and the last snapshot* are dropped. Writers (commit,
+//! rollback, seed, prune) take turns; folding runs beside commits. Readers never wait for a writer,
+//! apart from the moment in which the window or the database takes in what it is given.
+
+mod block;
+mod commit;
+mod disk;
+mod fold;
+mod ledger;
+mod lock;
+mod log;
+mod pins;
+mod recent;
+mod recover;
+mod snapshot;
+mod view;
+mod window;
+
+use std::{fmt, fs, ops::RangeInclusive, path::Path, sync::Arc};
+
+use parking_lot::{Mutex, RwLock};
+
+pub use block::{BlockCommit, CommittedBlock, Tip};
+pub use lock::{LockHolder, lock_holder};
+pub use snapshot::Snapshot;
+
+use self::{
+    disk::{Disk, Tree, Writes},
+    ledger::Ledger,
+    lock::DirectoryLock,
+    log::Log,
+    pins::Frontier,
+    recent::{Recent, oldest_kept},
+    view::View,
+    window::Window,
+};
+use crate::{
+    BlockFacts, BlockRef, Corruption, StateDelta, StateKey, StoreError, TopoHeight, TreeName,
+    TxHash,
+    encoding::ViewState,
+    version::{Position, Stamped, Version},
+};
+
+/// A versioned store in a directory. Cheap to clone; every clone is the same store.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// How often the database writes out and fsyncs by itself, in milliseconds; `None` for never.
+    pub flush_every_ms: Option<u64>,
+    /// How much memory decoded records of accounts may take.
+    pub cache_bytes: u64,
+    /// How much memory the database may take for its own pages.
+    pub page_cache_bytes: u64,
+    /// Where this process answers questions; whoever finds the directory locked is told.
+    pub listen_address: Option<String>,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            flush_every_ms: Some(500),
+            cache_bytes: 64 << 20,
+            page_cache_bytes: 64 << 20,
+            listen_address: None,
+        }
+    }
+}
+
+impl Store {
+    /// The form that a directory is in. It changes with every change of what is on disk.
+    pub const FORMAT_VERSION: u32 = 1;
+
+    /// Opens a directory, and creates it if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Locked`] while somebody else has it open, [`StoreError::FormatVersion`] if
+    /// another version of this program wrote it, [`StoreError::Corrupt`] if what is in it is not
+    /// what was written, [`StoreError::Io`] and [`StoreError::Database`] if it cannot be read.
+    pub fn open(directory: &Path, options: StoreOptions) -> Result<Self, StoreError> {
+        fs::create_dir_all(directory)
+            .map_err(|source| StoreError::Io { path: directory.to_owned(), source })?;
+        let lock = DirectoryLock::acquire(directory, options.listen_address)?;
+        let disk =
+            Disk::open(directory.join("state"), options.page_cache_bytes, options.flush_every_ms)?;
+        let meta = disk.tree(TreeName::Meta)?;
+        let log = Log::open(&disk)?;
+        let ledger = Ledger::open(&disk)?;
+        let view = View::open(&disk, options.cache_bytes)?;
+        match disk.format_version()? {
+            Some(Self::FORMAT_VERSION) => {}
+            Some(found) => {
+                return Err(StoreError::FormatVersion {
+                    path: directory.to_owned(),
+                    found,
+                    supported: Self::FORMAT_VERSION,
+                });
+            }
+            None if [&meta, log.tree(), ledger.tree(), view.tree()]
+                .iter()
+                .all(|t| t.is_empty()) =>
+            {
+                disk.set_format_version(Self::FORMAT_VERSION)?;
+            }
+            None => return Err(meta.corrupt(b"format_version", Corruption::Parts)),
+        }
+
+        let ViewState { tip: view_tip, folding_to } = view.state()?;
+        let recovered = recover::recover(&log, view.tree(), view_tip, folding_to)?;
+        let store = Self {
+            inner: Arc::new(Inner {
+                disk,
+                meta,
+                log,
+                ledger,
+                view,
+                window: recovered.window,
+                recent: RwLock::new(recovered.recent),
+                frontier: recovered.frontier,
+                writer: Mutex::new(()),
+                folding: Mutex::new(()),
+                _lock: lock,
+            }),
+        };
+        if let Some(folding_to) = folding_to {
+            store.advance_view(folding_to)?;
+        }
+        Ok(store)
+    }
+
+    /// What this directory is about, if that was set.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub fn identity(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.meta.read(IDENTITY_KEY)
+    }
+
+    /// Says what this directory is about, in bytes that belong to the caller. Everything that was
+    /// seeded before survives if this does.
+    ///
+    /// Saying the same again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::IdentityFixed`] if it is about something else, or about nothing and not empty.
+    pub fn set_identity(&self, identity: &[u8]) -> Result<(), StoreError> {
+        let _writer = self.inner.writer.lock();
+        match self.identity()? {
+            Some(stored) if stored == identity => return Ok(()),
+            None if self.tip().is_none() => {}
+            _ => return Err(StoreError::IdentityFixed),
+        }
+        self.inner.disk.flush()?;
+        let mut writes = Writes::default();
+        self.inner.meta.stage(&mut writes, IDENTITY_KEY, identity)?;
+        self.inner.meta.apply(writes)?;
+        self.inner.disk.flush()
+    }
+
+    /// Writes values of the base, over those that were written before.
+    ///
+    /// Nothing of it is atomic: after a crash some records are there and some are not, and seeding
+    /// again is right. Snapshots wait until it is done.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::HasBlocks`] and [`StoreError::Pinned`].
+    pub fn seed(&self, base: &StateDelta) -> Result<(), StoreError> {
+        let _writer = self.inner.writer.lock();
+        self.inner.disk.writable()?;
+        let frontier = self.inner.frontier.lock();
+        if frontier.tip.is_some() {
+            return Err(StoreError::HasBlocks);
+        }
+        if frontier.is_pinned() {
+            return Err(StoreError::Pinned);
+        }
+        let mut values: Vec<_> = base.iter().collect();
+        values.sort_by_key(|(key, _)| *key.account());
+        let versions = values.into_iter().map(|(key, value)| {
+            let version = Version::Known(value.cloned());
+            (*key, Stamped { written_at: None, version })
+        });
+        self.inner.view.write(versions, &ViewState::default(), &ViewState::default())
+    }
+
+    /// The last block and the state after it.
+    pub fn tip(&self) -> Option<Tip> {
+        self.inner.frontier.tip()
+    }
+
+    /// The block that the view stands at: nothing below can be read or rolled back to. `None` for the
+    /// base.
+    pub fn view_tip(&self) -> Option<TopoHeight> {
+        self.inner.frontier.view()
+    }
+
+    /// Commits a block on top of the tip and returns the new tip. In an empty store the block may have
+    /// any topoheight.
+    ///
+    /// A block that is committed already (the same hash at the same topoheight) changes nothing; the
+    /// tip is returned.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotNext`], [`StoreError::OtherBlock`], [`StoreError::Pruned`], and whatever
+    /// reading the replaced versions or writing the log may say. Then nothing was committed.
+    pub fn commit(&self, block: BlockCommit) -> Result<Tip, StoreError> {
+        self.inner.commit(block, None)
+    }
+
+    /// Commits a block together with its entry in the ledger: after a crash both are there or
+    /// neither. For a block that is committed already the entry is still written.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::commit`].
+    pub fn commit_with_ledger(&self, block: BlockCommit, entry: &[u8]) -> Result<Tip, StoreError> {
+        self.inner.commit(block, Some(entry))
+    }
+
+    /// The state just after a block, pinned.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::AboveTip`], [`StoreError::BelowView`] and [`StoreError::BeforeFirst`].
+    pub fn snapshot_at(&self, topoheight: TopoHeight) -> Result<Snapshot, StoreError> {
+        let pin = self.inner.frontier.pin(Some(topoheight))?;
+        Ok(Snapshot::new(Arc::clone(&self.inner), pin))
+    }
+
+    /// The state before the first block, pinned.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::BelowView`] once a block was folded into it.
+    pub fn base_snapshot(&self) -> Result<Snapshot, StoreError> {
+        let pin = self.inner.frontier.pin(None)?;
+        Ok(Snapshot::new(Arc::clone(&self.inner), pin))
+    }
+
+    /// A block of the log; `None` if it is not there, or not there any more.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub fn block(&self, topoheight: TopoHeight) -> Result<Option<CommittedBlock>, StoreError> {
+        self.inner.log.read(topoheight)
+    }
+
+    /// The facts of the last `count` blocks at or below a topoheight, in the order of the blocks;
+    /// fewer if there are not that many in memory. There are at least the 64 blocks up to the
+    /// view's tip, if the store has them, and all above.
+    pub fn facts_before(
+        &self,
+        topoheight: TopoHeight,
+        count: usize,
+    ) -> Vec<(BlockRef, BlockFacts)> {
+        self.inner.recent.read().facts(topoheight, count)
+    }
+
+    /// Which block executed a transaction, among those above the view's tip and the 64 up to it.
+    ///
+    /// Older ones are forgotten to bound the memory: their transactions cannot come back, because the
+    /// nonces that they used are taken.
+    pub fn executed_at(&self, tx: &TxHash) -> Option<TopoHeight> {
+        self.inner.recent.read().executed_at(tx)
+    }
+
+    /// Drops every block above `to` (`None`: every block) and revokes the snapshots of them. Rolling
+    /// back to the tip or above changes nothing. The ledger keeps its entries; those above `to` are
+    /// stale and the caller's to rewrite.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::BelowView`] if blocks above `to` are in the view.
+    pub fn rollback(&self, to: Option<TopoHeight>) -> Result<(), StoreError> {
+        self.inner.rollback(to)
+    }
+
+    /// Folds the blocks up to `to` into the view, but none above the tip or the lowest pin, and
+    /// returns the block that the view stands at then.
+    ///
+    /// # Errors
+    ///
+    /// When reading or writing fails. The states below the goal are then not kept any more; the next
+    /// call, or the next [`Store::open`], ends what was begun.
+    pub fn advance_view(&self, to: TopoHeight) -> Result<Option<TopoHeight>, StoreError> {
+        self.inner.advance_view(to)
+    }
+
+    /// Drops the log below a topoheight, as far as the view has it, and returns how many blocks that
+    /// were. The last 64 blocks up to the view's tip are kept for their facts.
+    ///
+    /// # Errors
+    ///
+    /// When writing fails.
+    pub fn prune_log(&self, below: TopoHeight) -> Result<u64, StoreError> {
+        let _writer = self.inner.writer.lock();
+        let Some(kept) = self.inner.frontier.view().and_then(oldest_kept) else { return Ok(0) };
+        self.inner.disk.flush()?;
+        self.inner.log.drop_below(below.min(kept))
+    }
+
+    /// Writes the entry of a block in the ledger, over the one that may be there.
+    ///
+    /// # Errors
+    ///
+    /// When writing fails.
+    pub fn put_ledger(&self, topoheight: TopoHeight, entry: &[u8]) -> Result<(), StoreError> {
+        self.inner.ledger.tree().apply(self.inner.ledger.staged(topoheight, entry)?)
+    }
+
+    /// Writes many entries of the ledger, a few hundred at a time; each entry is atomic.
+    ///
+    /// # Errors
+    ///
+    /// When writing fails.
+    pub fn put_ledgers(&self, entries: &[(TopoHeight, Vec<u8>)]) -> Result<(), StoreError> {
+        self.inner.ledger.put(entries)
+    }
+
+    /// The entry of a block in the ledger.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub fn ledger(&self, topoheight: TopoHeight) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.ledger.read(topoheight)
+    }
+
+    /// The entries of the ledger in a range, in order. Ends after an error.
+    pub fn ledger_range(
+        &self,
+        range: RangeInclusive<TopoHeight>,
+    ) -> impl Iterator<Item = Result<(TopoHeight, Vec<u8>), StoreError>> {
+        self.inner.ledger.range(range)
+    }
+
+    /// The last block that has an entry in the ledger.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub fn last_ledger(&self) -> Result<Option<TopoHeight>, StoreError> {
+        self.inner.ledger.last()
+    }
+
+    /// Makes everything that was written so far survive a crash of the process.
+    ///
+    /// # Errors
+    ///
+    /// When writing fails.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.inner.disk.flush()
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("tip", &self.tip().map(|tip| tip.block))
+            .field("view_tip", &self.view_tip())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The parts of a store. Locks are taken in the order `folding`, `writer`, `frontier`, `recent`.
+pub(crate) struct Inner {
+    disk: Arc<Disk>,
+    meta: Tree,
+    log: Log,
+    ledger: Ledger,
+    view: View,
+    window: Window,
+    recent: RwLock<Recent>,
+    frontier: Arc<Frontier>,
+    /// One writer at a time.
+    writer: Mutex<()>,
+    /// One fold at a time.
+    folding: Mutex<()>,
+    /// Released last: fields are dropped in this order.
+    _lock: DirectoryLock,
+}
+
+impl Inner {
+    /// The last version of a key at or below a block that is pinned, or is the tip and held there by
+    /// the writer's lock.
+    fn stamped(&self, key: &StateKey, at: Position) -> Result<Option<Stamped>, StoreError> {
+        match self.window.read(key, at) {
+            Some(stamped) => Ok(Some(stamped)),
+            None => self.view.read(key, at),
+        }
+    }
+}
+
+const IDENTITY_KEY: &[u8] = b"identity";

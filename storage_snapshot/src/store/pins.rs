@@ -1,0 +1,174 @@
+//! The frontier: how far the store goes, how far back, and who stands where in between.
+//!
+//! A snapshot *pins* its block: nothing above the lowest pin is folded into the view, so what the
+//! snapshot sees stays. A rollback below a pin *revokes* it instead of waiting for it, because a
+//! reader that hangs must not keep the store on a chain that is gone.
+//!
+//! Tip, floor and pins are behind one lock, so that a snapshot is either registered before a fold or
+//! a rollback decides where to go, or refused after.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::block::Tip;
+use crate::{StoreError, TopoHeight, version::Position};
+
+pub(super) struct Frontier(Mutex<State>);
+
+pub(super) struct State {
+    /// The first block ever committed, as long as the view is at the base.
+    pub(super) first: Option<TopoHeight>,
+    pub(super) tip: Option<Tip>,
+    /// How far the view is brought.
+    pub(super) view: Position,
+    /// How far the view is being brought: at or above `view`. States below are not kept any more.
+    pub(super) floor: Position,
+    pins: BTreeMap<Position, Group>,
+}
+
+/// The snapshots at one block.
+struct Group {
+    snapshots: usize,
+    revoked: Arc<AtomicBool>,
+}
+
+impl Frontier {
+    pub(super) fn new(
+        first: Option<TopoHeight>,
+        tip: Option<Tip>,
+        view: Position,
+        floor: Position,
+    ) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State { first, tip, view, floor, pins: BTreeMap::new() })))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock()
+    }
+
+    pub(super) fn tip(&self) -> Option<Tip> {
+        self.0.lock().tip
+    }
+
+    pub(super) fn view(&self) -> Position {
+        self.0.lock().view
+    }
+
+    /// Registers a snapshot.
+    pub(super) fn pin(self: &Arc<Self>, position: Position) -> Result<Pin, StoreError> {
+        let mut state = self.0.lock();
+        state.check(position)?;
+        let group = state
+            .pins
+            .entry(position)
+            .or_insert_with(|| Group { snapshots: 0, revoked: Arc::new(AtomicBool::new(false)) });
+        group.snapshots += 1;
+        let revoked = Arc::clone(&group.revoked);
+        Ok(Pin { frontier: Arc::clone(self), position, revoked })
+    }
+
+    pub(super) fn publish(&self, tip: Tip) {
+        let mut state = self.0.lock();
+        if state.tip.is_none() {
+            state.first = Some(tip.block.topoheight);
+        }
+        state.tip = Some(tip);
+    }
+
+    /// Decides how far to fold: to `to`, but not past the tip or a pin, and at least as far as a
+    /// fold that did not end. `None` if the view is there already, or if no block is. From here on no snapshot is
+    /// opened below the answer and no rollback goes below it.
+    pub(super) fn begin_fold(&self, to: TopoHeight) -> Option<TopoHeight> {
+        let mut state = self.0.lock();
+        let tip = state.tip.map(|tip| tip.block.topoheight);
+        let lowest_pin = state.pins.keys().next().copied().unwrap_or(tip);
+        // A pin is never below the floor, so an unfinished fold is never held back by one.
+        let target = Some(to).min(tip).min(lowest_pin).max(state.floor);
+        if target <= state.view || target < state.first {
+            return None;
+        }
+        state.floor = target;
+        target
+    }
+
+    pub(super) fn end_fold(&self, view: TopoHeight) {
+        let mut state = self.0.lock();
+        state.view = Some(view);
+        state.first = None;
+    }
+}
+
+impl State {
+    pub(super) fn is_pinned(&self) -> bool {
+        !self.pins.is_empty()
+    }
+
+    /// Moves the tip down and revokes every pin above it. Versions above it may only be dropped
+    /// afterwards.
+    pub(super) fn retreat(&mut self, tip: Option<Tip>) {
+        let to = tip.map(|tip| tip.block.topoheight);
+        self.tip = tip;
+        if tip.is_none() {
+            self.first = None;
+        }
+        while let Some(last) = self.pins.last_entry().filter(|last| *last.key() > to) {
+            last.remove().revoked.store(true, Ordering::Release);
+        }
+    }
+
+    fn check(&self, position: Position) -> Result<(), StoreError> {
+        if let Some(oldest) = self.floor
+            && position < self.floor
+        {
+            return Err(StoreError::BelowView { topoheight: position, oldest });
+        }
+        let Some(topoheight) = position else { return Ok(()) };
+        let tip = self.tip.map(|tip| tip.block.topoheight);
+        if position > tip {
+            return Err(StoreError::AboveTip { topoheight, tip });
+        }
+        match self.first {
+            Some(first) if topoheight < first => Err(StoreError::BeforeFirst { topoheight, first }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Keeps a state from being folded away until it is dropped or revoked.
+pub(super) struct Pin {
+    frontier: Arc<Frontier>,
+    position: Position,
+    revoked: Arc<AtomicBool>,
+}
+
+impl Pin {
+    pub(super) const fn position(&self) -> Position {
+        self.position
+    }
+
+    pub(super) fn is_revoked(&self) -> bool {
+        self.revoked.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut state = self.frontier.0.lock();
+        // After a revocation others may stand at the same topoheight of another chain.
+        if let Some(group) = state.pins.get_mut(&self.position)
+            && Arc::ptr_eq(&group.revoked, &self.revoked)
+        {
+            group.snapshots -= 1;
+            if group.snapshots == 0 {
+                state.pins.remove(&self.position);
+            }
+        }
+    }
+}

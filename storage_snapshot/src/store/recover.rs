@@ -1,0 +1,60 @@
+//! Opening: what is in memory is made from the log.
+
+use std::sync::Arc;
+
+use super::{
+    block::Tip,
+    disk::Tree,
+    log::Log,
+    pins::Frontier,
+    recent::{Recent, oldest_kept},
+    view::STATE_KEY,
+    window::Window,
+};
+use crate::{Corruption, StoreError, TopoHeight, version::Position};
+
+/// What is derived from the log.
+pub(super) struct Recovered {
+    pub(super) window: Window,
+    pub(super) recent: Recent,
+    pub(super) frontier: Arc<Frontier>,
+}
+
+pub(super) fn recover(
+    log: &Log,
+    view: &Tree,
+    view_tip: Option<Tip>,
+    folding_to: Position,
+) -> Result<Recovered, StoreError> {
+    let window = Window::default();
+    let mut recent = Recent::default();
+    let view_at = view_tip.map(|tip| tip.block.topoheight);
+    let oldest = view_at.map(|view_at| oldest_kept(view_at).unwrap_or(TopoHeight::GENESIS));
+    let (mut first, mut tip) = (None, None);
+    log.replay(oldest, |entry| {
+        let topoheight = entry.commit.block.topoheight;
+        let mut written = Box::default();
+        if Some(topoheight) > view_at {
+            let versions = entry.commit.versions();
+            written = versions.keys().copied().collect();
+            for (key, version) in versions {
+                window.push(key, topoheight, version);
+            }
+        }
+        recent.push(&entry, written);
+        first = first.or(Some(topoheight));
+        tip = Some(entry.tip());
+        Ok(())
+    })?;
+    // The view is made of blocks that the log still has.
+    let agrees = match view_tip {
+        Some(view_tip) => recent.tip_at(view_tip.block.topoheight) == Some(view_tip),
+        None => true,
+    };
+    if !agrees || folding_to > tip.map(|tip: Tip| tip.block.topoheight) {
+        return Err(view.corrupt(STATE_KEY, Corruption::Sequence));
+    }
+    let first = if view_at.is_none() { first } else { None };
+    let frontier = Frontier::new(first, tip, view_at, folding_to.max(view_at));
+    Ok(Recovered { window, recent, frontier })
+}

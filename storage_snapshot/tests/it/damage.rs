@@ -1,0 +1,243 @@
+//! What was not written is never served: bytes are flipped, moved and removed under the store.
+
+use std::path::Path;
+
+use storage_snapshot::{
+    Address, Corruption, ReadError, StateDelta, StateRead, Store, StoreError, StoreOptions,
+    TreeName,
+};
+
+use crate::support::{ALICE, at, balance, block, close_raw, native, open, pays, raw};
+
+/// Blocks 0 to 9 with the view at 4, a ledger entry and an identity.
+fn prepared() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store.set_identity(b"a chain").unwrap();
+    for topoheight in 0..10 {
+        store.commit(pays(topoheight, topoheight)).unwrap();
+    }
+    store.advance_view(at(4)).unwrap();
+    store.put_ledger(at(2), b"a verdict").unwrap();
+    drop(store);
+    directory
+}
+
+fn part(key: &[u8]) -> Vec<u8> {
+    [key, &[0; 4]].concat()
+}
+
+fn flip(directory: &Path, tree: &str, key: &[u8], byte: usize) {
+    let database = raw(directory);
+    let tree = database.open_tree(tree).unwrap();
+    let mut value = tree.get(part(key)).unwrap().expect("the entry is there").to_vec();
+    let byte = byte % value.len();
+    value[byte] ^= 0x10;
+    tree.insert(part(key), value).unwrap();
+    drop(tree);
+    close_raw(database, directory);
+}
+
+/// A few bytes of the head and a few of the content.
+const BYTES: [usize; 8] = [0, 7, 8, 11, 12, 13, 40, 55];
+
+#[track_caller]
+fn check_corrupt<T>(result: Result<T, StoreError>, expected: TreeName) {
+    match result.map(drop) {
+        Err(StoreError::Corrupt { tree, key, .. }) => {
+            assert_eq!(tree, expected);
+            assert!(!key.is_empty());
+        }
+        other => panic!("damage in the {expected} was answered with {other:?}"),
+    }
+}
+
+fn reopen(directory: &Path) -> Result<Store, StoreError> {
+    Store::open(directory, StoreOptions::default())
+}
+
+#[test]
+fn a_flipped_byte_in_the_log_is_refused_on_open() {
+    for byte in BYTES {
+        let directory = prepared();
+        flip(directory.path(), "log", &7_u64.to_be_bytes(), byte);
+        check_corrupt(reopen(directory.path()), TreeName::Log);
+    }
+}
+
+#[test]
+fn a_flipped_byte_in_a_record_is_not_served() {
+    for byte in BYTES {
+        let directory = prepared();
+        flip(directory.path(), "view", ALICE.as_bytes(), byte);
+        let store = open(directory.path());
+        let read = store.snapshot_at(at(4)).unwrap().read(&native(ALICE));
+        assert!(matches!(read, Err(ReadError::Storage(_))), "byte {byte}: {read:?}");
+        // The window does not need the record.
+        store.snapshot_at(at(5)).unwrap().read(&native(ALICE)).unwrap();
+        // Nor is it folded over as if it were empty.
+        check_corrupt(store.advance_view(at(8)), TreeName::View);
+    }
+}
+
+#[test]
+fn a_flipped_byte_in_the_ledger_is_not_served() {
+    for byte in [0, 8, 11, 12, 20] {
+        let directory = prepared();
+        flip(directory.path(), "ledger", &2_u64.to_be_bytes(), byte);
+        let store = open(directory.path());
+        check_corrupt(store.ledger(at(2)), TreeName::Ledger);
+        let mut range = store.ledger_range(at(0)..=at(9));
+        check_corrupt(range.next().unwrap(), TreeName::Ledger);
+        assert!(range.next().is_none());
+    }
+}
+
+#[test]
+fn a_flipped_byte_in_the_identity_or_the_state_of_the_view_is_refused() {
+    let directory = prepared();
+    flip(directory.path(), "meta", b"identity", 14);
+    check_corrupt(open(directory.path()).identity(), TreeName::Meta);
+    let directory = prepared();
+    flip(directory.path(), "view", b"state", 14);
+    check_corrupt(reopen(directory.path()), TreeName::View);
+}
+
+#[test]
+fn a_fold_that_failed_half_way_is_ended_once_it_can_be() {
+    let directory = tempfile::tempdir().unwrap();
+    let account = |number: u16| {
+        let mut bytes = [7; 32];
+        bytes[..2].copy_from_slice(&number.to_be_bytes());
+        Address::new(bytes)
+    };
+    let delta = |amount: u64| -> StateDelta {
+        (0..1_200).map(|number| (native(account(number)), Some(balance(amount)))).collect()
+    };
+    let store = open(directory.path());
+    for topoheight in 0..6 {
+        store.commit(block(topoheight, 0, delta(topoheight))).unwrap();
+    }
+    store.advance_view(at(1)).unwrap();
+    drop(store);
+
+    // The last account is in the third batch.
+    flip(directory.path(), "view", account(1_199).as_bytes(), 30);
+    let store = open(directory.path());
+    check_corrupt(store.advance_view(at(4)), TreeName::View);
+    assert_eq!(store.view_tip(), Some(at(1)));
+    assert!(matches!(store.snapshot_at(at(3)), Err(StoreError::BelowView { .. })));
+    assert!(matches!(store.rollback(Some(at(3))), Err(StoreError::BelowView { .. })));
+    let read = store.snapshot_at(at(4)).unwrap().read(&native(account(1_199)));
+    assert_eq!(read, Ok(Some(balance(4))));
+    drop(store);
+    check_corrupt(reopen(directory.path()), TreeName::View);
+
+    flip(directory.path(), "view", account(1_199).as_bytes(), 30);
+    let store = open(directory.path());
+    assert_eq!(store.view_tip(), Some(at(4)));
+    for topoheight in 4..6 {
+        let snapshot = store.snapshot_at(at(topoheight)).unwrap();
+        for (key, value) in delta(topoheight).iter() {
+            assert_eq!(snapshot.read(key), Ok(value.cloned()));
+        }
+    }
+}
+
+#[test]
+fn a_missing_block_is_noticed() {
+    for missing in 4..9_u64 {
+        let directory = prepared();
+        let database = raw(directory.path());
+        let log = database.open_tree("log").unwrap();
+        log.remove(part(&missing.to_be_bytes())).unwrap().expect("the block is there");
+        drop(log);
+        close_raw(database, directory.path());
+        assert!(
+            matches!(
+                reopen(directory.path()),
+                Err(StoreError::Corrupt { problem: Corruption::Sequence, .. })
+            ),
+            "block {missing}"
+        );
+    }
+}
+
+#[test]
+fn a_missing_first_block_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    for topoheight in 0..3 {
+        store.commit(pays(topoheight, 1)).unwrap();
+    }
+    drop(store);
+    let database = raw(directory.path());
+    database.open_tree("log").unwrap().remove(part(&[0; 8])).unwrap().expect("it is there");
+    close_raw(database, directory.path());
+    check_corrupt(reopen(directory.path()), TreeName::Log);
+}
+
+#[test]
+fn a_missing_part_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store.put_ledger(at(0), &[1; 30_000]).unwrap();
+    drop(store);
+    for part in 0..5_u8 {
+        let database = raw(directory.path());
+        let ledger = database.open_tree("ledger").unwrap();
+        let key = [&[0; 8][..], &[0, 0, 0, part]].concat();
+        let removed = ledger.remove(&key).unwrap().expect("the part is there");
+        drop(ledger);
+        close_raw(database, directory.path());
+
+        let store = open(directory.path());
+        if part == 0 {
+            // A look-up cannot tell it from an entry that never was; a pass over the ledger can.
+            check_corrupt(store.ledger_range(at(0)..=at(9)).next().unwrap(), TreeName::Ledger);
+        } else {
+            check_corrupt(store.ledger(at(0)), TreeName::Ledger);
+        }
+        drop(store);
+
+        let database = raw(directory.path());
+        database.open_tree("ledger").unwrap().insert(key, removed).unwrap();
+        close_raw(database, directory.path());
+    }
+    assert_eq!(open(directory.path()).ledger(at(0)).unwrap(), Some(vec![1; 30_000]));
+}
+
+#[test]
+fn an_entry_that_was_moved_is_not_served() {
+    let directory = prepared();
+    let database = raw(directory.path());
+    let ledger = database.open_tree("ledger").unwrap();
+    let verdict = ledger.get(part(&2_u64.to_be_bytes())).unwrap().expect("it is there");
+    ledger.insert(part(&3_u64.to_be_bytes()), verdict).unwrap();
+    drop(ledger);
+    close_raw(database, directory.path());
+    check_corrupt(open(directory.path()).ledger(at(3)), TreeName::Ledger);
+}
+
+#[test]
+fn a_block_of_another_branch_is_out_of_sequence() {
+    let directory = prepared();
+    let stranger = tempfile::tempdir().unwrap();
+    let store = open(stranger.path());
+    for topoheight in 0..8 {
+        store.commit(block(topoheight, 3, Default::default())).unwrap();
+    }
+    drop(store);
+    let database = raw(stranger.path());
+    let key = part(&7_u64.to_be_bytes());
+    let foreign = database.open_tree("log").unwrap().get(&key).unwrap().expect("it is there");
+    close_raw(database, stranger.path());
+
+    let database = raw(directory.path());
+    database.open_tree("log").unwrap().insert(key, foreign).unwrap();
+    close_raw(database, directory.path());
+    assert!(matches!(
+        reopen(directory.path()),
+        Err(StoreError::Corrupt { tree: TreeName::Log, problem: Corruption::Sequence, .. })
+    ));
+}

@@ -1,0 +1,12 @@
+//! The store from outside: one binary, a module per technique.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+mod concurrent;
+mod damage;
+mod model;
+mod prop;
+mod restart;
+mod snapshot;
+mod support;
+mod vectors;

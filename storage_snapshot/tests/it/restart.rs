@@ -1,0 +1,190 @@
+//! What is there after closing and opening again, after a crash, and who may open.
+
+use storage_snapshot::{
+    LockHolder, StateDelta, StateKey, StateRead, Store, StoreError, StoreOptions, TxHash,
+    lock_holder,
+};
+
+use crate::support::{ALICE, BOB, at, balance, block, close_raw, native, open, pays, raw};
+
+#[test]
+fn everything_is_there_again_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store.set_identity(b"a chain").unwrap();
+    let tx = TxHash::new([5; 32]);
+    for topoheight in 0..100 {
+        let mut commit = pays(topoheight, topoheight);
+        if topoheight == 90 {
+            commit.executed = vec![tx];
+        }
+        store.commit(commit).unwrap();
+    }
+    store.put_ledger(at(7), b"fine").unwrap();
+    store.advance_view(at(80)).unwrap();
+    assert_eq!(store.prune_log(at(1_000)).unwrap(), 17);
+    let tip = store.tip();
+    let facts = store.facts_before(at(99), 84);
+    assert_eq!(facts.len(), 83);
+    drop(store);
+
+    let store = open(directory.path());
+    assert_eq!(store.tip(), tip);
+    assert_eq!(store.view_tip(), Some(at(80)));
+    assert_eq!(store.identity().unwrap().as_deref(), Some(b"a chain".as_slice()));
+    assert_eq!(store.facts_before(at(99), 84), facts);
+    assert_eq!(store.executed_at(&tx), Some(at(90)));
+    assert_eq!(store.ledger(at(7)).unwrap().as_deref(), Some(b"fine".as_slice()));
+    assert_eq!(store.block(at(16)).unwrap(), None);
+    assert_eq!(store.block(at(17)).unwrap().unwrap().commit, pays(17, 17));
+    for topoheight in 80..100 {
+        let snapshot = store.snapshot_at(at(topoheight)).unwrap();
+        assert_eq!(snapshot.read(&native(ALICE)), Ok(Some(balance(topoheight))));
+    }
+    assert!(matches!(store.commit(pays(3, 3)), Err(StoreError::Pruned(found)) if found == at(3)));
+    store.commit(pays(100, 0)).unwrap();
+}
+
+#[test]
+fn a_snapshot_keeps_the_store_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store.commit(pays(0, 1)).unwrap();
+    let snapshot = store.snapshot_at(at(0)).unwrap();
+    drop(store);
+    assert!(matches!(
+        Store::open(directory.path(), StoreOptions::default()),
+        Err(StoreError::Locked { .. })
+    ));
+    assert_eq!(snapshot.read(&native(ALICE)), Ok(Some(balance(1))));
+    drop(snapshot);
+    assert_eq!(open(directory.path()).tip().unwrap().block, pays(0, 1).block);
+}
+
+#[test]
+fn whoever_is_refused_learns_who_has_the_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(lock_holder(directory.path()).unwrap(), None);
+    let listen_address = Some("127.0.0.1:4321".to_owned());
+    let options = StoreOptions { listen_address: listen_address.clone(), ..Default::default() };
+    let store = Store::open(directory.path(), options).unwrap();
+
+    let holder = lock_holder(directory.path()).unwrap().unwrap();
+    assert_eq!((holder.pid, &holder.listen_address), (std::process::id(), &listen_address));
+    let refused = Store::open(directory.path(), StoreOptions::default()).unwrap_err();
+    let message = refused.to_string();
+    assert!(message.contains("127.0.0.1:4321"), "{message}");
+    assert!(message.contains(&std::process::id().to_string()), "{message}");
+    assert!(matches!(refused, StoreError::Locked { holder: Some(LockHolder { pid, .. }), .. }
+            if pid == std::process::id()));
+    drop(store);
+    assert_eq!(lock_holder(directory.path()).unwrap(), None);
+    open(directory.path());
+}
+
+#[test]
+fn another_format_version_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(directory.path()));
+    let database = raw(directory.path());
+    database.insert(b"format_version", &2_u32.to_be_bytes()).unwrap();
+    close_raw(database, directory.path());
+    assert!(matches!(
+        Store::open(directory.path(), StoreOptions::default()),
+        Err(StoreError::FormatVersion { found: 2, supported: 1, .. })
+    ));
+}
+
+#[test]
+fn a_file_is_not_a_directory() {
+    #[track_caller]
+    fn check(directory: &std::path::Path) {
+        let error = Store::open(directory, StoreOptions::default()).unwrap_err();
+        assert!(matches!(&error, StoreError::Io { path, .. } if path.starts_with(directory)));
+        assert!(error.to_string().contains("choose a directory"), "{error}");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, b"").unwrap();
+    check(&file);
+    check(&file.join("below"));
+}
+
+#[test]
+fn an_identity_is_given_once_and_while_empty() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    assert_eq!(store.identity().unwrap(), None);
+    store.set_identity(b"one").unwrap();
+    store.set_identity(b"one").unwrap();
+    assert!(matches!(store.set_identity(b"two"), Err(StoreError::IdentityFixed)));
+    store.commit(pays(0, 0)).unwrap();
+    store.set_identity(b"one").unwrap();
+
+    let nameless = tempfile::tempdir().unwrap();
+    let store = open(nameless.path());
+    store.commit(pays(0, 0)).unwrap();
+    assert!(matches!(store.set_identity(b"late"), Err(StoreError::IdentityFixed)));
+}
+
+#[test]
+fn the_ledger_outlives_rollback_and_pruning() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let entry = |number: u64| vec![number as u8; 20_000 * (number as usize % 3)];
+    let entries: Vec<_> = (0..200).map(|number| (at(number * 2), entry(number))).collect();
+    store.put_ledgers(&entries).unwrap();
+    for topoheight in 0..150 {
+        store.commit(pays(topoheight, 1)).unwrap();
+    }
+    store.advance_view(at(100)).unwrap();
+    store.prune_log(at(90)).unwrap();
+    store.rollback(Some(at(100))).unwrap();
+
+    let found: Vec<_> = store.ledger_range(at(3)..=at(399)).map(Result::unwrap).collect();
+    assert_eq!(found, entries[2..]);
+    assert_eq!(store.ledger_range(at(4)..=at(3)).count(), 0);
+    assert_eq!(store.ledger(at(3)).unwrap(), None);
+    assert_eq!(store.last_ledger().unwrap(), Some(at(398)));
+    store.put_ledger(at(4), b"short").unwrap();
+    assert_eq!(store.ledger(at(4)).unwrap().as_deref(), Some(b"short".as_slice()));
+    assert_eq!(store.ledger_range(at(0)..=at(u64::MAX)).count(), 200);
+}
+
+#[test]
+fn a_block_and_its_ledger_entry_are_committed_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store.commit_with_ledger(pays(0, 1), b"corrected").unwrap();
+    assert_eq!(store.ledger(at(0)).unwrap().as_deref(), Some(b"corrected".as_slice()));
+    store.commit_with_ledger(pays(0, 1), b"again").unwrap();
+    assert!(store.commit_with_ledger(block(0, 9, StateDelta::new()), b"wrong").is_err());
+    drop(store);
+    let store = open(directory.path());
+    assert_eq!(store.ledger(at(0)).unwrap().as_deref(), Some(b"again".as_slice()));
+    assert_eq!(store.tip().unwrap().block, pays(0, 1).block);
+}
+
+#[test]
+fn a_large_block_is_one_commit() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let mut delta = StateDelta::new();
+    for number in 0..3_000_u32 {
+        let mut account = [3; 32];
+        account[..4].copy_from_slice(&number.to_be_bytes());
+        let account = storage_snapshot::Address::new(account);
+        delta.insert(native(account), Some(balance(number.into())));
+    }
+    delta.insert(StateKey::Registered(BOB), Some(storage_snapshot::StateValue::Registered));
+    let commit = block(0, 0, delta);
+    store.commit(commit.clone()).unwrap();
+    drop(store);
+    let store = open(directory.path());
+    assert_eq!(store.block(at(0)).unwrap().unwrap().commit, commit);
+    assert_eq!(store.advance_view(at(0)).unwrap(), Some(at(0)));
+    let snapshot = store.snapshot_at(at(0)).unwrap();
+    for (key, value) in commit.delta.iter() {
+        assert_eq!(snapshot.read(key), Ok(value.cloned()));
+    }
+}

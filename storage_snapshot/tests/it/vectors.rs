@@ -1,0 +1,147 @@
+//! The bytes on disk, frozen. If one of these tests fails, `Store::FORMAT_VERSION` has to change.
+
+use storage_snapshot::{
+    Address, Amount, AssetId, BlockCommit, BlockFacts, BlockHash, BlockRef, BlueScore,
+    MultisigConfig, Nonce, StateDelta, StateKey, TxHash,
+};
+
+use crate::support::{at, close_raw, open, raw};
+
+const A: Address = Address::new([0xaa; 32]);
+const B: Address = Address::new([0xbb; 32]);
+
+fn first() -> BlockCommit {
+    let mut delta = StateDelta::new();
+    delta.set_nonce(A, Nonce::new(0x0102));
+    delta.set_balance(A, AssetId::NATIVE, Amount::new(0x0304));
+    delta.set_balance(A, AssetId::new([0xcc; 32]), Amount::new(u64::MAX));
+    delta.set_multisig(A, Some(MultisigConfig { threshold: 2, participants: vec![B, A] }));
+    delta.register(A);
+    let mut correction = StateDelta::new();
+    correction.set_multisig(B, None);
+    BlockCommit {
+        block: BlockRef { topoheight: at(0x11), hash: BlockHash::new([0xdd; 32]) },
+        facts: BlockFacts {
+            blue_score: BlueScore::new(0x22),
+            side_block: true,
+            emitted_supply: Amount::new(0x33),
+            burned_supply: Some(Amount::new(0x44)),
+        },
+        delta,
+        correction,
+        unknown: vec![StateKey::Nonce(B)],
+        executed: vec![TxHash::new([0xee; 32])],
+    }
+}
+
+fn second() -> BlockCommit {
+    BlockCommit {
+        block: BlockRef { topoheight: at(0x12), hash: BlockHash::new([0xdf; 32]) },
+        facts: BlockFacts::default(),
+        delta: StateDelta::new(),
+        correction: StateDelta::new(),
+        unknown: Vec::new(),
+        executed: Vec::new(),
+    }
+}
+
+/// Joins what is written in groups, with `x*n` for a byte that is repeated.
+fn bytes(text: &str) -> String {
+    text.split_whitespace()
+        .map(|group| match group.split_once('*') {
+            Some((byte, times)) => byte.repeat(times.parse().unwrap()),
+            None => group.to_owned(),
+        })
+        .collect()
+}
+
+/// The content of an entry of one part, behind its checksum and the number of its parts.
+#[track_caller]
+fn check(database: &sled::Db, tree: &str, key: &str, content: &str) {
+    let key = hex::decode(bytes(key)).unwrap();
+    let content = hex::decode(bytes(content)).unwrap();
+    let checksum = blake3::hash(&[tree.as_bytes(), &[0], &key, &content].concat());
+    let expected = [&checksum.as_bytes()[..8], &[0, 0, 0, 1], &content].concat();
+    let part = [&key[..], &[0; 4]].concat();
+    let found = database.open_tree(tree).unwrap().get(part).unwrap().expect("the entry is there");
+    assert_eq!(hex::encode(found), hex::encode(expected));
+}
+
+#[test]
+fn the_bytes_on_disk_are_these() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store.set_identity(b"id").unwrap();
+    let mut base = StateDelta::new();
+    base.set_balance(B, AssetId::NATIVE, Amount::new(5));
+    store.seed(&base).unwrap();
+    let tip = store.commit(first()).unwrap();
+    assert_eq!(tip.digest.to_string(), DIGEST);
+    store.commit(second()).unwrap();
+    store.advance_view(at(0x11)).unwrap();
+    store.put_ledger(at(0x11), b"ok").unwrap();
+    drop(store);
+
+    let database = raw(directory.path());
+    assert_eq!(database.get("format_version").unwrap().unwrap(), [0, 0, 0, 1]);
+    check(&database, "meta", "6964656e74697479", "6964");
+    check(&database, "ledger", "0000000000000011", "6f6b");
+    check(
+        &database,
+        "log",
+        "0000000000000011",
+        &format!(
+            "0000000000000011 dd*32 0000000000000022 01 0000000000000033 01 0000000000000044 {DIGEST}
+             00
+             0000000000000005
+             01 aa*32 02 0000000000000102
+             02 aa*32 00*32 03 0000000000000304
+             02 aa*32 cc*32 03 ff*8
+             03 aa*32 04 02 0000000000000002 bb*32 aa*32
+             04 aa*32 05
+             0000000000000001 03 bb*32 00
+             0000000000000001 01 bb*32
+             0000000000000001 ee*32"
+        ),
+    );
+    check(
+        &database,
+        "log",
+        "0000000000000012",
+        &format!(
+            "0000000000000012 df*32 00*8 00 00*8 01 00*8 {DIGEST}
+             01 dd*32
+             00*8 00*8 00*8 00*8"
+        ),
+    );
+    check(
+        &database,
+        "view",
+        "aa*32",
+        "0000000000000005
+         01 01 0000000000000011 02 0000000000000102
+         02 00*32 01 0000000000000011 03 0000000000000304
+         02 cc*32 01 0000000000000011 03 ff*8
+         03 01 0000000000000011 04 02 0000000000000002 bb*32 aa*32
+         04 01 0000000000000011 05",
+    );
+    check(
+        &database,
+        "view",
+        "bb*32",
+        "0000000000000003
+         01 01 0000000000000011 01
+         02 00*32 00 03 0000000000000005
+         03 01 0000000000000011 00",
+    );
+    check(&database, "view",
+        "7374617465",
+        &format!(
+            "01 0000000000000011 dd*32 0000000000000022 01 0000000000000033 01 0000000000000044 {DIGEST}
+             00"
+        ),
+    );
+    close_raw(database, directory.path());
+}
+
+const DIGEST: &str = "b1ad8cf3f69b010819504690f511ac011afaa573333d34d057e44c548c7bb17b";
