@@ -24,6 +24,9 @@ pub struct Expectations {
     pub dev_reward: Amount,
     /// The transactions in block order.
     pub transactions: Vec<TransactionExpectation>,
+    /// Assets that the block itself may create or destroy in a way that cannot be told beforehand.
+    /// Their conservation is not checked.
+    pub leaky_assets: BTreeSet<AssetId>,
 }
 
 /// What one transaction may do.
@@ -47,7 +50,8 @@ pub struct TransactionExpectation {
 pub struct Invariants {
     /// Rules that do not hold: outcomes first, then totals, nonces, multisig and conservation.
     pub violations: Vec<Violation>,
-    /// Assets whose conservation was not checked, because a failed transaction touched them.
+    /// Assets whose conservation was not checked, because a failed transaction touched them or the
+    /// block may leak them.
     pub leaky_assets: BTreeSet<AssetId>,
     /// Keys that were written and whose value before the block is not known. The rules about them,
     /// and the conservation of their assets, were not checked.
@@ -67,7 +71,8 @@ pub fn check(
     pre_state: &dyn StateRead,
     expectations: &Expectations,
 ) -> Result<Invariants, ReadError> {
-    let mut found = Invariants::default();
+    let leaky_assets = expectations.leaky_assets.clone();
+    let mut found = Invariants { leaky_assets, ..Invariants::default() };
     let transactions = match_transactions(execution, expectations, &mut found.violations);
     check_totals(execution, expectations, &transactions, &mut found.violations);
     check_nonces(execution, pre_state, &transactions, &mut found)?;

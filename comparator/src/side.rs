@@ -42,7 +42,7 @@ pub enum Side {
 
 impl Side {
     /// What was written: a value, or *none*.
-    pub(crate) fn of_write(value: Option<&StateValue>) -> Self {
+    pub fn of_write(value: Option<&StateValue>) -> Self {
         match value {
             None => Self::None,
             Some(StateValue::Nonce(nonce)) => Self::Number(nonce.as_u64()),

@@ -6,6 +6,7 @@
 
 use std::{borrow::Cow, fmt};
 
+use serde::{Deserialize, Serialize};
 use storage_snapshot::StateKey;
 
 use crate::Mismatch;
@@ -28,13 +29,7 @@ pub enum Verdict {
 impl Verdict {
     /// The word for it in files, metrics and answers.
     pub const fn word(&self) -> &'static str {
-        match self {
-            Self::Match => "match",
-            Self::Mismatch(_) => "mismatch",
-            Self::Inconclusive(_) => "inconclusive",
-            Self::NotExercised(_) => "not_exercised",
-            Self::Opaque(_) => "opaque",
-        }
+        self.severity().word()
     }
 
     /// How bad it is.
@@ -56,7 +51,8 @@ impl Verdict {
 }
 
 /// How bad a verdict is, from good to bad.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// [`Verdict::Match`].
     Match,
@@ -68,6 +64,19 @@ pub enum Severity {
     Inconclusive,
     /// [`Verdict::Mismatch`].
     Mismatch,
+}
+
+impl Severity {
+    /// The word for it in files, metrics and answers.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Match => "match",
+            Self::Opaque => "opaque",
+            Self::NotExercised => "not_exercised",
+            Self::Inconclusive => "inconclusive",
+            Self::Mismatch => "mismatch",
+        }
+    }
 }
 
 /// Why the control of a block cannot be trusted.

@@ -89,6 +89,7 @@ fn the_answer_of_the_protocols_example_keeps_every_rule_and_matches_itself() {
                 changes_multisig: transaction["data"].get("multi_sig").is_some(),
             })
             .collect(),
+        ..Expectations::default()
     };
     assert_eq!(check(&answer, &pre_state, &expectations), Ok(Invariants::default()));
     let verdict = compare(

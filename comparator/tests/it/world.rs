@@ -111,6 +111,7 @@ fn execute(pre_state: MemoryState, plans: &[Plan]) -> World {
             miner_reward: totals.miner_reward,
             dev_reward: totals.dev_reward,
             transactions,
+            ..Expectations::default()
         },
         pre_state: block.pre_state,
     }
