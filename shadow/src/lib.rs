@@ -1,3 +1,26 @@
-//! What *happens*.
+//! What *happens*: a chain is taken block by block, every block is executed twice, the results are
+//! compared, and the answer is kept.
+//!
+//! [`Verifier`] is the middle of it. A [`source::BlockSource`] hands it blocks; it executes each
+//! serially, commits the result, and passes it on to the [`judge`], which runs the candidates,
+//! compares, and writes the [`ledger`]. The [`summary`] is the sum of the ledger.
 
 pub mod chain;
+pub mod cli;
+pub mod execute;
+pub mod exit_code;
+pub mod judge;
+pub mod ledger;
+pub mod locate;
+pub mod node;
+pub mod observe;
+pub mod opaque;
+pub mod prepare;
+mod progress;
+pub mod rules;
+mod run;
+pub mod source;
+pub mod summary;
+mod verifier;
+
+pub use verifier::{NodeCheck, Verifier, VerifyError};

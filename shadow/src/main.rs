@@ -1,3 +1,7 @@
-//! The command line.
+//! The program `shadow`: see [`shadow::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    shadow::cli::main().into()
+}

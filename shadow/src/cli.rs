@@ -1,0 +1,222 @@
+//! The command line.
+//!
+//! What a person types becomes plain options here, and nothing below reads the environment. Standard
+//! output carries the answer and nothing else; everything about the way there goes to standard error.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, IsTerminal},
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use comparator::{ExplainLimits, MismatchRecord, explain};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    exit_code::ExitCode,
+    run::{RunOptions, StateDirectory, run},
+    source::{BlockSource, GeneratedChain, GeneratedOptions, Recording},
+    verifier::NodeCheck,
+};
+
+/// Tells whether a chain may switch from serial to parallel transaction execution: executes every
+/// block both ways, compares, and keeps the evidence.
+///
+/// Exit codes: 0 clean, 1 something differs, 2 bad usage or bad input, 3 not enough evidence,
+/// 4 infrastructure (disk, lock, network).
+#[derive(Debug, Parser)]
+#[command(name = "shadow", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// How log lines on standard error are written.
+    #[arg(long, value_enum, default_value_t = LogFormat::Human, global = true, env = "SHADOW_LOG_FORMAT")]
+    log_format: LogFormat,
+
+    /// Which log lines are written, such as `info` or `shadow=debug`.
+    #[arg(long, default_value = "warn", global = true, env = "SHADOW_LOG")]
+    log: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Verify a recorded chain, block by block.
+    Replay(Replay),
+    /// Verify a chain that is generated from a seed, an in-process devnet.
+    Soak(Soak),
+    /// Show the records of mismatches as differences for a person.
+    Explain(Explain),
+}
+
+#[derive(Debug, Args)]
+struct Replay {
+    /// The recording: a directory of gzip-compressed JSON lines with `blocks.jsonl.gz`.
+    directory: PathBuf,
+
+    /// Also compare everything that the node answered with the serial result.
+    #[arg(long)]
+    check_node: bool,
+
+    #[command(flatten)]
+    shared: Shared,
+}
+
+#[derive(Debug, Args)]
+struct Soak {
+    /// How many blocks to generate after the first one.
+    #[arg(long, default_value_t = 1000)]
+    blocks: u64,
+
+    /// What the chain is generated from. The same seed gives the same chain on every machine.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+
+    /// How many transactions a usual block has.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    transactions_per_block: u32,
+
+    /// The share of plain transfers, from 0 to 1, that meet in one busy account of their block.
+    #[arg(long, default_value_t = 0.2, value_parser = rate)]
+    conflict_rate: f64,
+
+    #[command(flatten)]
+    shared: Shared,
+}
+
+#[derive(Debug, Args)]
+struct Shared {
+    /// Where state and verdicts are kept. A run on the same directory goes on where the last one
+    /// stopped. Without it a temporary directory is used, and kept only if something differs.
+    #[arg(long, env = "SHADOW_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+
+    /// How many workers the parallel engine runs on; by default one per core, but at least 2.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    workers: Option<u32>,
+
+    /// Print the summary as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Explain {
+    /// A file of mismatch records, one JSON object a line, such as `mismatches.jsonl` of a state
+    /// directory.
+    file: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers, not errors. A closed terminal is nobody's concern.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::BadInput } else { ExitCode::Clean };
+        }
+    };
+    if let Err(message) = start_logging(&cli) {
+        return refuse(&message);
+    }
+    match cli.command {
+        Command::Replay(replay) => {
+            let node = if replay.check_node { NodeCheck::Compare } else { NodeCheck::Ignore };
+            verify(replay.shared, node, || {
+                Ok(Box::new(Recording::open(&replay.directory).map_err(|error| error.to_string())?))
+            })
+        }
+        Command::Soak(soak) => {
+            let options = GeneratedOptions {
+                seed: soak.seed,
+                blocks: soak.blocks,
+                transactions_per_block: soak.transactions_per_block as usize,
+                conflict_rate: soak.conflict_rate,
+            };
+            verify(soak.shared, NodeCheck::Ignore, || Ok(Box::new(GeneratedChain::new(options))))
+        }
+        Command::Explain(arguments) => match explain_file(&arguments.file) {
+            Ok(()) => ExitCode::Clean,
+            Err(message) => refuse(&message),
+        },
+    }
+}
+
+/// Opens the source, verifies all of it, and prints what was found.
+fn verify(
+    shared: Shared,
+    node: NodeCheck,
+    open: impl FnOnce() -> Result<Box<dyn BlockSource>, String>,
+) -> ExitCode {
+    let workers = shared.workers.unwrap_or_else(default_workers);
+    let options = RunOptions { workers, node };
+    let directory = match shared.state_dir {
+        Some(path) => StateDirectory::Given(path),
+        None => StateDirectory::Temporary,
+    };
+    let (summary, code) = run(&options, directory, open);
+    if shared.json {
+        match summary.to_json() {
+            Ok(json) => println!("{json}"),
+            Err(error) => return refuse(&format!("the summary has no JSON form: {error}")),
+        }
+    } else {
+        print!("{}", summary.to_text());
+    }
+    code
+}
+
+fn explain_file(path: &Path) -> Result<(), String> {
+    let place = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let file = File::open(path).map_err(|error| place(&error))?;
+    for (number, line) in (1..).zip(BufReader::new(file).lines()) {
+        let line = line.map_err(|error| place(&error))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let record = MismatchRecord::from_json(&line)
+            .map_err(|error| format!("{}, line {number}: {error}", path.display()))?;
+        println!("{}", explain(&record, &ExplainLimits::default()));
+    }
+    Ok(())
+}
+
+fn start_logging(cli: &Cli) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&cli.log).map_err(|error| format!("--log: {error}"))?;
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    match cli.log_format {
+        LogFormat::Human => subscriber.with_target(false).init(),
+        LogFormat::Json => subscriber.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+fn refuse(message: &str) -> ExitCode {
+    eprintln!("error: {message}");
+    ExitCode::BadInput
+}
+
+/// With one worker nothing would be exercised, so a machine with one core runs two all the same.
+fn default_workers() -> u32 {
+    u32::try_from(num_cpus::get()).unwrap_or(u32::MAX).clamp(2, 1024)
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (0.0..=1.0).contains(&rate) => Ok(rate),
+        _ => Err("expected a number from 0 to 1".to_owned()),
+    }
+}

@@ -1,0 +1,58 @@
+//! Executing a block: what an executor is given, what it answers, and the engines built in.
+//!
+//! An executor is handed a block and a [`PreState`] that it can only read, so nothing that it does
+//! can reach the store.
+
+mod block;
+pub mod parallel;
+mod pre_state;
+mod serial;
+
+use std::{fmt, sync::Arc};
+
+pub use block::{ExecutableBlock, ExecutableTransaction};
+use comparator::{Execution, Failure, Schedule};
+pub use pre_state::PreState;
+pub use serial::{Control, ControlError, SerialExecutor};
+
+/// Something that can be put under test.
+pub trait BlockExecutor: fmt::Debug + Send + Sync {
+    /// The name in reports, metrics and evidence.
+    fn name(&self) -> &str;
+
+    /// Which build of what this is, so that two runs can be told apart.
+    fn build(&self) -> String;
+
+    /// Executes a block on top of its parent's state.
+    ///
+    /// # Errors
+    ///
+    /// When there is no result. That is an observation about the executor, not an error of the
+    /// verifier: it is compared like any other answer.
+    fn execute(
+        &self,
+        block: &Arc<ExecutableBlock>,
+        pre_state: &Arc<PreState>,
+        schedule: Schedule,
+    ) -> Result<Performed, Failure>;
+}
+
+/// What an executor did, and what it cost in state reads.
+#[derive(Clone, Debug)]
+pub struct Performed {
+    /// The result that is compared.
+    pub execution: Execution,
+    /// How the state was loaded: a statistic, not compared.
+    pub loads: Loads,
+}
+
+/// How often state was asked for, and where the answer came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loads {
+    /// Reads of an account's nonce, balance or registration by the engine.
+    pub requested: u64,
+    /// Those answered by what the engine had loaded before.
+    pub from_cache: u64,
+    /// Those that went to the snapshot.
+    pub from_store: u64,
+}

@@ -1,0 +1,224 @@
+//! The engine: plans the batches of a block, runs them on the pool, merges what came out.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
+};
+
+use comparator::{
+    Execution, Exercise, FailReason, Failure, Outcome, Provenance, Schedule, SkipReason, Status,
+    Totals,
+};
+use rand::{SeedableRng, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
+use storage_snapshot::{Amount, ReadError};
+
+use super::{ParallelChainState, WorkerPool, chain_state::Stop, conflicts::conflict_free_batches};
+use crate::execute::{BlockExecutor, ExecutableBlock, Performed, PreState};
+
+/// Executes blocks in conflict-free batches over a pool of workers.
+#[derive(Debug)]
+pub struct ParallelExecutor {
+    /// Grown to the largest worker count asked for. The engine runs one block at a time; the mutex
+    /// is how a second caller waits for its turn, no lane ever takes it.
+    pool: Mutex<WorkerPool>,
+}
+
+impl ParallelExecutor {
+    /// An engine with so many workers ready.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses a thread.
+    pub fn new(workers: usize) -> std::io::Result<Self> {
+        Ok(Self { pool: Mutex::new(WorkerPool::new(workers)?) })
+    }
+
+    fn run(
+        &self,
+        block: &Arc<ExecutableBlock>,
+        pre_state: &Arc<PreState>,
+        schedule: Schedule,
+    ) -> Result<Performed, Failure> {
+        let workers = (schedule.workers as usize).max(1);
+        // A panic in a lane leaves the pool as it was, so a poisoned mutex means nothing here.
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        if pool.workers() < workers {
+            *pool = WorkerPool::new(workers)
+                .map_err(|error| Failure::Error(format!("starting {workers} workers: {error}")))?;
+        }
+
+        let state = Arc::new(ParallelChainState::new(Arc::clone(pre_state)));
+        state.credit(&block.dev, block.reward.dev).map_err(failure)?;
+        state.credit(&block.miner, block.reward.miner).map_err(failure)?;
+
+        let mut outcomes = already_executed(block);
+        let batches = planned(block, schedule.seed);
+        let mut max_in_flight = 0;
+        for batch in &batches {
+            let ran = run_batch(&mut pool, workers, block, &state, batch, &mut outcomes)?;
+            max_in_flight = max_in_flight.max(ran);
+        }
+        drop(pool);
+
+        let fees = state.fees().ok_or_else(|| total_overflow("fees"))?;
+        state.credit(&block.miner, fees).map_err(failure)?;
+        let burned = state.burned().ok_or_else(|| total_overflow("burned units"))?;
+        let loads = state.loads();
+        // Every lane has let go of the state: the pool drops a job before it reports its end.
+        let state = Arc::into_inner(state)
+            .ok_or_else(|| Failure::Error("a lane still holds the block's state".to_owned()))?;
+        let delta = state.into_delta().map_err(|error| failure(Stop::Read(error)))?;
+        let execution = Execution {
+            outcomes,
+            delta,
+            totals: Totals {
+                fees,
+                burned,
+                miner_reward: block.reward.miner,
+                dev_reward: block.reward.dev,
+            },
+            exercise: Exercise {
+                workers: schedule.workers,
+                batches: u32::try_from(batches.len()).unwrap_or(u32::MAX),
+                max_in_flight,
+                fallback: None,
+                provenance: Provenance::Independent,
+            },
+        };
+        Ok(Performed { execution, loads })
+    }
+}
+
+impl BlockExecutor for ParallelExecutor {
+    fn name(&self) -> &str {
+        "v3"
+    }
+
+    fn build(&self) -> String {
+        concat!("shadow v3 ", env!("CARGO_PKG_VERSION")).to_owned()
+    }
+
+    fn execute(
+        &self,
+        block: &Arc<ExecutableBlock>,
+        pre_state: &Arc<PreState>,
+        schedule: Schedule,
+    ) -> Result<Performed, Failure> {
+        self.run(block, pre_state, schedule)
+    }
+}
+
+/// The batches of a block; a seed other than 0 shuffles the transactions within each.
+fn planned(block: &ExecutableBlock, seed: u64) -> Vec<Vec<usize>> {
+    let mut batches = conflict_free_batches(&block.transactions);
+    if seed != 0 {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        for batch in &mut batches {
+            batch.shuffle(&mut random);
+        }
+    }
+    batches
+}
+
+/// Runs one batch in static chunks, one a lane, and returns how many lanes executed at least one
+/// transaction.
+fn run_batch(
+    pool: &mut WorkerPool,
+    workers: usize,
+    block: &Arc<ExecutableBlock>,
+    state: &Arc<ParallelChainState<Arc<PreState>>>,
+    batch: &[usize],
+    outcomes: &mut Vec<Outcome>,
+) -> Result<u32, Failure> {
+    let chunk = batch.len().div_ceil(workers).max(1);
+    let lanes = batch.len().div_ceil(chunk);
+    if lanes < 2 {
+        let ran = run_lane(block, state, batch)?;
+        let executed = ran.iter().any(|outcome| outcome.status == Status::Executed);
+        outcomes.extend(ran);
+        return Ok(u32::from(executed));
+    }
+    let lanes_that_executed = Arc::new(AtomicU32::new(0));
+    let (sender, results) = mpsc::channel();
+    let job = {
+        let (block, state, batch) = (Arc::clone(block), Arc::clone(state), batch.to_vec());
+        let lanes_that_executed = Arc::clone(&lanes_that_executed);
+        move |lane: usize| {
+            let indexes = batch.chunks(chunk).nth(lane).unwrap_or_default();
+            let ran = run_lane(&block, &state, indexes);
+            if let Ok(ran) = &ran
+                && ran.iter().any(|outcome| outcome.status == Status::Executed)
+            {
+                lanes_that_executed.fetch_add(1, Ordering::Relaxed);
+            }
+            // The receiver outlives the batch.
+            let _ = sender.send(ran);
+        }
+    };
+    pool.run(lanes, Arc::new(job));
+    for ran in results {
+        outcomes.extend(ran?);
+    }
+    Ok(lanes_that_executed.load(Ordering::Relaxed))
+}
+
+/// One lane's share of a batch. A transaction that panics is reported as itself and moves nobody
+/// else's outcome: outcomes carry the hash that they belong to.
+fn run_lane(
+    block: &ExecutableBlock,
+    state: &ParallelChainState<Arc<PreState>>,
+    indexes: &[usize],
+) -> Result<Vec<Outcome>, Failure> {
+    let mut outcomes = Vec::with_capacity(indexes.len());
+    for index in indexes {
+        let transaction = &block.transactions[*index];
+        let outcome = catch_unwind(AssertUnwindSafe(|| state.execute(transaction)));
+        outcomes.push(match outcome {
+            Ok(outcome) => outcome.map_err(failure)?,
+            Err(panic) => Outcome {
+                hash: transaction.body.hash,
+                status: Status::Failed(FailReason::Other(panic_message(&*panic))),
+                fee: Amount::ZERO,
+            },
+        });
+    }
+    Ok(outcomes)
+}
+
+fn already_executed(block: &ExecutableBlock) -> Vec<Outcome> {
+    let skipped = block.transactions.iter().filter(|transaction| transaction.already_executed);
+    let mut outcomes = Vec::with_capacity(block.transactions.len());
+    outcomes.extend(skipped.map(|transaction| Outcome {
+        hash: transaction.body.hash,
+        status: Status::Skipped(SkipReason::AlreadyExecuted),
+        fee: Amount::ZERO,
+    }));
+    outcomes
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panicked: {}", text.unwrap_or("no message"))
+}
+
+fn failure(stop: Stop) -> Failure {
+    Failure::Error(match stop {
+        Stop::CreditOverflow => "reward or fees overflow a balance".to_owned(),
+        Stop::SourceWithoutNonce(transaction) => {
+            format!("the source of transaction {transaction} has no nonce")
+        }
+        Stop::Read(error @ ReadError::Unknown(_)) => format!("not executable: {error}"),
+        Stop::Read(error) => error.to_string(),
+    })
+}
+
+fn total_overflow(total: &str) -> Failure {
+    Failure::Error(format!("the block's {total} exceed 2^64-1"))
+}

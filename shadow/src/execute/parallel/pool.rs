@@ -1,0 +1,162 @@
+//! A fixed set of worker threads that run the lanes of one job together.
+//!
+//! A batch is cut into lanes before it starts, so which transactions share a lane does not depend on
+//! timing. A general work-stealing pool would be free to run two lanes on one thread, and then
+//! "ran on two workers" would be a hope instead of a fact.
+
+use std::{
+    any::Any,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, Sender},
+    },
+    thread,
+};
+
+/// What a lane runs; it is told its number, from 0.
+type Job = Arc<dyn Fn(usize) + Send + Sync>;
+
+/// What a lane panicked with.
+type Panic = Box<dyn Any + Send>;
+
+/// Worker threads that wait for lanes to run. The caller of [`WorkerPool::run`] works too, as lane 0.
+pub struct WorkerPool {
+    helpers: Vec<Sender<Job>>,
+    finished: Receiver<Result<(), Panic>>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl WorkerPool {
+    /// A pool of so many workers, the caller included; at least one.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses a thread.
+    pub fn new(workers: usize) -> std::io::Result<Self> {
+        let (report, finished) = mpsc::channel();
+        let mut pool = Self { helpers: Vec::new(), finished, threads: Vec::new() };
+        for lane in 1..workers {
+            let (sender, jobs) = mpsc::channel::<Job>();
+            let report = report.clone();
+            let thread =
+                thread::Builder::new().name(format!("shadow-lane-{lane}")).spawn(move || {
+                    while let Ok(job) = jobs.recv() {
+                        let result = catch_unwind(AssertUnwindSafe(|| job(lane)));
+                        // The job is let go before it is reported as finished: whoever waits may then
+                        // take back what the job shared.
+                        drop(job);
+                        if report.send(result).is_err() {
+                            break;
+                        }
+                    }
+                })?;
+            pool.helpers.push(sender);
+            pool.threads.push(thread);
+        }
+        Ok(pool)
+    }
+
+    /// How many lanes can run at the same time.
+    pub fn workers(&self) -> usize {
+        self.helpers.len() + 1
+    }
+
+    /// Runs lanes `0..lanes` at the same time, each on a worker of its own, and returns when all
+    /// have ended.
+    ///
+    /// # Panics
+    ///
+    /// With what a lane panicked with, after all lanes have ended. And when more lanes are asked
+    /// for than there are workers.
+    pub fn run(&mut self, lanes: usize, job: Job) {
+        assert!((1..=self.workers()).contains(&lanes), "{lanes} lanes, {} workers", self.workers());
+        let mut running = 0;
+        for helper in &self.helpers[..lanes - 1] {
+            // A helper ends only when its sender is dropped, so it is there to receive.
+            running += usize::from(helper.send(Arc::clone(&job)).is_ok());
+        }
+        let mut result = catch_unwind(AssertUnwindSafe(|| job(0)));
+        drop(job);
+        for _ in 0..running {
+            if let Ok(Err(panic)) = self.finished.recv() {
+                result = Err(panic);
+            }
+        }
+        if let Err(panic) = result {
+            std::panic::resume_unwind(panic);
+        }
+        assert_eq!(running, lanes - 1, "a worker thread is gone");
+    }
+}
+
+impl Drop for WorkerPool {
+    fn drop(&mut self) {
+        self.helpers.clear();
+        for thread in self.threads.drain(..) {
+            // Panics of lanes are caught inside, so there is nothing to learn from a join.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for WorkerPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerPool").field("workers", &self.workers()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::HashSet,
+        sync::{Barrier, Mutex},
+    };
+
+    use super::*;
+
+    #[test]
+    fn every_lane_runs_once_on_a_thread_of_its_own() {
+        #[track_caller]
+        fn check(workers: usize, lanes: usize) {
+            let mut pool = WorkerPool::new(workers).unwrap();
+            let seen = Arc::new(Mutex::new(Vec::new()));
+            // The barrier lets nobody through before all lanes run at the same time.
+            let together = Arc::new(Barrier::new(lanes));
+            let job = {
+                let (seen, together) = (Arc::clone(&seen), Arc::clone(&together));
+                Arc::new(move |lane| {
+                    together.wait();
+                    seen.lock().unwrap().push((lane, thread::current().id()));
+                })
+            };
+            for _ in 0..3 {
+                seen.lock().unwrap().clear();
+                pool.run(lanes, job.clone());
+                let seen = seen.lock().unwrap();
+                let numbers: HashSet<_> = seen.iter().map(|(lane, _)| *lane).collect();
+                let threads: HashSet<_> = seen.iter().map(|(_, thread)| *thread).collect();
+                assert_eq!(numbers, (0..lanes).collect());
+                assert_eq!((seen.len(), threads.len()), (lanes, lanes));
+            }
+        }
+        check(1, 1);
+        check(2, 1);
+        check(2, 2);
+        check(8, 5);
+        check(8, 8);
+    }
+
+    #[test]
+    fn a_panicking_lane_ends_the_call_and_not_the_pool() {
+        let mut pool = WorkerPool::new(3).unwrap();
+        for culprit in 0..3 {
+            let call = AssertUnwindSafe(|| {
+                pool.run(3, Arc::new(move |lane| assert_ne!(lane, culprit, "planted")));
+            });
+            assert!(catch_unwind(call).is_err(), "the panic of lane {culprit} was lost");
+        }
+        pool.run(3, Arc::new(|_| {}));
+    }
+}

@@ -1,0 +1,369 @@
+//! The control: a block executed one transaction after another, as the chain's serial path does it.
+//!
+//! This is the source of truth that everything else is compared with, so it is written to be checked
+//! by eye against the chain's rules: no cleverness, no sharing with the engine under test beyond the
+//! rules themselves. Read [`SerialExecutor::control`] from top to bottom; it is the block's life.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use comparator::{
+    Execution, Exercise, FailReason, Failure, Outcome, Provenance, Schedule, SkipReason, Status,
+    Totals,
+};
+use storage_snapshot::{
+    Address, Amount, AssetId, MultisigConfig, Nonce, ReadError, StateDelta, StateKey, StateRead,
+    StateValue, TxHash,
+};
+
+use super::{BlockExecutor, ExecutableBlock, Loads, Performed, PreState};
+use crate::rules::{Effect, NonceWindow, Quirk, Quirks, Used, for_each_effect};
+
+/// Executes a block serially.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SerialExecutor;
+
+/// What the serial execution of a block found.
+#[derive(Clone, Debug)]
+pub struct Control {
+    /// The result that candidates are compared with.
+    pub execution: Execution,
+    /// Which oddities of the chain fired on the way.
+    pub quirks: Quirks,
+}
+
+impl SerialExecutor {
+    /// Executes a block on top of its parent's state.
+    ///
+    /// # Errors
+    ///
+    /// When the rules do not lead to a result: a value is not known, or the block is one that no
+    /// node would have accepted.
+    pub fn control(
+        &self,
+        block: &ExecutableBlock,
+        parent: &impl StateRead,
+    ) -> Result<Control, ControlError> {
+        let mut state = SerialState::new(parent);
+        let mut outcomes = Vec::with_capacity(block.transactions.len());
+        let mut fees = Amount::ZERO;
+
+        // The reward comes first, so a miner may spend it in its own block.
+        state.credit_block(&block.dev, block.reward.dev)?;
+        state.credit_block(&block.miner, block.reward.miner)?;
+
+        for transaction in &block.transactions {
+            let body = &transaction.body;
+            if transaction.already_executed {
+                outcomes.push(skipped(body.hash, SkipReason::AlreadyExecuted));
+                continue;
+            }
+            if !state.use_nonce(&body.source, body.nonce, body.hash)? {
+                outcomes.push(skipped(body.hash, SkipReason::Nonce));
+                continue;
+            }
+            match for_each_effect(body, |effect| state.apply(effect)) {
+                Ok(()) => {
+                    state.settle_nonce(&body.source, body.nonce);
+                    fees = fees.checked_add(body.fee).ok_or(ControlError::TotalOverflow("fees"))?;
+                    outcomes.push(Outcome {
+                        hash: body.hash,
+                        status: Status::Executed,
+                        fee: body.fee,
+                    });
+                }
+                // What was applied before the failing credit stays, as on the chain.
+                Err(Stop::CreditOverflow) => {
+                    state.undo_nonce(&body.source, body.nonce);
+                    outcomes.push(Outcome {
+                        hash: body.hash,
+                        status: Status::Failed(FailReason::CreditOverflow),
+                        fee: Amount::ZERO,
+                    });
+                }
+                Err(Stop::Control(error)) => return Err(error),
+            }
+        }
+
+        // The fees come last: a miner cannot spend them in its own block.
+        state.credit_block(&block.miner, fees)?;
+
+        let totals = Totals {
+            fees,
+            burned: state.burned,
+            miner_reward: block.reward.miner,
+            dev_reward: block.reward.dev,
+        };
+        let (delta, quirks) = state.finish()?;
+        let exercise = Exercise {
+            workers: 1,
+            batches: 1,
+            max_in_flight: 1,
+            fallback: None,
+            provenance: Provenance::Independent,
+        };
+        Ok(Control { execution: Execution { outcomes, delta, totals, exercise }, quirks })
+    }
+}
+
+impl BlockExecutor for SerialExecutor {
+    fn name(&self) -> &str {
+        "serial"
+    }
+
+    fn build(&self) -> String {
+        concat!("shadow serial ", env!("CARGO_PKG_VERSION")).to_owned()
+    }
+
+    fn execute(
+        &self,
+        block: &Arc<ExecutableBlock>,
+        pre_state: &Arc<PreState>,
+        _schedule: Schedule,
+    ) -> Result<Performed, Failure> {
+        match self.control(block, pre_state) {
+            Ok(control) => Ok(Performed { execution: control.execution, loads: Loads::default() }),
+            Err(error) => Err(Failure::Error(error.to_string())),
+        }
+    }
+}
+
+/// Why the serial execution of a block has no result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ControlError {
+    /// State that the block needs cannot be told.
+    Read(ReadError),
+    /// The source has no nonce. A node refuses such a block whole.
+    SourceWithoutNonce {
+        /// The transaction.
+        transaction: TxHash,
+        /// Its source.
+        source: Address,
+    },
+    /// A sum over the whole block exceeds 2^64-1. A node refuses such a block whole.
+    TotalOverflow(&'static str),
+}
+
+impl From<ReadError> for ControlError {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl fmt::Display for ControlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(error) => error.fmt(f),
+            Self::SourceWithoutNonce { transaction, source } => {
+                write!(f, "transaction {transaction} is from {source}, which has no nonce")
+            }
+            Self::TotalOverflow(total) => write!(f, "the block's {total} exceed 2^64-1"),
+        }
+    }
+}
+
+impl std::error::Error for ControlError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read(error) => Some(error),
+            Self::SourceWithoutNonce { .. } | Self::TotalOverflow(_) => None,
+        }
+    }
+}
+
+/// Why the effects of one transaction end early.
+enum Stop {
+    CreditOverflow,
+    Control(ControlError),
+}
+
+impl From<ControlError> for Stop {
+    fn from(error: ControlError) -> Self {
+        Self::Control(error)
+    }
+}
+
+/// The block's staging area: nothing is decided about a balance until the block ends, because the
+/// chain takes what an account spends from what it received in one go.
+struct SerialState<'a, S> {
+    parent: &'a S,
+    nonce_windows: HashMap<Address, NonceWindow, ahash::RandomState>,
+    nonces: HashMap<Address, Nonce, ahash::RandomState>,
+    balances: HashMap<(Address, AssetId), Balance, ahash::RandomState>,
+    multisigs: HashMap<Address, Option<MultisigConfig>, ahash::RandomState>,
+    burned: Amount,
+    quirks: Quirks,
+}
+
+/// A balance within a block.
+struct Balance {
+    /// The balance before the block and everything credited since.
+    credited: Amount,
+    /// The sum of everything spent.
+    spent: Amount,
+    /// Whether the block credited it, be it with zero.
+    was_credited: bool,
+    /// Whether the block debited it, be it by zero.
+    was_debited: bool,
+}
+
+impl<'a, S: StateRead> SerialState<'a, S> {
+    fn new(parent: &'a S) -> Self {
+        Self {
+            parent,
+            nonce_windows: HashMap::default(),
+            nonces: HashMap::default(),
+            balances: HashMap::default(),
+            multisigs: HashMap::default(),
+            burned: Amount::ZERO,
+            quirks: Quirks::default(),
+        }
+    }
+
+    fn apply(&mut self, effect: Effect<'_>) -> Result<(), Stop> {
+        match effect {
+            Effect::Nonce(account, nonce) => {
+                self.nonces.insert(*account, nonce);
+            }
+            Effect::Debit(account, asset, amount) => {
+                let balance = self.balance(account, asset)?;
+                let exact = balance.spent.checked_add(amount);
+                balance.spent = balance.spent.saturating_add(amount);
+                balance.was_debited = true;
+                if exact.is_none() {
+                    self.quirks.count(Quirk::DebitSaturated);
+                }
+            }
+            Effect::Credit(account, asset, amount) => {
+                let balance = self.balance(account, asset)?;
+                let credited = balance.credited.checked_add(amount).ok_or(Stop::CreditOverflow)?;
+                balance.credited = credited;
+                balance.was_credited = true;
+            }
+            Effect::Burn(amount) => {
+                let burned = self.burned.checked_add(amount);
+                self.burned = burned.ok_or(ControlError::TotalOverflow("burned units"))?;
+            }
+            Effect::Multisig(account, config) => {
+                self.multisigs.insert(*account, config);
+            }
+        }
+        Ok(())
+    }
+
+    /// Credits the miner or the dev key. Here an overflow is no failed transaction: the node
+    /// refuses the block.
+    fn credit_block(&mut self, account: &Address, amount: Amount) -> Result<(), ControlError> {
+        match self.apply(Effect::Credit(account, AssetId::NATIVE, amount)) {
+            Ok(()) => Ok(()),
+            Err(Stop::CreditOverflow) => Err(ControlError::TotalOverflow("reward and fees")),
+            Err(Stop::Control(error)) => Err(error),
+        }
+    }
+
+    fn use_nonce(
+        &mut self,
+        account: &Address,
+        nonce: Nonce,
+        transaction: TxHash,
+    ) -> Result<bool, ControlError> {
+        if !self.nonce_windows.contains_key(account) {
+            let initial = read_nonce(self.parent, account)?;
+            let initial = initial
+                .ok_or(ControlError::SourceWithoutNonce { transaction, source: *account })?;
+            self.nonce_windows.insert(*account, NonceWindow::new(initial));
+        }
+        let used = self.nonce_windows.get_mut(account).and_then(|window| window.use_nonce(nonce));
+        match used {
+            Some(Used::WithGap) => self.quirks.count(Quirk::NonceGap),
+            Some(Used::OutOfOrder) => self.quirks.count(Quirk::NonceOutOfOrder),
+            Some(Used::InOrder) | None => {}
+        }
+        Ok(used.is_some())
+    }
+
+    fn undo_nonce(&mut self, account: &Address, nonce: Nonce) {
+        self.quirks.count(Quirk::FailedKeepsEffects);
+        if let Some(window) = self.nonce_windows.get_mut(account) {
+            window.undo(nonce);
+        }
+    }
+
+    /// After an executed transaction the account's nonce is the highest expected one.
+    fn settle_nonce(&mut self, account: &Address, nonce: Nonce) {
+        if let Some(window) = self.nonce_windows.get(account)
+            && Some(window.expected()) != nonce.next()
+        {
+            self.nonces.insert(*account, window.expected());
+        }
+    }
+
+    fn balance(&mut self, account: &Address, asset: AssetId) -> Result<&mut Balance, ControlError> {
+        use std::collections::hash_map::Entry;
+        match self.balances.entry((*account, asset)) {
+            Entry::Occupied(entry) => Ok(entry.into_mut()),
+            Entry::Vacant(entry) => {
+                let credited = read_balance(self.parent, account, asset)?;
+                Ok(entry.insert(Balance {
+                    credited,
+                    spent: Amount::ZERO,
+                    was_credited: false,
+                    was_debited: false,
+                }))
+            }
+        }
+    }
+
+    /// The writes of the block: every touched key once, with its value at the end.
+    fn finish(self) -> Result<(StateDelta, Quirks), ControlError> {
+        let Self { parent, nonces, balances, multisigs, mut quirks, .. } = self;
+        let mut delta = StateDelta::new();
+        for ((account, asset), balance) in balances {
+            // Looked at by a credit that overflowed, but never touched.
+            if !balance.was_credited && !balance.was_debited {
+                continue;
+            }
+            if balance.spent > balance.credited {
+                quirks.count(Quirk::DebitWrapped);
+            }
+            delta.set_balance(account, asset, balance.credited.wrapping_sub(balance.spent));
+            if balance.was_credited {
+                if !nonces.contains_key(&account) && read_nonce(parent, &account)?.is_none() {
+                    delta.set_nonce(account, Nonce::new(0));
+                }
+                if parent.read(&StateKey::Registered(account))?.is_none() {
+                    delta.register(account);
+                }
+            }
+        }
+        for (account, nonce) in nonces {
+            delta.set_nonce(account, nonce);
+        }
+        for (account, config) in multisigs {
+            delta.set_multisig(account, config);
+        }
+        Ok((delta, quirks))
+    }
+}
+
+fn read_nonce(state: &impl StateRead, account: &Address) -> Result<Option<Nonce>, ReadError> {
+    Ok(match state.read(&StateKey::Nonce(*account))? {
+        Some(StateValue::Nonce(nonce)) => Some(nonce),
+        _ => None,
+    })
+}
+
+fn read_balance(
+    state: &impl StateRead,
+    account: &Address,
+    asset: AssetId,
+) -> Result<Amount, ReadError> {
+    Ok(match state.read(&StateKey::Balance(*account, asset))? {
+        Some(StateValue::Balance(amount)) => amount,
+        _ => Amount::ZERO,
+    })
+}
+
+fn skipped(hash: TxHash, reason: SkipReason) -> Outcome {
+    Outcome { hash, status: Status::Skipped(reason), fee: Amount::ZERO }
+}

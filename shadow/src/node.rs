@@ -1,0 +1,253 @@
+//! The node as a candidate: what it answered about a block, held against the control.
+//!
+//! A node that runs its own parallel path is judged here as a black box: it does not matter how it
+//! came to a version, only whether the version is the one that serial execution writes. Every answer
+//! is compared, asked for by name or not, and what nobody asked is counted.
+
+use std::collections::HashSet;
+
+use comparator::{Difference, Execution, Field, Outcome, Side, Status};
+use serde::{Deserialize, Serialize};
+use storage_snapshot::{Amount, ReadError, StateDelta, StateKey, StateRead, TxHash};
+
+use crate::{
+    chain::Claimed,
+    execute::ExecutableBlock,
+    source::{NodeAnswers, VersionAnswer},
+};
+
+/// How many of the node's answers about a block were put to which use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeCounts {
+    /// Answers that were compared with the control.
+    pub compared: u64,
+    /// Those of them that differ.
+    pub differ: u64,
+    /// Answers taken as the truth, because the block was not executed here.
+    pub taken: u64,
+    /// Questions that nobody asked the node.
+    pub not_asked: u64,
+}
+
+/// What comparing a node's answers with the control found.
+#[derive(Debug, Default)]
+pub struct NodeFindings {
+    /// The answers that differ.
+    pub differences: Vec<Difference>,
+    /// How many there were.
+    pub counts: NodeCounts,
+    /// What to overwrite so that the next block is judged on its own: the node's value of every key
+    /// that differs.
+    pub correction: StateDelta,
+}
+
+/// The parts of a block that the node's answers are compared with.
+#[derive(Clone, Copy, Debug)]
+pub struct Compared<'a, S> {
+    /// The block as the control executed it.
+    pub block: &'a ExecutableBlock,
+    /// What the node says in the block itself.
+    pub claimed: &'a Claimed,
+    /// The keys that the block names.
+    pub named_keys: &'a [StateKey],
+    /// What the control did.
+    pub control: &'a Execution,
+    /// The state before the block.
+    pub parent: &'a S,
+    /// The burned supply after the block, if it can be told.
+    pub burned_supply: Option<Amount>,
+}
+
+/// Compares everything that the node answered about a block with the control.
+///
+/// # Errors
+///
+/// When the state before the block cannot be read. A value that is merely not known is no error:
+/// then there is nothing to compare with.
+pub fn compare_answers<S: StateRead>(
+    compared: Compared<'_, S>,
+    answers: &NodeAnswers,
+) -> Result<NodeFindings, ReadError> {
+    let mut findings = NodeFindings::default();
+    findings.compare_outcomes(&compared, answers);
+    findings.compare_versions(&compared, answers)?;
+    findings.compare_totals(&compared, answers);
+    findings.compare_current(&compared, answers)?;
+    findings.counts.differ = findings.differences.len() as u64;
+    Ok(findings)
+}
+
+impl NodeFindings {
+    fn compare_outcomes<S>(&mut self, compared: &Compared<'_, S>, answers: &NodeAnswers) {
+        for outcome in &compared.control.outcomes {
+            let Some(node_executed) = answers.executed.get(&outcome.hash) else {
+                self.counts.not_asked += 1;
+                continue;
+            };
+            self.counts.compared += 1;
+            if *node_executed != (outcome.status == Status::Executed) {
+                self.differences.push(Difference {
+                    field: Field::Outcome,
+                    key: None,
+                    transaction: Some(outcome.hash),
+                    control: Side::Outcome(outcome.clone()),
+                    observed: node_outcome(compared.block, outcome, *node_executed),
+                });
+            }
+        }
+    }
+
+    fn compare_versions<S: StateRead>(
+        &mut self,
+        compared: &Compared<'_, S>,
+        answers: &NodeAnswers,
+    ) -> Result<(), ReadError> {
+        let (mut answered, mut confirmed) = (HashSet::new(), Vec::new());
+        for (key, answer) in &answers.versions {
+            answered.insert(*key);
+            if self.compare_version(compared, key, answer)? {
+                confirmed.push(key);
+            }
+        }
+        // Asked twice, the node said two things, and one of them is what the control says.
+        for key in confirmed {
+            self.correction.remove(key);
+        }
+        let written = compared.control.delta.keys();
+        let expected: HashSet<_> = written.chain(compared.named_keys).copied().collect();
+        let mut unanswered: Vec<_> = expected.difference(&answered).collect();
+        unanswered.sort_unstable();
+        for key in unanswered {
+            if answers.walked.contains(key) {
+                self.compare_version(compared, key, &VersionAnswer::NotWritten)?;
+            } else if !matches!(key, StateKey::Registered(_)) {
+                // A node has no question about registration at one topoheight that could have been
+                // left out.
+                self.counts.not_asked += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares one answer and tells whether it agrees.
+    fn compare_version<S: StateRead>(
+        &mut self,
+        compared: &Compared<'_, S>,
+        key: &StateKey,
+        answer: &VersionAnswer,
+    ) -> Result<bool, ReadError> {
+        self.counts.compared += 1;
+        let control = compared.control.delta.get(key);
+        let (observed, node_value) = match answer {
+            VersionAnswer::Written(value) => {
+                if control == Some(value.as_ref()) {
+                    return Ok(true);
+                }
+                (Side::of_write(value.as_ref()), Some(value.clone()))
+            }
+            VersionAnswer::NotWritten if control.is_none() => return Ok(true),
+            VersionAnswer::NotWritten => (Side::Absent, None),
+        };
+        // Where the node wrote nothing, it still has the value from before.
+        let before = match compared.parent.read(key) {
+            Ok(before) => Some(before),
+            Err(ReadError::Unknown(_)) => None,
+            Err(error) => return Err(error),
+        };
+        let lone_write = match (control, answer) {
+            (Some(written), VersionAnswer::NotWritten) => Some(written),
+            (None, VersionAnswer::Written(value)) => Some(value.as_ref()),
+            _ => None,
+        };
+        let values_agree = lone_write.is_some_and(|written| {
+            before.as_ref().is_some_and(|before| before.as_ref() == written)
+        });
+        let mut difference =
+            Difference::of_key(*key, control.map_or(Side::Absent, Side::of_write), observed);
+        if values_agree {
+            difference.field = Field::Version;
+        }
+        self.differences.push(difference);
+        if let Some(value) = node_value.or(before) {
+            self.correction.insert(*key, value);
+        }
+        Ok(false)
+    }
+
+    fn compare_totals<S>(&mut self, compared: &Compared<'_, S>, answers: &NodeAnswers) {
+        let totals = &compared.control.totals;
+        let claimed = compared.claimed;
+        let mut compare = |field, control: Amount, observed: Option<Amount>| {
+            let Some(observed) = observed else { return };
+            self.counts.compared += 1;
+            if control != observed {
+                self.differences.push(Difference {
+                    field,
+                    key: None,
+                    transaction: None,
+                    control: Side::Number(control.as_u64()),
+                    observed: Side::Number(observed.as_u64()),
+                });
+            }
+        };
+        compare(Field::Fees, totals.fees, claimed.total_fees);
+        // What the node *says* of the two shares it divides by another number than what it pays, so
+        // the shares are compared as balances and the reward as their sum.
+        let reward = totals.miner_reward.wrapping_add(totals.dev_reward);
+        compare(Field::MinerReward, reward, Some(claimed.reward));
+        if let Some(burned_supply) = compared.burned_supply {
+            compare(Field::Burned, burned_supply, answers.burned_supply);
+        }
+    }
+
+    /// The newest values that the node has, compared with the state after the block.
+    fn compare_current<S: StateRead>(
+        &mut self,
+        compared: &Compared<'_, S>,
+        answers: &NodeAnswers,
+    ) -> Result<(), ReadError> {
+        for current in &answers.current {
+            let after = match compared.control.delta.get(&current.key) {
+                Some(written) => written.cloned(),
+                None => match compared.parent.read(&current.key) {
+                    Ok(value) => value,
+                    Err(ReadError::Unknown(_)) => continue,
+                    Err(error) => return Err(error),
+                },
+            };
+            self.counts.compared += 1;
+            if after != current.value {
+                self.differences.push(Difference::of_key(
+                    current.key,
+                    Side::of_write(after.as_ref()),
+                    Side::of_write(current.value.as_ref()),
+                ));
+                self.correction.insert(current.key, current.value.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The node tells only whether it executed a transaction, so "not executed" is all that can be
+/// shown where it did not.
+fn node_outcome(block: &ExecutableBlock, control: &Outcome, executed: bool) -> Side {
+    if !executed {
+        return Side::Absent;
+    }
+    let fee = block
+        .transactions
+        .iter()
+        .find(|transaction| transaction.body.hash == control.hash)
+        .map_or(Amount::ZERO, |transaction| transaction.body.fee);
+    Side::Outcome(Outcome { hash: control.hash, status: Status::Executed, fee })
+}
+
+/// The transactions that a block executed: the control's answer, where the node has none.
+pub fn executed_transactions(control: &Execution, answers: Option<&NodeAnswers>) -> Vec<TxHash> {
+    let executed = control.outcomes.iter().filter(|outcome| {
+        let node = answers.and_then(|answers| answers.executed.get(&outcome.hash));
+        node.copied().unwrap_or(outcome.status == Status::Executed)
+    });
+    executed.map(|outcome| outcome.hash).collect()
+}

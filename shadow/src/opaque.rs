@@ -1,0 +1,185 @@
+//! Blocks that are not executed here: what they may have touched is taken from the node.
+//!
+//! Nothing is claimed about such a block. Its named keys, and whatever else the node says was
+//! written, get the node's values, so that the next block can be judged again. A key that the node
+//! was not asked about is *unknown* from then on, and a later block that needs it is inconclusive,
+//! because a guess that happens to be right is still a guess.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use storage_snapshot::{
+    Address, Amount, AssetId, Nonce, ReadError, StateDelta, StateKey, StateRead, StateValue, TxHash,
+};
+
+use crate::{
+    chain::TransactionData,
+    execute::ExecutableBlock,
+    source::{NodeAnswers, Payout, VersionAnswer},
+};
+
+/// The state after a block that was not executed.
+#[derive(Debug, Default)]
+pub struct TakenState {
+    /// What the node says was written.
+    pub writes: StateDelta,
+    /// The keys that the block may have written without anybody knowing what.
+    pub unknown: Vec<StateKey>,
+    /// The transactions that took effect.
+    pub executed: Vec<TxHash>,
+    /// What the block burned of the native asset; `None` if that cannot be told.
+    pub burned: Option<Amount>,
+    /// How many answers were taken.
+    pub taken: u64,
+    /// How many questions nobody asked.
+    pub not_asked: u64,
+}
+
+/// Takes the state after a block from the node's answers: the versions at that topoheight first,
+/// from whichever question they came, then what its contracts paid out.
+///
+/// # Errors
+///
+/// When the state before the block cannot be read.
+pub fn take_state(
+    block: &ExecutableBlock,
+    named_keys: &[StateKey],
+    parent: &impl StateRead,
+    answers: &NodeAnswers,
+) -> Result<TakenState, ReadError> {
+    let mut taken = TakenState::default();
+    let payouts = payouts(block, answers);
+    let mut keys: BTreeSet<StateKey> = named_keys.iter().copied().collect();
+    keys.extend(answers.versions.iter().map(|(key, _)| *key));
+    keys.extend(payouts.keys().map(|(account, asset)| StateKey::Balance(*account, *asset)));
+
+    for key in keys {
+        match answers.version(&key) {
+            Some(VersionAnswer::Written(value)) => {
+                taken.taken += 1;
+                taken.writes.insert(key, value);
+            }
+            Some(VersionAnswer::NotWritten) => taken.taken += 1,
+            None => taken.without_answer(&key, &payouts, named_keys, parent)?,
+        }
+    }
+    taken.register_accounts(parent)?;
+    taken.take_outcomes(block, answers);
+    Ok(taken)
+}
+
+/// What the contracts of a block paid, by account and asset. Sums saturate: a contract cannot pay
+/// more than exists.
+fn payouts(block: &ExecutableBlock, answers: &NodeAnswers) -> BTreeMap<(Address, AssetId), Amount> {
+    let mut sums = BTreeMap::new();
+    for transaction in &block.transactions {
+        for payout in answers.payouts.get(&transaction.body.hash).into_iter().flatten() {
+            if let Payout::Transfer { destination, asset, amount } = payout {
+                let sum = sums.entry((*destination, *asset)).or_insert(Amount::ZERO);
+                *sum = sum.saturating_add(*amount);
+            }
+        }
+    }
+    sums
+}
+
+impl TakenState {
+    /// A key that a contract paid into, and that nothing else of the block names, has the value from
+    /// before and the payment. Any other key that nobody asked about is unknown.
+    fn without_answer(
+        &mut self,
+        key: &StateKey,
+        payouts: &BTreeMap<(Address, AssetId), Amount>,
+        named_keys: &[StateKey],
+        parent: &impl StateRead,
+    ) -> Result<(), ReadError> {
+        if matches!(key, StateKey::Registered(_)) {
+            // Follows from what else was written of the account.
+            return Ok(());
+        }
+        self.not_asked += 1;
+        let paid = match key {
+            StateKey::Balance(account, asset) => payouts.get(&(*account, *asset)),
+            _ => None,
+        };
+        if let (Some(paid), StateKey::Balance(account, asset)) = (paid, key)
+            && named_keys.binary_search(key).is_err()
+        {
+            let before = match parent.read(key) {
+                Ok(Some(StateValue::Balance(amount))) => Some(amount),
+                Ok(_) => Some(Amount::ZERO),
+                Err(ReadError::Unknown(_)) => None,
+                Err(error) => return Err(error),
+            };
+            if let Some(after) = before.and_then(|before| before.checked_add(*paid)) {
+                self.writes.set_balance(*account, *asset, after);
+                if let Ok(None) = parent.read(&StateKey::Nonce(*account)) {
+                    self.writes.set_nonce(*account, Nonce::new(0));
+                }
+                return Ok(());
+            }
+        }
+        self.unknown.push(*key);
+        Ok(())
+    }
+
+    /// Whoever has a nonce or a balance is registered; whoever may have got one, perhaps.
+    fn register_accounts(&mut self, parent: &impl StateRead) -> Result<(), ReadError> {
+        let written: BTreeSet<Address> = self.writes.keys().map(|key| *key.account()).collect();
+        let perhaps: BTreeSet<Address> = self.unknown.iter().map(|key| *key.account()).collect();
+        for account in written.union(&perhaps) {
+            let key = StateKey::Registered(*account);
+            if self.writes.get(&key).is_some() || !matches!(parent.read(&key), Ok(None)) {
+                continue;
+            }
+            if written.contains(account) {
+                self.writes.register(*account);
+            } else {
+                self.unknown.push(key);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_outcomes(&mut self, block: &ExecutableBlock, answers: &NodeAnswers) {
+        let mut burned = Some(Amount::ZERO);
+        for transaction in &block.transactions {
+            let body = &transaction.body;
+            let executed = match answers.executed.get(&body.hash) {
+                Some(executed) => {
+                    self.taken += 1;
+                    *executed
+                }
+                None => {
+                    self.not_asked += 1;
+                    !transaction.already_executed
+                }
+            };
+            if !executed {
+                continue;
+            }
+            self.executed.push(body.hash);
+            let more = match &body.data {
+                TransactionData::Burn { asset, amount } if *asset == AssetId::NATIVE => {
+                    Some(*amount)
+                }
+                TransactionData::Opaque(opaque) => match opaque.max_gas() {
+                    Some(max_gas) => burned_gas(max_gas, answers.payouts.get(&body.hash)),
+                    None => Some(Amount::ZERO),
+                },
+                _ => Some(Amount::ZERO),
+            };
+            burned = burned.zip(more).map(|(sum, more)| sum.saturating_add(more));
+        }
+        self.burned = burned;
+    }
+}
+
+/// 30 % of the gas that a contract used is burned; how much it used is known from what came back.
+fn burned_gas(max_gas: Amount, payouts: Option<&Vec<Payout>>) -> Option<Amount> {
+    let refunded = payouts?.iter().fold(Amount::ZERO, |sum, payout| match payout {
+        Payout::RefundedGas(amount) => sum.saturating_add(*amount),
+        Payout::Transfer { .. } => sum,
+    });
+    let used = u128::from(max_gas.checked_sub(refunded)?.as_u64());
+    u64::try_from(used * 30 / 100).ok().map(Amount::new)
+}

@@ -1,0 +1,277 @@
+//! One run from the first block of a source to its end, or to where it was stopped.
+
+use std::{
+    fs::{File, OpenOptions},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use comparator::{JsonLines, MismatchRecord, MismatchSink, Schedule, SinkError};
+use storage_snapshot::{Store, StoreError, StoreOptions, TopoHeight};
+
+use crate::{
+    execute::parallel::ParallelExecutor,
+    exit_code::ExitCode,
+    judge::{Candidate, Judge, NODE, Progress},
+    ledger::LedgerEntry,
+    progress::Reporter,
+    source::{BlockSource, SourceError},
+    summary::{RunVerdict, Summary},
+    verifier::{NodeCheck, Verifier, VerifyError},
+};
+
+/// How to verify.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunOptions {
+    /// How many workers the parallel engine runs on.
+    pub(crate) workers: u32,
+    /// Whether the node's answers are compared.
+    pub(crate) node: NodeCheck,
+}
+
+/// Where state and verdicts go.
+#[derive(Debug)]
+pub(crate) enum StateDirectory {
+    /// Here, and they stay.
+    Given(PathBuf),
+    /// Somewhere, and they go away with the run unless something differs.
+    Temporary,
+}
+
+/// Verifies everything that a source yields and sums up the ledger.
+pub(crate) fn run(
+    options: &RunOptions,
+    directory: StateDirectory,
+    open: impl FnOnce() -> Result<Box<dyn BlockSource>, String>,
+) -> (Summary, ExitCode) {
+    let started = Instant::now();
+    let asked = ["v3"].into_iter().chain((options.node == NodeCheck::Compare).then_some(NODE));
+    let summary = Summary::new(asked.map(str::to_owned));
+    let seconds = || started.elapsed().as_secs_f64();
+
+    // The input is looked at first: a bad one must leave no trace.
+    let mut source = match open() {
+        Ok(source) => source,
+        Err(message) => return failed(summary, seconds(), message, ExitCode::BadInput),
+    };
+    let (path, temporary) = match directory_of(directory) {
+        Ok(directory) => directory,
+        Err(error) => {
+            let message = format!("making a temporary directory: {error}");
+            return failed(summary, seconds(), message, ExitCode::Infrastructure);
+        }
+    };
+    let store = match Store::open(&path, StoreOptions::default()) {
+        Ok(store) => store,
+        Err(error) => {
+            let (code, message) = (code_of_store(&error), error.to_string());
+            return failed(summary, seconds(), message, code);
+        }
+    };
+
+    let outcome = verify(options, &path, &store, &mut *source);
+    let (summary, added) = match add_ledger(summary.clone(), &store) {
+        Ok(summary) => (summary, Ok(())),
+        Err(error) => (summary, Err(error)),
+    };
+    let digest = store.tip().map(|tip| tip.digest);
+    let (summary, code) = match outcome.and_then(|end| added.map(|()| end)) {
+        Ok(End::Complete) => {
+            let summary = summary.finish(digest, seconds(), None);
+            let code = summary.exit_code();
+            (summary, code)
+        }
+        Ok(End::Interrupted) => {
+            let summary = summary.interrupt().finish(digest, seconds(), None);
+            let code = summary.exit_code();
+            (summary, code)
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            (summary.finish(digest, seconds(), Some(error.to_string())), code_of(&error))
+        }
+    };
+    drop(store);
+    if let Some(temporary) = temporary
+        && summary.has_mismatches()
+    {
+        let kept = temporary.keep();
+        eprintln!("the evidence is kept in {}", kept.display());
+    }
+    debug_assert!(summary.verdict() != RunVerdict::Error || code != ExitCode::Clean);
+    (summary, code)
+}
+
+/// How a run that did not fail came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Complete,
+    Interrupted,
+}
+
+fn verify(
+    options: &RunOptions,
+    path: &std::path::Path,
+    store: &Store,
+    source: &mut dyn BlockSource,
+) -> Result<End, VerifyError> {
+    let stop = stop_on_signal();
+    let progress = Arc::new(Progress::default());
+    let executor = ParallelExecutor::new(options.workers as usize).map_err(SourceError::Io)?;
+    let candidate = Candidate {
+        executor: Arc::new(executor),
+        schedule: Schedule { workers: options.workers, seed: 0 },
+    };
+    let sink = RecordFile::open(path).map_err(SourceError::Io)?;
+    let judge = Judge::start(
+        store.clone(),
+        vec![candidate],
+        options.node,
+        Box::new(sink),
+        Arc::clone(&progress),
+    )
+    .map_err(SourceError::Io)?;
+    let mut verifier = Verifier::new(store.clone(), source, options.node, judge)?;
+    let mut reporter = Reporter::new(source.block_count(), progress);
+
+    let mut end = End::Complete;
+    let taken = loop {
+        if stop.load(Ordering::Relaxed) {
+            end = End::Interrupted;
+            break Ok(());
+        }
+        match source.next_event() {
+            Ok(Some(event)) => {
+                if let Err(error) = verifier.take(event) {
+                    break Err(error);
+                }
+                reporter.tick();
+            }
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(VerifyError::Source(error)),
+        }
+    };
+    // What the judge failed with is the cause of what the verifier saw of it.
+    let judged = verifier.finish();
+    reporter.finish();
+    match (taken, judged) {
+        (Err(VerifyError::Judge(_)), Err(cause)) => Err(cause),
+        (Err(error), _) | (Ok(()), Err(error)) => Err(error),
+        (Ok(()), Ok(())) => Ok(end),
+    }
+}
+
+fn add_ledger(mut summary: Summary, store: &Store) -> Result<Summary, VerifyError> {
+    for entry in store.ledger_range(TopoHeight::GENESIS..=TopoHeight::MAX) {
+        let (_, bytes) = entry?;
+        let entry: LedgerEntry = serde_json::from_slice(&bytes).map_err(VerifyError::Encode)?;
+        summary.add(&entry);
+    }
+    Ok(summary)
+}
+
+fn failed(summary: Summary, seconds: f64, message: String, code: ExitCode) -> (Summary, ExitCode) {
+    eprintln!("error: {message}");
+    (summary.finish(None, seconds, Some(message)), code)
+}
+
+fn directory_of(
+    directory: StateDirectory,
+) -> std::io::Result<(PathBuf, Option<tempfile::TempDir>)> {
+    Ok(match directory {
+        StateDirectory::Given(path) => (path, None),
+        StateDirectory::Temporary => {
+            let temporary = tempfile::Builder::new().prefix("shadow-").tempdir()?;
+            (temporary.path().to_owned(), Some(temporary))
+        }
+    })
+}
+
+/// Which exit code an error leads to.
+fn code_of(error: &VerifyError) -> ExitCode {
+    match error {
+        VerifyError::Source(SourceError::Input(_))
+        | VerifyError::OtherChain { .. }
+        | VerifyError::OtherBlock { .. } => ExitCode::BadInput,
+        VerifyError::Store(error) => code_of_store(error),
+        VerifyError::Source(SourceError::Io(_))
+        | VerifyError::Read(_)
+        | VerifyError::Judge(_)
+        | VerifyError::Encode(_) => ExitCode::Infrastructure,
+    }
+}
+
+/// A format that this build does not read is the caller's choice of directory; everything else is
+/// the machine's.
+fn code_of_store(error: &StoreError) -> ExitCode {
+    match error {
+        StoreError::FormatVersion { .. } => ExitCode::BadInput,
+        _ => ExitCode::Infrastructure,
+    }
+}
+
+/// A flag that is set when somebody asks the process to stop. Asked twice, it ends at once.
+fn stop_on_signal() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    let waiting = std::thread::Builder::new().name("shadow-signals".to_owned()).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let Ok(runtime) = runtime else { return };
+        runtime.block_on(async {
+            if signal().await.is_ok() {
+                flag.store(true, Ordering::Relaxed);
+                eprintln!("stopping after the block in hand; once more ends at once");
+                if signal().await.is_ok() {
+                    std::process::exit(i32::from(ExitCode::Infrastructure as u8));
+                }
+            }
+        });
+    });
+    if let Err(error) = waiting {
+        tracing::warn!(%error, "signals cannot be waited for; the process will end at once on one");
+    }
+    stop
+}
+
+async fn signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+/// The file of records in a state directory. A candidate that is wrong everywhere must not fill the
+/// disk, so only so many are kept; all are counted in the ledger.
+#[derive(Debug)]
+struct RecordFile {
+    file: JsonLines<File>,
+    kept: u64,
+}
+
+impl RecordFile {
+    fn open(directory: &std::path::Path) -> std::io::Result<Self> {
+        let path = directory.join("mismatches.jsonl");
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        Ok(Self { file: JsonLines::new(file), kept: 0 })
+    }
+}
+
+impl MismatchSink for RecordFile {
+    fn publish(&mut self, record: &MismatchRecord) -> Result<(), SinkError> {
+        self.kept += 1;
+        if self.kept == RECORDS_MAX {
+            tracing::warn!(RECORDS_MAX, "no more records of mismatches are kept by this run");
+        }
+        if self.kept > RECORDS_MAX { Ok(()) } else { self.file.publish(record) }
+    }
+}
+
+const RECORDS_MAX: u64 = 1000;

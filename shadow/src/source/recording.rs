@@ -1,0 +1,168 @@
+//! A recording: what a node answered about its whole chain, kept in a directory.
+//!
+//! It is a directory of gzip-compressed JSON lines, each line a question and its answer, errors
+//! included: "there is no version at this topoheight" is information. `blocks` is read while the
+//! chain is replayed; the answers about state are read before, so that a damaged file is refused
+//! before anything is written.
+
+mod answer_files;
+mod error;
+mod lines;
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+use answer_files::AnswerFiles;
+pub use error::RecordingError;
+use lines::Lines;
+use serde::Deserialize;
+use storage_snapshot::{Amount, StateDelta, TopoHeight};
+
+use super::{BlockSource, ChainEvent, ChainIdentity, CommittedBlock, NodeAnswers, SourceError};
+use crate::chain::{Block, decode_block};
+
+/// A recorded chain, replayed from its first block.
+#[derive(Debug)]
+pub struct Recording {
+    identity: ChainIdentity,
+    block_count: u64,
+    blocks: Lines,
+    answers: AnswerFiles,
+    /// Read one ahead, because the last block gets the answers about the end of the chain. What is
+    /// wrong with it concerns nobody before its turn.
+    next: Result<Option<Block>, RecordingError>,
+    emitted_supply: Amount,
+}
+
+impl Recording {
+    /// Opens a recording. Every file in it is read to its end once, so a checksum that does not
+    /// hold is found before the first block is used.
+    ///
+    /// # Errors
+    ///
+    /// When the directory is not a recording, or a file of it is damaged; the error names the file,
+    /// and the line if it is one line's fault.
+    pub fn open(directory: &Path) -> Result<Self, RecordingError> {
+        let files = files_of(directory)?;
+        let blocks_path = files
+            .get("blocks")
+            .ok_or_else(|| RecordingError::NoBlocks { directory: directory.to_owned() })?;
+        let mut block_count = 0;
+        for (name, path) in &files {
+            let lines = lines::verify(path)?;
+            if name == "blocks" {
+                block_count = lines;
+            }
+        }
+        let answers = AnswerFiles::read(&files)?;
+        let mut blocks = Lines::open(blocks_path)?;
+        let first = read_block(&mut blocks, TopoHeight::GENESIS)?
+            .ok_or_else(|| RecordingError::NoBlocks { directory: directory.to_owned() })?;
+        Ok(Self {
+            identity: ChainIdentity {
+                name: format!("{} ({})", "tos", first.network),
+                genesis: first.hash,
+                dev: first.miner,
+            },
+            block_count,
+            blocks,
+            answers,
+            next: Ok(Some(first)),
+            emitted_supply: Amount::ZERO,
+        })
+    }
+
+    fn next_block(&mut self) -> Result<Option<CommittedBlock>, RecordingError> {
+        let Some(block) = std::mem::replace(&mut self.next, Ok(None))? else { return Ok(None) };
+        self.check_supply(&block)?;
+        self.next = read_block(&mut self.blocks, block.topoheight.next());
+        let is_last = matches!(self.next, Ok(None));
+        let answers = self.answers.take(&block, is_last);
+        Ok(Some(CommittedBlock { block, answers }))
+    }
+
+    /// The supply after a block is the supply before it and the block's reward. A node that says
+    /// otherwise contradicts itself, so one of its answers was altered.
+    fn check_supply(&mut self, block: &Block) -> Result<(), RecordingError> {
+        let expected = self.emitted_supply.wrapping_add(block.claimed.reward);
+        if block.claimed.supply != expected {
+            return Err(RecordingError::Supply {
+                topoheight: block.topoheight,
+                claimed: block.claimed.supply,
+                expected,
+            });
+        }
+        self.emitted_supply = expected;
+        Ok(())
+    }
+}
+
+impl BlockSource for Recording {
+    fn identity(&self) -> &ChainIdentity {
+        &self.identity
+    }
+
+    fn base(&self) -> StateDelta {
+        StateDelta::new()
+    }
+
+    fn next_event(&mut self) -> Result<Option<ChainEvent>, SourceError> {
+        match self.next_block() {
+            Ok(block) => Ok(block.map(|block| ChainEvent::Committed(Box::new(block)))),
+            Err(error) => Err(SourceError::Input(Box::new(error))),
+        }
+    }
+
+    fn block_count(&self) -> Option<u64> {
+        Some(self.block_count)
+    }
+}
+
+/// The gzip files of a directory by the part of their name before `.jsonl.gz`.
+fn files_of(directory: &Path) -> Result<HashMap<String, PathBuf>, RecordingError> {
+    let unreadable = |source| RecordingError::Directory { directory: directory.to_owned(), source };
+    let mut files = HashMap::new();
+    for entry in std::fs::read_dir(directory).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        if let Some(name) = name.and_then(|name| name.strip_suffix(".jsonl.gz")) {
+            files.insert(name.to_owned(), path);
+        }
+    }
+    Ok(files)
+}
+
+#[derive(Deserialize)]
+struct BlockParams {
+    topoheight: TopoHeight,
+}
+
+fn read_block(lines: &mut Lines, expected: TopoHeight) -> Result<Option<Block>, RecordingError> {
+    let Some(line) = lines.next()? else { return Ok(None) };
+    let exchange = line.exchange()?;
+    if exchange.method != "get_block_at_topoheight" {
+        return Err(
+            line.error(format!("expected get_block_at_topoheight, found {}", exchange.method))
+        );
+    }
+    let params: BlockParams = line.params(&exchange)?;
+    if params.topoheight != expected {
+        return Err(line.error(format!(
+            "topoheight {expected} is missing: the next block is the one at {}",
+            params.topoheight
+        )));
+    }
+    let Some(result) = exchange.result else {
+        return Err(line.error(format!("the node had no block at topoheight {expected}")));
+    };
+    let block = decode_block(result.get()).map_err(|source| line.block_error(source))?;
+    if block.topoheight != expected {
+        return Err(line.error(format!(
+            "asked for topoheight {expected}, the block says {}",
+            block.topoheight
+        )));
+    }
+    Ok(Some(block))
+}

@@ -1,0 +1,383 @@
+//! The node's answers about state: which files they are in, and to which block each belongs.
+
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use serde::Deserialize;
+use storage_snapshot::{
+    Address, Amount, AssetId, BlockHash, MultisigConfig, Nonce, StateKey, StateValue, TopoHeight,
+    TxHash,
+};
+
+use super::{
+    NodeAnswers, RecordingError,
+    lines::{Exchange, Line, Lines},
+};
+use crate::{
+    chain::{Block, NetworkAddress},
+    source::{CurrentValue, Payout, VersionAnswer},
+};
+
+/// All answers of a recording, taken out block by block.
+#[derive(Debug, Default)]
+pub(super) struct AnswerFiles {
+    versions: HashMap<TopoHeight, Vec<(StateKey, VersionAnswer)>>,
+    walked: Arc<HashSet<StateKey>>,
+    executed: HashMap<BlockHash, HashMap<TxHash, bool>>,
+    payouts: HashMap<TxHash, Vec<Payout>>,
+    current: Vec<CurrentValue>,
+    /// What the node said of itself when everything else had been asked.
+    end: Option<Info>,
+}
+
+impl AnswerFiles {
+    /// Reads the files that hold answers; those that a recording lacks were never asked for.
+    pub(super) fn read(files: &HashMap<String, PathBuf>) -> Result<Self, RecordingError> {
+        let mut answers = Self::default();
+        let mut walked = HashSet::new();
+        for_each_line(files, "versions", |line| answers.read_version(line))?;
+        for_each_line(files, "history", |line| answers.read_history(line, &mut walked))?;
+        for_each_line(files, "txs", |line| answers.read_transaction(line))?;
+        for_each_line(files, "final_state", |line| answers.read_final_state(line, &mut walked))?;
+        for_each_line(files, "node", |line| answers.read_node(line))?;
+        answers.walked = Arc::new(walked);
+        Ok(answers)
+    }
+
+    /// The answers about one block. Those about the end of the chain belong to the last block, if
+    /// it is the one that the node had on top when it was asked.
+    pub(super) fn take(&mut self, block: &Block, is_last: bool) -> NodeAnswers {
+        let mut payouts = HashMap::new();
+        for transaction in &block.transactions {
+            if let Some(outputs) = self.payouts.get(&transaction.hash) {
+                payouts.insert(transaction.hash, outputs.clone());
+            }
+        }
+        let mut answers = NodeAnswers {
+            versions: self.versions.remove(&block.topoheight).unwrap_or_default(),
+            walked: Arc::clone(&self.walked),
+            executed: self.executed.remove(&block.hash).unwrap_or_default(),
+            payouts,
+            current: Vec::new(),
+            burned_supply: None,
+        };
+        if is_last
+            && let Some(end) = self.end.take()
+            && (end.topoheight, end.top_block_hash) == (block.topoheight, block.hash)
+        {
+            answers.current = std::mem::take(&mut self.current);
+            answers.burned_supply = Some(end.burned_supply);
+        }
+        answers
+    }
+
+    fn read_version(&mut self, line: &Line<'_>) -> Result<(), RecordingError> {
+        let exchange = line.exchange()?;
+        let question: KeyAtTopoHeight = line.params(&exchange)?;
+        let account = question.account(line)?;
+        let key = match &*exchange.method {
+            "get_nonce_at_topoheight" => StateKey::Nonce(account),
+            "get_multisig_at_topoheight" => StateKey::Multisig(account),
+            "get_balance_at_topoheight" => StateKey::Balance(account, question.asset(line)?),
+            // Questions of other kinds may be recorded beside these.
+            _ => return Ok(()),
+        };
+        let Some(topoheight) = question.topoheight else {
+            return Err(line.error("params: no topoheight".to_owned()));
+        };
+        let answer = match (exchange.result, &exchange.error) {
+            (Some(result), _) => VersionAnswer::Written(value_of(line, &key, result)?),
+            (None, Some(error)) if error.is_not_found() => VersionAnswer::NotWritten,
+            // The node did not answer the question.
+            (None, _) => return Ok(()),
+        };
+        self.versions.entry(topoheight).or_default().push((key, answer));
+        Ok(())
+    }
+
+    fn read_history(
+        &mut self,
+        line: &Line<'_>,
+        walked: &mut HashSet<StateKey>,
+    ) -> Result<(), RecordingError> {
+        let version: HistoricVersion<'_> = line.json()?;
+        let account = account_of(line, &version.address)?;
+        let key = match &*version.k {
+            "nonce" => StateKey::Nonce(account),
+            "multisig" => StateKey::Multisig(account),
+            "balance" => {
+                let Some(asset) = version.asset else {
+                    return Err(line.error("a balance without asset".to_owned()));
+                };
+                StateKey::Balance(account, asset)
+            }
+            _ => return Ok(()),
+        };
+        let Some(result) = version.result else { return Ok(()) };
+        let previous: Previous = line.part(result, "result")?;
+        if previous.previous_topoheight.is_none() {
+            // The walk went back to the first version of the key.
+            walked.insert(key);
+        }
+        let answer = VersionAnswer::Written(value_of(line, &key, result)?);
+        self.versions.entry(version.topoheight).or_default().push((key, answer));
+        Ok(())
+    }
+
+    fn read_transaction(&mut self, line: &Line<'_>) -> Result<(), RecordingError> {
+        let exchange = line.exchange()?;
+        match &*exchange.method {
+            "is_tx_executed_in_block" => {
+                let Some(result) = exchange.result else { return Ok(()) };
+                let question: ExecutedInBlock = line.params(&exchange)?;
+                let executed = line.part(result, "result")?;
+                let block = self.executed.entry(question.block_hash).or_default();
+                block.insert(question.tx_hash, executed);
+            }
+            "get_contract_outputs" => {
+                let Some(result) = exchange.result else { return Ok(()) };
+                let question: ContractOutputs = line.params(&exchange)?;
+                let outputs: Vec<OutputJson> = line.part(result, "result")?;
+                let outputs = outputs.into_iter().filter_map(|output| output.payout(line));
+                let outputs = outputs.collect::<Result<_, _>>()?;
+                self.payouts.insert(question.transaction, outputs);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn read_final_state(
+        &mut self,
+        line: &Line<'_>,
+        walked: &mut HashSet<StateKey>,
+    ) -> Result<(), RecordingError> {
+        let exchange = line.exchange()?;
+        let known =
+            ["get_nonce", "get_balance", "get_multisig", "get_account_registration_topoheight"];
+        if !known.contains(&&*exchange.method) {
+            return Ok(());
+        }
+        let question: KeyAtTopoHeight = line.params(&exchange)?;
+        let account = question.account(line)?;
+        let key = match &*exchange.method {
+            "get_nonce" => StateKey::Nonce(account),
+            "get_multisig" => StateKey::Multisig(account),
+            "get_balance" => StateKey::Balance(account, question.asset(line)?),
+            _ => return self.read_registration(line, &exchange, account, walked),
+        };
+        let (value, written_at) = match (exchange.result, &exchange.error) {
+            (Some(result), _) => {
+                let at: WrittenAt = line.part(result, "result")?;
+                (value_of(line, &key, result)?, Some(at.topoheight))
+            }
+            (None, Some(error)) if error.is_not_found() => (None, None),
+            (None, _) => return Ok(()),
+        };
+        self.current.push(CurrentValue { key, value, written_at });
+        Ok(())
+    }
+
+    fn read_registration(
+        &mut self,
+        line: &Line<'_>,
+        exchange: &Exchange<'_>,
+        account: Address,
+        walked: &mut HashSet<StateKey>,
+    ) -> Result<(), RecordingError> {
+        if let Some(result) = exchange.result {
+            let key = StateKey::Registered(account);
+            let topoheight: TopoHeight = line.part(result, "result")?;
+            let answer = VersionAnswer::Written(Some(StateValue::Registered));
+            self.versions.entry(topoheight).or_default().push((key, answer));
+            walked.insert(key);
+        }
+        Ok(())
+    }
+
+    fn read_node(&mut self, line: &Line<'_>) -> Result<(), RecordingError> {
+        let exchange = line.exchange()?;
+        if exchange.method == "get_info"
+            && let Some(result) = exchange.result
+        {
+            self.end = Some(line.part(result, "result")?);
+        }
+        Ok(())
+    }
+}
+
+fn for_each_line(
+    files: &HashMap<String, PathBuf>,
+    name: &str,
+    mut read: impl FnMut(&Line<'_>) -> Result<(), RecordingError>,
+) -> Result<(), RecordingError> {
+    let Some(path) = files.get(name) else { return Ok(()) };
+    let mut lines = Lines::open(path)?;
+    while let Some(line) = lines.next()? {
+        read(&line)?;
+    }
+    Ok(())
+}
+
+/// The value in an answer about a key; every kind of answer spells it its own way.
+fn value_of(
+    line: &Line<'_>,
+    key: &StateKey,
+    result: &serde_json::value::RawValue,
+) -> Result<Option<StateValue>, RecordingError> {
+    Ok(match key {
+        StateKey::Nonce(_) => {
+            let answer: NonceJson = line.part(result, "result")?;
+            Some(StateValue::Nonce(answer.nonce))
+        }
+        StateKey::Balance(..) => {
+            let answer: BalanceJson = line.part(result, "result")?;
+            Some(StateValue::Balance(answer.amount))
+        }
+        StateKey::Multisig(_) => {
+            let answer: MultisigJson<'_> = serde_json::from_str(result.get())
+                .map_err(|error| line.error(format!("result: {error}")))?;
+            match answer.state {
+                MultisigStateJson::Deleted => None,
+                MultisigStateJson::Active { participants, threshold } => {
+                    let participants = participants.iter().map(|address| account_of(line, address));
+                    Some(StateValue::Multisig(MultisigConfig {
+                        threshold,
+                        participants: participants.collect::<Result<_, _>>()?,
+                    }))
+                }
+            }
+        }
+        StateKey::Registered(_) => Some(StateValue::Registered),
+    })
+}
+
+fn account_of(line: &Line<'_>, address: &str) -> Result<Address, RecordingError> {
+    let parsed: Result<NetworkAddress, _> = address.parse();
+    Ok(parsed.map_err(|error| line.error(format!("address: {error}")))?.account)
+}
+
+#[derive(Deserialize)]
+struct KeyAtTopoHeight {
+    address: String,
+    asset: Option<AssetId>,
+    topoheight: Option<TopoHeight>,
+}
+
+impl KeyAtTopoHeight {
+    fn account(&self, line: &Line<'_>) -> Result<Address, RecordingError> {
+        account_of(line, &self.address)
+    }
+
+    fn asset(&self, line: &Line<'_>) -> Result<AssetId, RecordingError> {
+        self.asset.ok_or_else(|| line.error("params: no asset".to_owned()))
+    }
+}
+
+#[derive(Deserialize)]
+struct HistoricVersion<'a> {
+    #[serde(borrow)]
+    k: Cow<'a, str>,
+    #[serde(borrow)]
+    address: Cow<'a, str>,
+    asset: Option<AssetId>,
+    topoheight: TopoHeight,
+    #[serde(borrow, default)]
+    result: Option<&'a serde_json::value::RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Previous {
+    #[serde(default)]
+    previous_topoheight: Option<TopoHeight>,
+}
+
+#[derive(Deserialize)]
+struct WrittenAt {
+    topoheight: TopoHeight,
+}
+
+#[derive(Deserialize)]
+struct NonceJson {
+    nonce: Nonce,
+}
+
+#[derive(Deserialize)]
+struct BalanceJson {
+    /// Called one thing in answers about a topoheight, another in those about the newest.
+    #[serde(alias = "final_balance", rename = "balance")]
+    amount: Amount,
+}
+
+#[derive(Deserialize)]
+struct MultisigJson<'a> {
+    #[serde(borrow)]
+    state: MultisigStateJson<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum MultisigStateJson<'a> {
+    Deleted,
+    Active {
+        #[serde(borrow)]
+        participants: Vec<Cow<'a, str>>,
+        threshold: u8,
+    },
+}
+
+#[derive(Deserialize)]
+struct ExecutedInBlock {
+    tx_hash: TxHash,
+    block_hash: BlockHash,
+}
+
+#[derive(Deserialize)]
+struct ContractOutputs {
+    transaction: TxHash,
+}
+
+/// One output of a contract: an object with the kind as its only field.
+#[derive(Deserialize)]
+struct OutputJson {
+    transfer: Option<TransferJson>,
+    refund_gas: Option<RefundJson>,
+}
+
+#[derive(Deserialize)]
+struct TransferJson {
+    amount: Amount,
+    asset: AssetId,
+    destination: String,
+}
+
+#[derive(Deserialize)]
+struct RefundJson {
+    amount: Amount,
+}
+
+impl OutputJson {
+    fn payout(self, line: &Line<'_>) -> Option<Result<Payout, RecordingError>> {
+        if let Some(TransferJson { amount, asset, destination }) = self.transfer {
+            let destination = account_of(line, &destination);
+            return Some(destination.map(|destination| Payout::Transfer {
+                destination,
+                asset,
+                amount,
+            }));
+        }
+        self.refund_gas.map(|refund| Ok(Payout::RefundedGas(refund.amount)))
+    }
+}
+
+/// The part of `get_info` that says how things stood at the end.
+#[derive(Debug, Deserialize)]
+struct Info {
+    topoheight: TopoHeight,
+    top_block_hash: BlockHash,
+    burned_supply: Amount,
+}

@@ -1,0 +1,100 @@
+//! What can be wrong with a recording.
+
+use std::{fmt, io, path::PathBuf};
+
+use storage_snapshot::{Amount, TopoHeight};
+
+use crate::chain::BlockError;
+
+/// Why a recording cannot be used. Every case says where.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RecordingError {
+    /// The directory cannot be listed.
+    Directory {
+        /// Which.
+        directory: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no `blocks.jsonl.gz`, or it is empty.
+    NoBlocks {
+        /// Where it was looked for.
+        directory: PathBuf,
+    },
+    /// A file cannot be read or decompressed to its end.
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line is not what it should be.
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A line holds a block that is not what its hashes say.
+    Block {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong with the block.
+        source: BlockError,
+    },
+    /// A block's supply is not that of the block before plus its reward.
+    Supply {
+        /// The block.
+        topoheight: TopoHeight,
+        /// What it says.
+        claimed: Amount,
+        /// What follows from the block before.
+        expected: Amount,
+    },
+}
+
+impl fmt::Display for RecordingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory { directory, source } => {
+                write!(f, "{}: not a readable directory: {source}", directory.display())
+            }
+            Self::NoBlocks { directory } => write!(
+                f,
+                "{}: no blocks in it; a recording is a directory with blocks.jsonl.gz",
+                directory.display()
+            ),
+            Self::File { path, source } => write!(
+                f,
+                "{}: cannot be decompressed to its end: {source}; fetch the file again",
+                path.display()
+            ),
+            Self::Line { path, line, reason } => {
+                write!(f, "{}, line {line}: {reason}", path.display())
+            }
+            Self::Block { path, line, source } => {
+                write!(f, "{}, line {line}: {source}", path.display())
+            }
+            Self::Supply { topoheight, claimed, expected } => write!(
+                f,
+                "the block at topoheight {topoheight} claims a supply of {claimed}, but the block \
+                 before it and its reward make {expected}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for RecordingError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Directory { source, .. } | Self::File { source, .. } => Some(source),
+            Self::Block { source, .. } => Some(source),
+            Self::NoBlocks { .. } | Self::Line { .. } | Self::Supply { .. } => None,
+        }
+    }
+}

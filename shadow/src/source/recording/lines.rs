@@ -1,0 +1,154 @@
+//! The lines of one compressed file, each with its place.
+
+use std::{
+    borrow::Cow,
+    fs::File,
+    io::{self, BufRead, BufReader},
+    path::{Path, PathBuf},
+};
+
+use flate2::bufread::MultiGzDecoder;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use super::RecordingError;
+use crate::chain::BlockError;
+
+/// Reads a file line by line.
+#[derive(Debug)]
+pub(super) struct Lines {
+    path: PathBuf,
+    reader: BufReader<MultiGzDecoder<BufReader<File>>>,
+    number: u64,
+    buffer: Vec<u8>,
+}
+
+/// One line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line<'a> {
+    path: &'a Path,
+    number: u64,
+    text: &'a [u8],
+}
+
+/// A question to a node and its answer.
+#[derive(Debug, Deserialize)]
+pub(super) struct Exchange<'a> {
+    #[serde(borrow)]
+    pub(super) method: Cow<'a, str>,
+    #[serde(borrow, default)]
+    params: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) result: Option<&'a RawValue>,
+    #[serde(default)]
+    pub(super) error: Option<RpcError>,
+}
+
+/// What a node answers when it has no result.
+#[derive(Debug, Deserialize)]
+pub(super) struct RpcError {
+    pub(super) code: i64,
+}
+
+impl RpcError {
+    /// Whether the node says that there is no such thing, as opposed to not having understood.
+    pub(super) fn is_not_found(&self) -> bool {
+        const NOT_FOUND: i64 = -32004;
+        self.code == NOT_FOUND
+    }
+}
+
+/// Decompresses a whole file, which verifies its checksum, and counts its lines.
+pub(super) fn verify(path: &Path) -> Result<u64, RecordingError> {
+    let mut lines = Lines::open(path)?;
+    let mut count = 0;
+    while lines.next()?.is_some() {
+        count += 1;
+    }
+    Ok(count)
+}
+
+impl Lines {
+    pub(super) fn open(path: &Path) -> Result<Self, RecordingError> {
+        let file = File::open(path)
+            .map_err(|source| RecordingError::File { path: path.to_owned(), source })?;
+        Ok(Self {
+            path: path.to_owned(),
+            reader: BufReader::with_capacity(1 << 16, MultiGzDecoder::new(BufReader::new(file))),
+            number: 0,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// The next line that is not empty.
+    pub(super) fn next(&mut self) -> Result<Option<Line<'_>>, RecordingError> {
+        loop {
+            self.buffer.clear();
+            let read = self.reader.read_until(b'\n', &mut self.buffer);
+            let read = read.map_err(|source| RecordingError::File {
+                path: self.path.clone(),
+                source: explain(source),
+            })?;
+            if read == 0 {
+                return Ok(None);
+            }
+            self.number += 1;
+            if !self.buffer.trim_ascii().is_empty() {
+                break;
+            }
+        }
+        Ok(Some(Line { path: &self.path, number: self.number, text: self.buffer.trim_ascii() }))
+    }
+}
+
+impl<'a> Line<'a> {
+    /// The line as a question and its answer.
+    pub(super) fn exchange(&self) -> Result<Exchange<'a>, RecordingError> {
+        self.json()
+    }
+
+    /// The line as JSON.
+    pub(super) fn json<T: Deserialize<'a>>(&self) -> Result<T, RecordingError> {
+        serde_json::from_slice(self.text)
+            .map_err(|error| self.error(format!("not as expected: {error}")))
+    }
+
+    /// The question's parameters.
+    pub(super) fn params<T: DeserializeOwned>(
+        &self,
+        exchange: &Exchange<'a>,
+    ) -> Result<T, RecordingError> {
+        let Some(params) = exchange.params else {
+            return Err(self.error(format!("{} has no params", exchange.method)));
+        };
+        self.part(params, "params")
+    }
+
+    /// One part of the line, which goes by this name.
+    pub(super) fn part<T: DeserializeOwned>(
+        &self,
+        part: &RawValue,
+        name: &str,
+    ) -> Result<T, RecordingError> {
+        serde_json::from_str(part.get()).map_err(|error| self.error(format!("{name}: {error}")))
+    }
+
+    pub(super) fn error(&self, reason: String) -> RecordingError {
+        RecordingError::Line { path: self.path.to_owned(), line: self.number, reason }
+    }
+
+    pub(super) fn block_error(&self, source: BlockError) -> RecordingError {
+        RecordingError::Block { path: self.path.to_owned(), line: self.number, source }
+    }
+}
+
+/// The decoder's own words for a damaged file are terse.
+fn explain(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "the file is truncated"),
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+            io::Error::new(error.kind(), format!("not intact gzip data ({error})"))
+        }
+        _ => error,
+    }
+}
