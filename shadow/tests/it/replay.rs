@@ -1,0 +1,288 @@
+//! Recorded chains, verified from the command line: intact ones, altered ones, and no chains at all.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use comparator::MismatchRecord;
+use serde_json::{Value, json};
+
+use crate::{
+    program::{Ran, shadow},
+    recordings::{Copy, recording},
+};
+
+#[test]
+fn a_serial_node_agrees_with_the_control_in_every_answer() {
+    let ran = replay(&recording("serial-main"), &[]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let summary = ran.summary();
+    assert_eq!(summary["verdict"], "clean");
+    assert_eq!(summary["blocks"]["total"], 435);
+    assert_eq!(summary["blocks"]["mismatch"], 0);
+    assert_eq!(summary["blocks"]["inconclusive"], 0);
+    assert_eq!(summary["blocks"]["opaque"], 6);
+    assert_eq!(summary["transactions"]["total"], 1064);
+    assert_eq!(summary["node_check"]["differ"], 0);
+    assert_eq!(summary["node_check"]["not_asked"], 0);
+    assert!(summary["node_check"]["compared"].as_u64() > Some(7000), "{summary:#}");
+    assert_eq!(sum_of_verdicts(&summary["blocks"]), 435);
+    assert_eq!(summary["candidates"]["node"]["match"], 429);
+}
+
+#[test]
+fn a_node_that_ran_in_parallel_differs_where_it_was_wrong_and_nowhere_else() {
+    let state = tempfile::tempdir().unwrap();
+    let ran = replay(&recording("parallel-a"), &["--state-dir", state.path().to_str().unwrap()]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    let summary = ran.summary();
+    assert_eq!(summary["verdict"], "mismatch");
+    assert_eq!(summary["mismatches"]["total"], 16);
+    assert_eq!(summary["mismatches"]["by_field"], json!({"balance": 12, "nonce": 4}));
+    let first = &summary["mismatches"]["first"];
+    assert_eq!((&first["topoheight"], &first["candidate"]), (&json!(33), &json!("node")));
+
+    let records = fs::read_to_string(state.path().join("mismatches.jsonl")).unwrap();
+    let records: Vec<_> =
+        records.lines().map(|line| MismatchRecord::from_json(line).unwrap()).collect();
+    let places: Vec<_> =
+        records.iter().map(|record| record.subject.block.topoheight.as_u64()).collect();
+    assert_eq!(places, [33, 34]);
+    assert_eq!((records[0].total(), records[1].total()), (2, 14));
+    let accounts: BTreeSet<_> = records[1]
+        .differences
+        .iter()
+        .map(|difference| *difference.key.unwrap().account())
+        .collect();
+    // Dev key, miner, four senders, four receivers.
+    assert_eq!(accounts.len(), 10);
+}
+
+#[test]
+fn without_the_node_only_the_engine_is_judged() {
+    let ran = shadow(["replay".as_ref(), recording("parallel-a").as_os_str(), "--json".as_ref()]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert_eq!(ran.summary()["node_check"]["compared"], 0);
+}
+
+#[test]
+fn the_first_line_for_people_says_what_was_exercised() {
+    let ran = shadow(["replay".as_ref(), recording("parallel-a").as_os_str()]);
+    let first = ran.stdout.lines().next().unwrap();
+    assert!(first.starts_with("1 of 35 blocks exercised, 0 mismatches"), "{first}");
+    assert!(first.contains("Shadow's own engine"), "{first}");
+}
+
+#[test]
+fn an_altered_block_is_bad_input_and_named() {
+    #[track_caller]
+    fn check(old: &str, new: &str) {
+        let copy = Copy::of("parallel-a").replace("blocks.jsonl.gz", 31, old, new);
+        refused(copy.path(), &["blocks.jsonl.gz, line 32", "topoheight 31"]);
+    }
+    check("\"amount\": 100000000", "\"amount\": 100000001");
+    check("\"fee\": ", "\"fee\": 1");
+    check("\"nonce\": 0, \"reference\"", "\"nonce\": 1, \"reference\"");
+    check("\"timestamp\": 17953302515", "\"timestamp\": 17953302516");
+    check("\"signature\": \"", "\"signature\": \"0");
+    check("\"blue_score\": 31", "\"blue_score\": 30");
+    check("\"version\": 3", "\"version\": 2");
+    check("\"miner\": \"tst12", "\"miner\": \"tst13");
+    check("\"reward\": ", "\"reward\": 1");
+    check("\"topoheight\": 31, \"total_fees\"", "\"topoheight\": 30, \"total_fees\"");
+}
+
+#[test]
+fn a_supply_that_does_not_follow_from_the_block_before_is_bad_input() {
+    let copy =
+        Copy::of("parallel-a").replace("blocks.jsonl.gz", 9, "\"supply\": 9", "\"supply\": 8");
+    refused(copy.path(), &["topoheight 9", "supply"]);
+}
+
+#[test]
+fn an_altered_answer_is_a_mismatch_of_the_node() {
+    #[track_caller]
+    fn check(file: &str, from: usize, old: &str, new: &str, field: &str) {
+        let copy = Copy::of("serial-main").replace(file, from, old, new);
+        let ran = replay(copy.path(), &[]);
+        assert_eq!(ran.code, 1, "{ran:#?}");
+        let summary = ran.summary();
+        assert_eq!(summary["mismatches"]["by_field"], json!({field: 1}), "{summary:#}");
+        assert_eq!(summary["mismatches"]["first"]["candidate"], "node");
+    }
+    check("versions.jsonl.gz", 1000, "\"final_balance\": 1", "\"final_balance\": 2", "balance");
+    check("versions.jsonl.gz", 3000, "\"nonce\": 1", "\"nonce\": 2", "nonce");
+    check("versions.jsonl.gz", 0, "\"threshold\": 2", "\"threshold\": 3", "multisig");
+    check("versions.jsonl.gz", 0, "\"state\": \"deleted\"", ACTIVE, "multisig");
+    check("history.jsonl.gz", 100, "\"nonce\": 6", "\"nonce\": 7", "nonce");
+    check("final_state.jsonl.gz", 300, "\"balance\": ", "\"balance\": 1", "balance");
+    check("txs.jsonl.gz", 500, "\"result\": true", "\"result\": false", "outcome");
+    check("blocks.jsonl.gz", 60, "\"total_fees\": 1", "\"total_fees\": 2", "fees");
+    check("node.jsonl.gz", 0, "\"burned_supply\": 4", "\"burned_supply\": 5", "burned");
+}
+
+const ACTIVE: &str = "\"state\": {\"active\": {\"participants\": [], \"threshold\": 1}}";
+
+#[test]
+fn a_version_that_the_node_lost_or_made_up_is_a_mismatch() {
+    let lost = Copy::of("parallel-a").edit("versions.jsonl.gz", |lines| {
+        let line = lines.iter_mut().find(|line| line.contains("final_balance")).unwrap();
+        let question = line.split(", \"result\"").next().unwrap();
+        *line = format!("{question}, \"error\": {{\"code\": -32004, \"message\": \"lost\"}}}}");
+    });
+    let ran = replay(lost.path(), &[]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    assert_eq!(ran.summary()["mismatches"]["first"]["observed"], "absent");
+
+    let made_up = Copy::of("parallel-a").edit("versions.jsonl.gz", |lines| {
+        let line = lines.iter_mut().find(|line| line.contains("get_multisig")).unwrap();
+        let question = line.split(", \"error\"").next().unwrap();
+        *line = format!("{question}, \"result\": {{\"state\": \"deleted\"}}}}");
+    });
+    let ran = replay(made_up.path(), &[]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    let first = &ran.summary()["mismatches"]["first"];
+    assert_eq!(first["control"], "absent");
+    assert_eq!(first["observed"], Value::Null);
+    assert_eq!(first["field"], "version");
+}
+
+#[test]
+fn a_damaged_file_is_bad_input_and_named() {
+    refused(
+        Copy::of("parallel-a").truncated("blocks.jsonl.gz").path(),
+        &["blocks.jsonl.gz", "truncated"],
+    );
+    refused(Copy::of("parallel-a").truncated("versions.jsonl.gz").path(), &["versions.jsonl.gz"]);
+    refused(Copy::of("parallel-a").with_flipped_byte("txs.jsonl.gz").path(), &["txs.jsonl.gz"]);
+    // A file that the replay does not read has to be intact all the same.
+    refused(Copy::of("serial-main").truncated("all_txs.jsonl.gz").path(), &["all_txs.jsonl.gz"]);
+}
+
+#[test]
+fn a_line_that_is_not_json_is_bad_input_and_named() {
+    for file in ["blocks.jsonl.gz", "versions.jsonl.gz", "txs.jsonl.gz", "node.jsonl.gz"] {
+        let copy = Copy::of("parallel-a").edit(file, |lines| lines[4] = "{\"method\": ".to_owned());
+        refused(copy.path(), &[file, "line 5"]);
+    }
+}
+
+#[test]
+fn a_missing_topoheight_is_bad_input_and_named() {
+    let copy = Copy::of("parallel-a").edit("blocks.jsonl.gz", |lines| drop(lines.remove(7)));
+    refused(copy.path(), &["line 8", "topoheight 7 is missing"]);
+    let copy = Copy::of("parallel-a").edit("blocks.jsonl.gz", |lines| drop(lines.remove(0)));
+    refused(copy.path(), &["line 1", "topoheight 0 is missing"]);
+}
+
+#[test]
+fn what_is_no_recording_is_bad_input() {
+    let empty = tempfile::tempdir().unwrap();
+    refused(empty.path(), &["blocks.jsonl.gz"]);
+    refused(&empty.path().join("nowhere"), &["nowhere"]);
+    refused(Copy::of("parallel-a").without("blocks.jsonl.gz").path(), &["blocks.jsonl.gz"]);
+    refused(Copy::of("parallel-a").edit("blocks.jsonl.gz", Vec::clear).path(), &["no blocks"]);
+}
+
+#[test]
+fn questions_that_were_never_asked_are_counted_and_prove_nothing() {
+    let copy = Copy::of("parallel-a").without("versions.jsonl.gz").without("txs.jsonl.gz");
+    let ran = replay(copy.path(), &[]);
+    assert_eq!(ran.code, 3, "{ran:#?}");
+    let summary = ran.summary();
+    assert_eq!(summary["verdict"], "not_enough_evidence");
+    assert!(summary["node_check"]["not_asked"].as_u64() > Some(200), "{summary:#}");
+    assert_eq!(summary["candidates"]["node"]["match"], 0);
+}
+
+#[test]
+fn a_value_that_nobody_told_makes_the_block_that_needs_it_inconclusive() {
+    // Block 49 pays out of a contract to an account that it does not name, and 52 spends that.
+    let copy = Copy::of("serial-main").without("history.jsonl.gz");
+    let ran = replay(copy.path(), &[]);
+    assert_eq!(ran.code, 0, "the contract's outputs tell it: {ran:#?}");
+
+    let copy = Copy::of("serial-main").without("history.jsonl.gz").edit("txs.jsonl.gz", |lines| {
+        lines.retain(|line| !line.contains("get_contract_outputs"));
+    });
+    let copy = copy.without("final_state.jsonl.gz");
+    let ran = replay(copy.path(), &[]);
+    let summary = ran.summary();
+    assert_ne!(ran.code, 0, "{summary:#}");
+}
+
+#[test]
+fn a_state_directory_survives_bad_input_and_goes_on() {
+    let state = tempfile::tempdir().unwrap();
+    let state_dir = ["--state-dir", state.path().to_str().unwrap()];
+    let altered = Copy::of("parallel-a").replace(
+        "blocks.jsonl.gz",
+        31,
+        "\"amount\": 100000000",
+        "\"amount\": 100000001",
+    );
+    let ran = replay(altered.path(), &state_dir);
+    assert_eq!(ran.code, 2, "{ran:#?}");
+    assert_eq!(ran.summary()["blocks"]["total"], 31);
+
+    let resumed = replay(&recording("parallel-a"), &state_dir);
+    assert_eq!(resumed.code, 1, "{resumed:#?}");
+    let fresh = replay(&recording("parallel-a"), &[]);
+    assert_eq!(counts(&resumed.summary()), counts(&fresh.summary()));
+    let again = replay(&recording("parallel-a"), &state_dir);
+    assert_eq!(counts(&again.summary()), counts(&fresh.summary()));
+}
+
+#[test]
+fn a_state_directory_of_another_chain_is_refused() {
+    let state = tempfile::tempdir().unwrap();
+    let state_dir = ["--state-dir", state.path().to_str().unwrap()];
+    assert_eq!(replay(&recording("parallel-a"), &state_dir).code, 1);
+    let ran = replay(&recording("serial-main"), &state_dir);
+    assert_eq!(ran.code, 2, "{ran:#?}");
+    assert!(ran.stderr.contains("another chain"), "{}", ran.stderr);
+    let soak = shadow(["soak", "--blocks", "1", state_dir[0], state_dir[1]]);
+    assert_eq!(soak.code, 2, "{soak:#?}");
+}
+
+#[test]
+fn a_state_directory_is_used_by_one_process_at_a_time() {
+    let state = tempfile::tempdir().unwrap();
+    let held = storage_snapshot::Store::open(state.path(), Default::default()).unwrap();
+    let ran = replay(&recording("parallel-a"), &["--state-dir", state.path().to_str().unwrap()]);
+    assert_eq!(ran.code, 4, "{ran:#?}");
+    assert!(ran.stderr.contains(&std::process::id().to_string()), "{}", ran.stderr);
+    drop(held);
+}
+
+fn replay(directory: &Path, more: &[&str]) -> Ran {
+    let fixed =
+        ["replay".as_ref(), directory.as_os_str(), "--check-node".as_ref(), "--json".as_ref()];
+    shadow(fixed.into_iter().chain(more.iter().map(AsRef::as_ref)))
+}
+
+/// The input is refused with exit code 2, and the message names all of this.
+#[track_caller]
+fn refused(directory: &Path, named: &[&str]) {
+    let ran = replay(directory, &[]);
+    assert_eq!(ran.code, 2, "{ran:#?}");
+    let message = ran.stderr.lines().find(|line| line.starts_with("error: "));
+    let message = message.unwrap_or_else(|| panic!("no message: {ran:#?}"));
+    for name in named {
+        assert!(message.contains(name), "{message:?} does not name {name:?}");
+    }
+    assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    assert_eq!(ran.summary()["verdict"], "error");
+}
+
+fn sum_of_verdicts(blocks: &Value) -> u64 {
+    ["match", "mismatch", "inconclusive", "not_exercised", "opaque"]
+        .iter()
+        .map(|verdict| blocks[verdict].as_u64().unwrap())
+        .sum()
+}
+
+/// The part of a summary that does not depend on the clock.
+fn counts(summary: &Value) -> Value {
+    let mut counts = summary.clone();
+    counts.as_object_mut().unwrap().remove("seconds");
+    counts
+}

@@ -1,0 +1,118 @@
+//! The generated chain, verified from the command line.
+
+use serde_json::Value;
+use shadow::source::{BlockSource, ChainEvent, GeneratedChain, GeneratedOptions};
+
+use crate::program::{Ran, shadow};
+
+#[test]
+fn a_soak_is_clean_and_nearly_every_block_is_exercised() {
+    let ran = soak(&["--blocks", "200"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let summary = ran.summary();
+    assert_eq!(summary["verdict"], "clean");
+    assert_eq!(summary["blocks"]["total"], 201);
+    assert!(summary["blocks"]["match"].as_u64() > Some(180), "{summary:#}");
+    assert_eq!(summary["mismatches"]["total"], 0);
+    assert!(summary["transactions"]["executed"].as_u64() > Some(10_000), "{summary:#}");
+    for status in ["skipped", "failed"] {
+        assert!(summary["transactions"][status].as_u64() > Some(0), "none {status}");
+    }
+    for quirk in ["failed_keeps_effects", "nonce_gap", "nonce_out_of_order"] {
+        assert!(summary["quirks"][quirk].as_u64() > Some(0), "no {quirk}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_chain_and_another_seed_another() {
+    let digest = |arguments: &[&str]| soak(arguments).summary()["state_digest"].clone();
+    let first = digest(&["--blocks", "30", "--seed", "7"]);
+    assert!(first.is_string());
+    assert_eq!(first, digest(&["--blocks", "30", "--seed", "7"]));
+    assert_eq!(first, digest(&["--blocks", "30", "--seed", "7", "--workers", "5"]));
+    assert_ne!(first, digest(&["--blocks", "30", "--seed", "8"]));
+}
+
+#[test]
+fn a_soak_that_goes_on_ends_like_one_that_was_never_stopped() {
+    let state = tempfile::tempdir().unwrap();
+    let state_dir = ["--state-dir", state.path().to_str().unwrap()];
+    for blocks in ["11", "12", "60"] {
+        assert_eq!(soak(&[&state_dir[..], &["--blocks", blocks]].concat()).code, 0);
+    }
+    let resumed = soak(&[&state_dir[..], &["--blocks", "300"]].concat());
+    let fresh = soak(&["--blocks", "300"]);
+    let comparable = |ran: Ran| {
+        let mut summary: Value = ran.summary();
+        summary.as_object_mut().unwrap().remove("seconds");
+        summary
+    };
+    assert_eq!(comparable(resumed), comparable(fresh));
+}
+
+#[test]
+fn the_conflict_rate_decides_how_many_batches_a_block_takes() {
+    let batches = |rate: &str| {
+        let summary = soak(&["--blocks", "20", "--conflict-rate", rate]).summary();
+        summary["exercise"]["batches"].as_u64().unwrap()
+    };
+    assert!(batches("0") * 3 < batches("1"));
+}
+
+#[test]
+fn one_worker_exercises_nothing() {
+    let ran = soak(&["--blocks", "20", "--workers", "1"]);
+    assert_eq!(ran.code, 3, "{ran:#?}");
+    assert_eq!(ran.summary()["verdict"], "not_enough_evidence");
+    assert_eq!(ran.summary()["blocks"]["match"], 0);
+}
+
+#[test]
+fn no_blocks_are_no_evidence() {
+    let ran = shadow(["soak", "--blocks", "0"]);
+    assert_eq!(ran.code, 3, "{ran:#?}");
+    assert!(ran.stdout.contains("not enough evidence"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("nothing was exercised"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_wrong_command_line_is_bad_usage() {
+    #[track_caller]
+    fn check(arguments: &[&str], named: &str) {
+        let ran = shadow(arguments);
+        assert_eq!(ran.code, 2, "{ran:#?}");
+        assert!(ran.stderr.contains(named), "{}", ran.stderr);
+    }
+    check(&[], "Usage");
+    check(&["soak", "--blocks", "many"], "--blocks");
+    check(&["soak", "--conflict-rate", "1.5"], "--conflict-rate");
+    check(&["soak", "--transactions-per-block", "0"], "--transactions-per-block");
+    check(&["soak", "--workers", "0"], "--workers");
+    check(&["replay"], "DIRECTORY");
+    check(&["soak", "--log", "no=such=filter"], "--log");
+    check(&["explain", "nowhere.jsonl"], "nowhere.jsonl");
+    assert_eq!(shadow(["--help"]).code, 0);
+}
+
+#[test]
+fn generated_blocks_are_sound() {
+    let options =
+        GeneratedOptions { seed: 3, blocks: 150, transactions_per_block: 40, conflict_rate: 0.2 };
+    let mut chain = GeneratedChain::new(options);
+    let mut sides = 0;
+    while let Some(event) = chain.next_event().unwrap() {
+        let ChainEvent::Committed(committed) = event else { panic!("it never goes back") };
+        let block = committed.block;
+        // What it writes as a node would is read as a node's block would be, hashes and all.
+        let json = shadow::chain::block_to_json(&block).unwrap();
+        assert_eq!(shadow::chain::decode_block(&json).unwrap(), block);
+        assert!(!block.has_duplicate_transactions());
+        assert_eq!(block.opaque_transactions().count(), 0);
+        sides += u64::from(block.block_type == shadow::chain::BlockType::Side);
+    }
+    assert!(sides > 0);
+}
+
+fn soak(arguments: &[&str]) -> Ran {
+    shadow([&["soak", "--json"], arguments].concat())
+}
