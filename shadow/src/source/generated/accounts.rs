@@ -11,6 +11,8 @@ use super::SECOND_ASSET;
 pub(super) struct Accounts {
     seed: u64,
     users: Vec<User>,
+    /// How many of the users were there from the start.
+    founders: usize,
     miners: Vec<User>,
     dev: User,
     /// Has almost all the units that a balance can hold, so that most credits overflow.
@@ -40,6 +42,7 @@ impl Accounts {
         let mut accounts = Self {
             seed,
             users: Vec::new(),
+            founders: 0,
             miners: Vec::new(),
             dev: User { address: Address::new([0; 32]), nonce: Nonce::new(0) },
             rich: Address::new([0; 32]),
@@ -55,6 +58,7 @@ impl Accounts {
             let user = accounts.new_user();
             accounts.users.push(user);
         }
+        accounts.founders = accounts.users.len();
         accounts
     }
 
@@ -126,6 +130,11 @@ impl Accounts {
         if self.users.len() < USERS_MAX {
             self.users.push(User { address, nonce: Nonce::new(0) });
         }
+    }
+
+    /// One of those who were there from the start and can afford to found another account.
+    pub(super) fn founder(&self, random: &mut ChaCha8Rng) -> Sender {
+        Sender::User(random.random_range(0..self.founders))
     }
 
     /// A user, the first ones by far the most often.

@@ -179,7 +179,8 @@ impl<'a> Draft<'a> {
             Shape::NewAccount => {
                 let address = self.accounts.new_address();
                 let second = (SECOND_ASSET, address, ALLOWANCE);
-                self.pay(one, vec![(AssetId::NATIVE, address, ALLOWANCE), second]);
+                let founder = self.accounts.founder(random);
+                self.pay(founder, vec![(AssetId::NATIVE, address, ALLOWANCE), second]);
                 self.born.push(address);
             }
             Shape::MinerSpends => {
