@@ -61,6 +61,8 @@ pub struct Case {
     pub node: Option<NodeFindings>,
     /// The oddities that showed before the block ran.
     pub quirks: Quirks,
+    /// Whether the block may have paid accounts that nobody knows of.
+    pub blind: bool,
     /// How long the control took.
     pub serial: Duration,
     /// How long the commit took.
@@ -401,6 +403,7 @@ fn empty_entry(case: &Case) -> LedgerEntry {
         topoheight: case.block.block.topoheight,
         block_hash: case.block.block.hash,
         stale: false,
+        blind: case.blind,
         candidates: Vec::new(),
         transactions: transaction_counts(case),
         node: case.node.as_ref().map(|node| node.counts).unwrap_or_default(),

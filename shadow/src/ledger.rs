@@ -26,6 +26,9 @@ pub struct LedgerEntry {
     /// Whether the block has since been ordered away. Kept, but no longer counted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stale: bool,
+    /// Whether the block may have paid accounts that nobody knows of.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub blind: bool,
     /// One verdict per candidate.
     pub candidates: Vec<CandidateEntry>,
     /// The block's transactions.

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod execute;
 pub mod exit_code;
 pub mod judge;
+pub mod known;
 pub mod ledger;
 pub mod locate;
 pub mod node;

@@ -70,9 +70,12 @@ pub fn compare_answers<S: StateRead>(
 ) -> Result<NodeFindings, ReadError> {
     let mut findings = NodeFindings::default();
     findings.compare_outcomes(&compared, answers);
+    let outcomes = findings.differences.len();
     findings.compare_versions(&compared, answers)?;
-    findings.compare_totals(&compared, answers);
     findings.compare_current(&compared, answers)?;
+    // The order in which somebody asked says nothing.
+    findings.differences[outcomes..].sort_by_key(|difference| difference.key);
+    findings.compare_totals(&compared, answers);
     findings.counts.differ = findings.differences.len() as u64;
     Ok(findings)
 }

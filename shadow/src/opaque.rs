@@ -12,7 +12,7 @@ use storage_snapshot::{
 };
 
 use crate::{
-    chain::TransactionData,
+    chain::{OpaqueKind, Transaction, TransactionData},
     execute::ExecutableBlock,
     source::{NodeAnswers, Payout, VersionAnswer},
 };
@@ -28,6 +28,8 @@ pub struct TakenState {
     pub executed: Vec<TxHash>,
     /// What the block burned of the native asset; `None` if that cannot be told.
     pub burned: Option<Amount>,
+    /// Whether the block may have paid accounts that nobody knows of.
+    pub blind: bool,
     /// How many answers were taken.
     pub taken: u64,
     /// How many questions nobody asked.
@@ -158,6 +160,10 @@ impl TakenState {
                 continue;
             }
             self.executed.push(body.hash);
+            if may_pay_anybody(body) && !answers.payouts.contains_key(&body.hash) {
+                self.not_asked += 1;
+                self.blind = true;
+            }
             let more = match &body.data {
                 TransactionData::Burn { asset, amount } if *asset == AssetId::NATIVE => {
                     Some(*amount)
@@ -171,6 +177,20 @@ impl TakenState {
             burned = burned.zip(more).map(|(sum, more)| sum.saturating_add(more));
         }
         self.burned = burned;
+    }
+}
+
+/// Whether a transaction can pay accounts that it does not name. Energy moves no coins to others.
+fn may_pay_anybody(transaction: &Transaction) -> bool {
+    match transaction.opaque_kind() {
+        Some(
+            OpaqueKind::InvokeContract
+            | OpaqueKind::DeployContract
+            | OpaqueKind::AiMining
+            | OpaqueKind::UnknownKind
+            | OpaqueKind::UnknownVersion,
+        ) => true,
+        Some(OpaqueKind::Energy | OpaqueKind::EnergyFee) | None => false,
     }
 }
 

@@ -20,6 +20,7 @@ use storage_snapshot::{
 use crate::{
     execute::{Control, ControlError, PreState, SerialExecutor},
     judge::{Case, Finding, Judge, JudgeError},
+    known::KnownState,
     ledger::LedgerEntry,
     node::{Compared, NodeFindings, compare_answers, executed_transactions},
     opaque::{TakenState, take_state},
@@ -37,6 +38,8 @@ pub struct Verifier {
     judge: Judge,
     /// The last block of the unbroken run of judged ones that the ledger begins with.
     judged: Option<TopoHeight>,
+    /// The last block that may have paid accounts that nobody knows of.
+    blind_since: Option<TopoHeight>,
 }
 
 /// Whether the node's answers are compared.
@@ -76,8 +79,8 @@ impl Verifier {
                 }
             }
         }
-        let judged = last_judged(&store)?;
-        Ok(Self { store, identity, node, judge, judged })
+        let Ledger { judged, blind_since } = Ledger::read(&store)?;
+        Ok(Self { store, identity, node, judge, judged, blind_since })
     }
 
     /// Takes the next event of the chain.
@@ -104,7 +107,9 @@ impl Verifier {
             return Ok(());
         }
         let parent = self.parent_of(place.topoheight)?;
+        let parent = KnownState::new(parent, self.blind_since, Arc::clone(&answers.walked));
         let prepared = self.prepare(block);
+        parent.prefetch(&prepared.named_keys);
         let pre_state = Arc::new(PreState::resolve(&prepared.named_keys, &parent)?);
         let (control, serial) = timed(|| control(&prepared, &pre_state));
         let step = match control {
@@ -114,12 +119,16 @@ impl Verifier {
         drop(parent);
         let (tip, commit) = timed(|| self.store.commit(step.commit));
         tip?;
+        if step.blind {
+            self.blind_since = Some(place.topoheight);
+        }
         self.judge.submit(Case {
             block: Arc::new(prepared.executable),
             pre_state,
             finding: step.finding,
             node: step.node,
             quirks: prepared.quirks,
+            blind: step.blind,
             serial,
             commit,
         })?;
@@ -151,7 +160,7 @@ impl Verifier {
         for (topoheight, bytes) in stale {
             self.store.put_ledger(topoheight, &bytes)?;
         }
-        self.judged = self.judged.map(|judged| judged.min(to));
+        Ledger { judged: self.judged, blind_since: self.blind_since } = Ledger::read(&self.store)?;
         Ok(())
     }
 
@@ -194,7 +203,7 @@ impl Verifier {
         &self,
         prepared: &PreparedBlock,
         control: Control,
-        parent: &Snapshot,
+        parent: &KnownState,
         answers: &NodeAnswers,
     ) -> Result<Step, VerifyError> {
         let mut facts = prepared.facts;
@@ -225,7 +234,7 @@ impl Verifier {
             unknown: Vec::new(),
             executed: executed_transactions(&control.execution, answers),
         };
-        Ok(Step { commit, finding: Finding::Control(Box::new(control)), node })
+        Ok(Step { commit, finding: Finding::Control(Box::new(control)), node, blind: false })
     }
 }
 
@@ -234,6 +243,7 @@ struct Step {
     commit: BlockCommit,
     finding: Finding,
     node: Option<NodeFindings>,
+    blind: bool,
 }
 
 /// Why a block has no control.
@@ -253,11 +263,11 @@ fn control(prepared: &PreparedBlock, pre_state: &PreState) -> Result<Control, No
 fn after_no_control(
     prepared: &PreparedBlock,
     reason: NoControl,
-    parent: &Snapshot,
+    parent: &KnownState,
     answers: &NodeAnswers,
 ) -> Result<Step, VerifyError> {
     let taken = take_state(&prepared.executable, &prepared.named_keys, parent, answers)?;
-    let TakenState { writes, unknown, executed, burned, taken, not_asked } = taken;
+    let TakenState { writes, unknown, executed, burned, blind, taken, not_asked } = taken;
     let mut facts = prepared.facts;
     facts.emitted_supply = prepared.claimed.supply;
     facts.burned_supply =
@@ -282,22 +292,33 @@ fn after_no_control(
             Finding::Inconclusive(Inconclusive::ControlFailed(error.to_string()))
         }
     };
-    Ok(Step { commit, finding, node: Some(node) })
+    Ok(Step { commit, finding, node: Some(node), blind })
 }
 
-/// The last entry of the unbroken run of verdicts that the ledger begins with.
-fn last_judged(store: &Store) -> Result<Option<TopoHeight>, VerifyError> {
-    let mut last = None;
-    for entry in store.ledger_range(TopoHeight::GENESIS..=TopoHeight::MAX) {
-        let (topoheight, bytes) = entry?;
-        let entry: LedgerEntry = serde_json::from_slice(&bytes).map_err(VerifyError::Encode)?;
-        let expected = last.map_or(topoheight, TopoHeight::next);
-        if topoheight != expected || entry.stale {
-            break;
+/// What the ledger says about where to go on.
+struct Ledger {
+    judged: Option<TopoHeight>,
+    blind_since: Option<TopoHeight>,
+}
+
+impl Ledger {
+    /// Reads the unbroken run of verdicts that the ledger begins with.
+    fn read(store: &Store) -> Result<Self, VerifyError> {
+        let mut found = Self { judged: None, blind_since: None };
+        for entry in store.ledger_range(TopoHeight::GENESIS..=TopoHeight::MAX) {
+            let (topoheight, bytes) = entry?;
+            let entry: LedgerEntry = serde_json::from_slice(&bytes).map_err(VerifyError::Encode)?;
+            let expected = found.judged.map_or(topoheight, TopoHeight::next);
+            if topoheight != expected || entry.stale {
+                break;
+            }
+            found.judged = Some(topoheight);
+            if entry.blind {
+                found.blind_since = Some(topoheight);
+            }
         }
-        last = Some(topoheight);
+        Ok(found)
     }
-    Ok(last)
 }
 
 fn timed<R>(work: impl FnOnce() -> R) -> (R, Duration) {

@@ -22,3 +22,4 @@ mod soak;
 mod support;
 mod tidy;
 mod vectors;
+mod verifier;

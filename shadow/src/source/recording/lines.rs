@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     fs::File,
-    io::{self, BufRead, BufReader},
+    io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
 };
 
@@ -84,7 +84,8 @@ impl Lines {
     pub(super) fn next(&mut self) -> Result<Option<Line<'_>>, RecordingError> {
         loop {
             self.buffer.clear();
-            let read = self.reader.read_until(b'\n', &mut self.buffer);
+            let mut bounded = (&mut self.reader).take(LINE_BYTES_MAX);
+            let read = bounded.read_until(b'\n', &mut self.buffer);
             let read = read.map_err(|source| RecordingError::File {
                 path: self.path.clone(),
                 source: explain(source),
@@ -93,6 +94,13 @@ impl Lines {
                 return Ok(None);
             }
             self.number += 1;
+            if read as u64 == LINE_BYTES_MAX {
+                return Err(RecordingError::Line {
+                    path: self.path.clone(),
+                    line: self.number,
+                    reason: format!("longer than {LINE_BYTES_MAX} bytes"),
+                });
+            }
             if !self.buffer.trim_ascii().is_empty() {
                 break;
             }
@@ -152,3 +160,6 @@ fn explain(error: io::Error) -> io::Error {
         _ => error,
     }
 }
+
+/// The longest answer of a node is a block with its transactions, a few mebibytes.
+const LINE_BYTES_MAX: u64 = 64 << 20;

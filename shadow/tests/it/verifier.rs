@@ -1,0 +1,241 @@
+//! The verifier over a generated chain: what becomes of wrong candidates, re-orders and restarts.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU64, Ordering},
+};
+
+use comparator::{Field, MismatchRecord, MismatchSink, Schedule, Severity, SinkError};
+use shadow::{
+    NodeCheck, Verifier,
+    execute::{BlockExecutor, parallel::ParallelExecutor},
+    judge::{Candidate, Judge, Progress},
+    ledger::LedgerEntry,
+    source::{BlockSource, ChainEvent, CommittedBlock, GeneratedChain, GeneratedOptions},
+    summary::Summary,
+};
+use storage_snapshot::{Amount, MemoryState, StateRead, Store, StoreOptions, TopoHeight};
+use tempfile::TempDir;
+
+use crate::support::Altered;
+
+#[test]
+fn every_candidate_has_a_verdict_of_its_own() {
+    let bench = Bench::new();
+    let wrong = Altered(|_: &_, _: &_, execution: &mut comparator::Execution| {
+        execution.totals.fees = execution.totals.fees.wrapping_add(Amount::new(1));
+    });
+    bench.verify(chain().take(21), vec![engine(), Arc::new(wrong)]);
+    let summary = bench.summary();
+    assert_eq!(summary["candidates"]["altered"]["mismatch"], 21);
+    assert_eq!(summary["candidates"]["v3"]["mismatch"], 0);
+    assert!(summary["candidates"]["v3"]["match"].as_u64() > Some(15), "{summary:#}");
+    // The block is counted under the worst of them.
+    assert_eq!(summary["blocks"]["mismatch"], 21);
+    assert_eq!(bench.records.lock().unwrap().len(), 21);
+}
+
+#[test]
+fn a_mismatch_does_not_reach_the_next_block() {
+    let bench = Bench::new();
+    let wrong = Altered(
+        |block: &shadow::execute::ExecutableBlock, _: &_, execution: &mut comparator::Execution| {
+            if block.block.topoheight == TopoHeight::new(5) {
+                execution.delta.set_balance(block.miner, crate::support::NATIVE, Amount::new(1));
+            }
+        },
+    );
+    bench.verify(chain().take(21), vec![Arc::new(wrong)]);
+    let records = bench.records.lock().unwrap();
+    let places: Vec<_> =
+        records.iter().map(|record| record.subject.block.topoheight.as_u64()).collect();
+    assert_eq!(places, [5]);
+    assert_eq!(records[0].differences[0].field, Field::Balance);
+}
+
+#[test]
+fn a_candidate_that_panics_is_observed_and_the_others_go_on() {
+    let bench = Bench::new();
+    let panics = Altered(|_: &_, _: &_, _: &mut comparator::Execution| panic!("planted"));
+    bench.verify(chain().take(6), vec![Arc::new(panics), engine()]);
+    let summary = bench.summary();
+    assert_eq!(summary["mismatches"]["by_field"]["crashed"], 6);
+    assert_eq!(summary["candidates"]["v3"]["total"], 6);
+    assert_eq!(summary["candidates"]["v3"]["mismatch"], 0);
+}
+
+#[test]
+fn a_block_that_is_offered_again_is_not_judged_again() {
+    let bench = Bench::new();
+    bench.verify(chain().take(11), vec![engine()]);
+    let before = bench.summary();
+    bench.verify(chain().take(11), vec![engine()]);
+    assert_eq!(bench.judged.load(Ordering::Relaxed), 11);
+    assert_eq!(bench.summary(), before);
+}
+
+#[test]
+fn a_block_without_a_verdict_is_judged_after_a_restart() {
+    let (bench, straight) = (Bench::new(), Bench::new());
+    bench.verify(chain().take(11), vec![engine()]);
+    // The process died between the commit of the last blocks and their entries in the ledger.
+    let copy = Bench::new();
+    let base = GeneratedChain::new(OPTIONS).base();
+    copy.store.seed(&base).unwrap();
+    copy.store.set_identity(&bench.store.identity().unwrap().unwrap()).unwrap();
+    for number in 0..11 {
+        let place = TopoHeight::new(number);
+        copy.store.commit(bench.store.block(place).unwrap().unwrap().commit).unwrap();
+        if number < 8 {
+            copy.store.put_ledger(place, &bench.store.ledger(place).unwrap().unwrap()).unwrap();
+        }
+    }
+    copy.verify(chain().take(21), vec![engine()]);
+    straight.verify(chain().take(21), vec![engine()]);
+    assert_eq!(copy.judged.load(Ordering::Relaxed), 13);
+    assert_eq!(copy.summary(), straight.summary());
+    assert_eq!(copy.store.tip(), straight.store.tip());
+}
+
+#[test]
+fn a_re_order_rolls_back_and_the_new_blocks_are_judged() {
+    let (bench, straight) = (Bench::new(), Bench::new());
+    let blocks: Vec<_> = chain().take(16).collect();
+    let first = blocks.iter().map(copy_of).map(committed);
+    // Another block takes the place of block 11, without the last transactions of that one.
+    let mut other = copy_of(&blocks[11]);
+    other.block.transactions.truncate(20);
+    let other = CommittedBlock { block: other.block.seal(), ..other };
+    let to = TopoHeight::new(10);
+    let events = first.chain([ChainEvent::Reverted { to }, committed(copy_of(&other))]);
+    bench.verify_events(events, vec![engine()]);
+    let straightforward = blocks.iter().take(11).map(copy_of).chain([other]).map(committed);
+    straight.verify_events(straightforward, vec![engine()]);
+
+    assert_eq!(bench.store.tip(), straight.store.tip());
+    let (mut summary, expected) = (bench.summary(), straight.summary());
+    // The verdicts on what was ordered away are kept, and counted apart.
+    assert_eq!(summary["stale"], 4);
+    summary["stale"] = 0.into();
+    assert_eq!(summary, expected);
+    let stale = bench.entries().into_iter().filter(|entry| entry.stale).count();
+    assert_eq!(stale, 4);
+}
+
+#[test]
+fn the_state_after_a_soak_is_the_sum_of_what_the_control_wrote() {
+    let bench = Bench::new();
+    bench.verify(chain().take(401), vec![engine()]);
+    assert!(bench.store.view_tip() > Some(TopoHeight::GENESIS), "nothing was folded away");
+    let mut model = MemoryState::new();
+    model.apply(&GeneratedChain::new(OPTIONS).base());
+    for number in 0..401 {
+        let block = bench.store.block(TopoHeight::new(number)).unwrap().unwrap();
+        model.apply(&block.commit.delta);
+    }
+    let tip = bench.store.tip().unwrap();
+    let snapshot = bench.store.snapshot_at(tip.block.topoheight).unwrap();
+    for (key, value) in model.iter() {
+        assert_eq!(snapshot.read(key).unwrap().as_ref(), Some(value), "{key}");
+    }
+}
+
+const OPTIONS: GeneratedOptions =
+    GeneratedOptions { seed: 11, blocks: 1000, transactions_per_block: 30, conflict_rate: 0.2 };
+
+fn chain() -> impl Iterator<Item = CommittedBlock> {
+    let mut chain = GeneratedChain::new(OPTIONS);
+    std::iter::from_fn(move || match chain.next_event().unwrap() {
+        Some(ChainEvent::Committed(block)) => Some(*block),
+        Some(ChainEvent::Reverted { .. }) | None => None,
+    })
+}
+
+fn copy_of(block: &CommittedBlock) -> CommittedBlock {
+    CommittedBlock { block: block.block.clone(), answers: block.answers.clone() }
+}
+
+fn committed(block: CommittedBlock) -> ChainEvent {
+    ChainEvent::Committed(Box::new(block))
+}
+
+fn engine() -> Arc<dyn BlockExecutor> {
+    Arc::new(ParallelExecutor::new(2).unwrap())
+}
+
+/// A store, and what was found on it.
+struct Bench {
+    store: Store,
+    records: Arc<Mutex<Vec<MismatchRecord>>>,
+    judged: AtomicU64,
+    _directory: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
+        Self { store, records: Arc::default(), judged: AtomicU64::new(0), _directory: directory }
+    }
+
+    fn verify(
+        &self,
+        blocks: impl Iterator<Item = CommittedBlock>,
+        candidates: Vec<Arc<dyn BlockExecutor>>,
+    ) {
+        self.verify_events(blocks.map(committed), candidates);
+    }
+
+    fn verify_events(
+        &self,
+        events: impl Iterator<Item = ChainEvent>,
+        candidates: Vec<Arc<dyn BlockExecutor>>,
+    ) {
+        let schedule = Schedule { workers: 2, seed: 0 };
+        let candidates =
+            candidates.into_iter().map(|executor| Candidate { executor, schedule }).collect();
+        let progress = Arc::new(Progress::default());
+        let judge = Judge::start(
+            self.store.clone(),
+            candidates,
+            NodeCheck::Ignore,
+            Box::new(Shared(Arc::clone(&self.records))),
+            Arc::clone(&progress),
+        )
+        .unwrap();
+        let source = GeneratedChain::new(OPTIONS);
+        let mut verifier =
+            Verifier::new(self.store.clone(), &source, NodeCheck::Ignore, judge).unwrap();
+        for event in events {
+            verifier.take(event).unwrap();
+        }
+        verifier.finish().unwrap();
+        self.judged.fetch_add(progress.blocks.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    fn entries(&self) -> Vec<LedgerEntry> {
+        let entries = self.store.ledger_range(TopoHeight::GENESIS..=TopoHeight::MAX);
+        entries.map(|entry| serde_json::from_slice(&entry.unwrap().1).unwrap()).collect()
+    }
+
+    /// The summary of the ledger, without what depends on the clock.
+    fn summary(&self) -> serde_json::Value {
+        let mut summary = Summary::new([]);
+        self.entries().iter().for_each(|entry| summary.add(entry));
+        let digest = self.store.tip().map(|tip| tip.digest);
+        let json = summary.finish(digest, 0.0, None).to_json().unwrap();
+        let mut value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        value.as_object_mut().unwrap().remove("seconds");
+        value
+    }
+}
+
+/// Records that the test can see while the judge owns the sink.
+struct Shared(Arc<Mutex<Vec<MismatchRecord>>>);
+
+impl MismatchSink for Shared {
+    fn publish(&mut self, record: &MismatchRecord) -> Result<(), SinkError> {
+        self.0.lock().unwrap().push(record.clone());
+        Ok(())
+    }
+}
