@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use comparator::{Field, MismatchRecord, MismatchSink, Schedule, Severity, SinkError};
+use comparator::{Field, MismatchRecord, MismatchSink, Schedule, SinkError};
 use shadow::{
     NodeCheck, Verifier,
     execute::{BlockExecutor, parallel::ParallelExecutor},
