@@ -15,9 +15,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     exit_code::ExitCode,
+    node::NodeCheck,
     run::{RunOptions, StateDirectory, run},
     source::{BlockSource, GeneratedChain, GeneratedOptions, Recording},
-    verifier::NodeCheck,
 };
 
 /// Tells whether a chain may switch from serial to parallel transaction execution: executes every

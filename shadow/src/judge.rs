@@ -24,16 +24,17 @@ use comparator::{
 use storage_snapshot::{Store, StoreError, TopoHeight, TxHash};
 
 use crate::{
-    execute::{BlockExecutor, Control, ExecutableBlock, Loads, PreState, SerialExecutor},
+    execute::{
+        BlockExecutor, Control, ExecutableBlock, Loads, PreState, SerialExecutor, expectations,
+    },
     ledger::{
         CandidateEntry, ExerciseEntry, FORMAT_VERSION, FirstMismatch, LedgerEntry, LoadCounts,
         StepSeconds, TransactionCounts,
     },
     locate::{Rerun, locate},
-    node::NodeFindings,
+    node::{NodeCheck, NodeFindings},
     observe::observe,
-    rules::{Quirks, expectations},
-    verifier::NodeCheck,
+    rules::Quirks,
 };
 
 /// The name of the candidate that is the node itself.

@@ -24,4 +24,4 @@ pub mod source;
 pub mod summary;
 mod verifier;
 
-pub use verifier::{NodeCheck, Verifier, VerifyError};
+pub use verifier::{Verifier, VerifyError};

@@ -16,6 +16,15 @@ use crate::{
     source::{NodeAnswers, VersionAnswer},
 };
 
+/// Whether the node's answers are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeCheck {
+    /// Every answer is compared with the control, as those of candidate `node`.
+    Compare,
+    /// Answers are only used where nothing was executed here.
+    Ignore,
+}
+
 /// How many of the node's answers about a block were put to which use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeCounts {

@@ -1,7 +1,6 @@
 //! Observing an execution: whatever an executor does, the result is a value.
 
 use std::{
-    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Instant,
@@ -9,7 +8,7 @@ use std::{
 
 use comparator::{Failure, Observation, Schedule};
 
-use crate::execute::{BlockExecutor, ExecutableBlock, Loads, PreState};
+use crate::execute::{BlockExecutor, ExecutableBlock, Loads, PreState, panic_message};
 
 /// Runs an executor on a block and notes what happened. An error or a panic of the executor is part
 /// of the observation and never ends the caller.
@@ -30,11 +29,4 @@ pub fn observe(
         }
         Err(failure) => (Observation { result: Err(failure), elapsed, schedule }, Loads::default()),
     }
-}
-
-/// What a panic says of itself.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("panicked: {}", text.unwrap_or("no message"))
 }

@@ -18,10 +18,11 @@ use crate::{
     exit_code::ExitCode,
     judge::{Candidate, Judge, NODE, Progress},
     ledger::LedgerEntry,
+    node::NodeCheck,
     progress::Reporter,
     source::{BlockSource, SourceError},
     summary::{RunVerdict, Summary},
-    verifier::{NodeCheck, Verifier, VerifyError},
+    verifier::{Verifier, VerifyError},
 };
 
 /// How to verify.

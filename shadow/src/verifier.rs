@@ -22,7 +22,7 @@ use crate::{
     judge::{Case, Finding, Judge, JudgeError},
     known::KnownState,
     ledger::LedgerEntry,
-    node::{Compared, NodeFindings, compare_answers, executed_transactions},
+    node::{Compared, NodeCheck, NodeFindings, compare_answers, executed_transactions},
     opaque::{TakenState, take_state},
     prepare::{ChainSoFar, PreparedBlock, prepare},
     rules::SIDE_BLOCK_WINDOW,
@@ -40,15 +40,6 @@ pub struct Verifier {
     judged: Option<TopoHeight>,
     /// The last block that may have paid accounts that nobody knows of.
     blind_since: Option<TopoHeight>,
-}
-
-/// Whether the node's answers are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NodeCheck {
-    /// Every answer is compared with the control, as those of candidate `node`.
-    Compare,
-    /// Answers are only used where nothing was executed here.
-    Ignore,
 }
 
 impl Verifier {

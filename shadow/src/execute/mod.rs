@@ -4,14 +4,16 @@
 //! can reach the store.
 
 mod block;
+mod expectations;
 pub mod parallel;
 mod pre_state;
 mod serial;
 
-use std::{fmt, sync::Arc};
+use std::{any::Any, fmt, sync::Arc};
 
 pub use block::{ExecutableBlock, ExecutableTransaction};
 use comparator::{Execution, Failure, Schedule};
+pub use expectations::expectations;
 pub use pre_state::PreState;
 pub use serial::{Control, ControlError, SerialExecutor};
 
@@ -55,4 +57,11 @@ pub struct Loads {
     pub from_cache: u64,
     /// Those that went to the snapshot.
     pub from_store: u64,
+}
+
+/// What a panic says of itself.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panicked: {}", text.unwrap_or("no message"))
 }

@@ -10,14 +10,12 @@
 //! node. The control always debits, so a node that does not shows up as a difference.
 
 mod effects;
-mod expectations;
 mod named_keys;
 mod nonce;
 mod quirks;
 mod reward;
 
 pub use effects::{Effect, for_each_effect};
-pub use expectations::expectations;
 pub use named_keys::named_keys;
 pub use nonce::{NonceWindow, Used};
 pub use quirks::{Quirk, Quirks};

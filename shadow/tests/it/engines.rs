@@ -7,10 +7,9 @@ use proptest::prelude::*;
 use shadow::{
     chain::TransactionData,
     execute::{
-        BlockExecutor, SerialExecutor,
+        BlockExecutor, SerialExecutor, expectations,
         parallel::{ParallelExecutor, conflict_free_batches},
     },
-    rules::expectations,
 };
 use storage_snapshot::{Address, StateKey, StateValue};
 

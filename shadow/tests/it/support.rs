@@ -9,11 +9,11 @@ use shadow::{
     chain::{FeeType, Reference, Transaction, TransactionData, Transfer},
     execute::{
         BlockExecutor, ExecutableBlock, ExecutableTransaction, Loads, Performed, PreState,
-        SerialExecutor,
+        SerialExecutor, expectations,
     },
     locate::{Rerun, locate},
     observe::observe,
-    rules::{Reward, expectations},
+    rules::Reward,
 };
 use storage_snapshot::{
     Address, Amount, AssetId, BlockHash, BlockRef, MultisigConfig, Nonce, StateKey, StateValue,

@@ -7,10 +7,11 @@ use std::sync::{
 
 use comparator::{Field, MismatchRecord, MismatchSink, Schedule, SinkError};
 use shadow::{
-    NodeCheck, Verifier,
+    Verifier,
     execute::{BlockExecutor, parallel::ParallelExecutor},
     judge::{Candidate, Judge, Progress},
     ledger::LedgerEntry,
+    node::NodeCheck,
     source::{BlockSource, ChainEvent, CommittedBlock, GeneratedChain, GeneratedOptions},
     summary::Summary,
 };

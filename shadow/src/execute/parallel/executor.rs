@@ -1,7 +1,6 @@
 //! The engine: plans the batches of a block, runs them on the pool, merges what came out.
 
 use std::{
-    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
@@ -19,7 +18,7 @@ use rand_chacha::ChaCha8Rng;
 use storage_snapshot::{Amount, ReadError};
 
 use super::{ParallelChainState, WorkerPool, chain_state::Stop, conflicts::conflict_free_batches};
-use crate::execute::{BlockExecutor, ExecutableBlock, Performed, PreState};
+use crate::execute::{BlockExecutor, ExecutableBlock, Performed, PreState, panic_message};
 
 /// Executes blocks in conflict-free batches over a pool of workers.
 #[derive(Debug)]
@@ -200,12 +199,6 @@ fn already_executed(block: &ExecutableBlock) -> Vec<Outcome> {
         fee: Amount::ZERO,
     }));
     outcomes
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("panicked: {}", text.unwrap_or("no message"))
 }
 
 fn failure(stop: Stop) -> Failure {

@@ -5,10 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use comparator::{Expectations, TransactionExpectation};
 use storage_snapshot::{Address, Amount, AssetId};
 
-use crate::{
-    chain::{Transaction, TransactionData},
-    execute::ExecutableBlock,
-};
+use super::ExecutableBlock;
+use crate::chain::{Transaction, TransactionData};
 
 /// The expectations of a block, derived from what it says and from nothing that was executed.
 pub fn expectations(block: &ExecutableBlock) -> Expectations {
