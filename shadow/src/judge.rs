@@ -21,7 +21,7 @@ use comparator::{
     Observation, OpaqueKind, RecordedDifference, Schedule, Severity, SinkError, Status, Subject,
     Verdict, compare,
 };
-use storage_snapshot::{Store, StoreError, TopoHeight, TxHash};
+use storage_snapshot::{StateDigest, Store, StoreError, TopoHeight, TxHash};
 
 use crate::{
     execute::{
@@ -64,6 +64,8 @@ pub struct Case {
     pub quirks: Quirks,
     /// Whether the block may have paid accounts that nobody knows of.
     pub blind: bool,
+    /// The sum over the state after it.
+    pub digest: StateDigest,
     /// How long the control took.
     pub serial: Duration,
     /// How long the commit took.
@@ -403,6 +405,7 @@ fn empty_entry(case: &Case) -> LedgerEntry {
         format_version: FORMAT_VERSION,
         topoheight: case.block.block.topoheight,
         block_hash: case.block.block.hash,
+        state_digest: case.digest.to_string(),
         stale: false,
         blind: case.blind,
         candidates: Vec::new(),

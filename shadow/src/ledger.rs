@@ -23,6 +23,9 @@ pub struct LedgerEntry {
     pub topoheight: TopoHeight,
     /// Which block was there.
     pub block_hash: BlockHash,
+    /// The sum over everything written since the base, this block included: two runs that agree in
+    /// it agree in every value.
+    pub state_digest: String,
     /// Whether the block has since been ordered away. Kept, but no longer counted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stale: bool,

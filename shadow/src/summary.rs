@@ -197,10 +197,7 @@ impl Summary {
             RunVerdict::Error
         } else if self.blocks.mismatch > 0 {
             RunVerdict::Mismatch
-        } else if self.interrupted
-            || self.blocks.inconclusive > 0
-            || self.unexercised().next().is_some()
-        {
+        } else if self.interrupted || self.blocks.inconclusive > 0 || self.gaps().next().is_some() {
             RunVerdict::NotEnoughEvidence
         } else {
             RunVerdict::Clean
@@ -232,11 +229,23 @@ impl Summary {
         serde_json::to_string(self)
     }
 
-    /// The candidates that were asked for and proved nothing in any block.
-    fn unexercised(&self) -> impl Iterator<Item = &String> {
-        self.asked
-            .iter()
-            .filter(|name| self.candidates.get(*name).is_none_or(|counts| counts.exercised() == 0))
+    /// What is missing for a candidate that was asked for: that it was exercised at all, and a verdict
+    /// on every block. The latter is not there if an earlier run on the same directory did not ask.
+    fn gaps(&self) -> impl Iterator<Item = String> {
+        self.asked.iter().filter_map(|name| {
+            let counts = self.candidates.get(name).copied().unwrap_or_default();
+            let without = self.blocks.total - counts.total;
+            if counts.exercised() == 0 {
+                Some(format!(
+                    "nothing was exercised for candidate {name}: a green result for it would prove \
+                     nothing"
+                ))
+            } else if without > 0 {
+                Some(format!("candidate {name} has no verdict on {without} blocks"))
+            } else {
+                None
+            }
+        })
     }
 
     /// The summary for people: the first line is the answer.
@@ -319,11 +328,8 @@ impl Summary {
         if let Some(first) = &self.mismatches.first {
             writeln!(text, "\nfirst mismatch: {}", first.sentence())?;
         }
-        for name in self.unexercised() {
-            writeln!(
-                text,
-                "\nnothing was exercised for candidate {name}: a green result for it would prove nothing"
-            )?;
+        for gap in self.gaps() {
+            writeln!(text, "\n{gap}")?;
         }
         if self.interrupted {
             writeln!(text, "\ninterrupted; the same --state-dir goes on from here")?;

@@ -109,7 +109,7 @@ impl Verifier {
         };
         drop(parent);
         let (tip, commit) = timed(|| self.store.commit(step.commit));
-        tip?;
+        let digest = tip?.digest;
         if step.blind {
             self.blind_since = Some(place.topoheight);
         }
@@ -120,6 +120,7 @@ impl Verifier {
             node: step.node,
             quirks: prepared.quirks,
             blind: step.blind,
+            digest,
             serial,
             commit,
         })?;

@@ -235,6 +235,22 @@ fn a_state_directory_survives_bad_input_and_goes_on() {
 }
 
 #[test]
+fn a_candidate_that_an_earlier_run_did_not_ask_for_is_not_taken_as_verified() {
+    let state = tempfile::tempdir().unwrap();
+    let state_dir = ["--state-dir", state.path().to_str().unwrap()];
+    let short = Copy::of("serial-main").edit("blocks.jsonl.gz", |lines| lines.truncate(200));
+    let first = shadow(
+        ["replay".as_ref(), short.path().as_os_str()]
+            .into_iter()
+            .chain(state_dir.iter().map(AsRef::as_ref)),
+    );
+    assert_eq!(first.code, 0, "{first:#?}");
+    let rest = replay(&recording("serial-main"), &state_dir);
+    assert_eq!(rest.code, 3, "{rest:#?}");
+    assert_eq!(rest.summary()["candidates"]["node"]["total"], 235);
+}
+
+#[test]
 fn a_state_directory_of_another_chain_is_refused() {
     let state = tempfile::tempdir().unwrap();
     let state_dir = ["--state-dir", state.path().to_str().unwrap()];

@@ -22,11 +22,11 @@ impl Inner {
         if let Some(tip) = tip {
             let last = tip.block.topoheight;
             if topoheight <= last {
-                self.check_same(block.block)?;
+                let committed = self.committed(block.block)?;
                 if let Some(entry) = ledger {
                     self.ledger.tree().apply(self.ledger.staged(topoheight, entry)?)?;
                 }
-                return Ok(tip);
+                return Ok(committed);
             }
             if topoheight != last.next() {
                 return Err(StoreError::NotNext { expected: last.next(), found: topoheight });
@@ -67,17 +67,19 @@ impl Inner {
         Ok(tip)
     }
 
-    /// Whether a block at or below the tip is the one that is there.
-    fn check_same(&self, offered: BlockRef) -> Result<(), StoreError> {
+    /// What the tip was after a block at or below it, which has to be the one that is there.
+    fn committed(&self, offered: BlockRef) -> Result<Tip, StoreError> {
         let topoheight = offered.topoheight;
-        let recent = self.recent.read().tip_at(topoheight).map(|tip| tip.block);
+        let recent = self.recent.read().tip_at(topoheight);
         let committed = match recent {
-            Some(block) => Some(block),
-            None => self.log.read(topoheight)?.map(|entry| entry.commit.block),
+            Some(tip) => Some(tip),
+            None => self.log.read(topoheight)?.map(|entry| entry.tip()),
         };
         match committed {
-            Some(committed) if committed == offered => Ok(()),
-            Some(committed) => Err(StoreError::OtherBlock { committed, offered: offered.hash }),
+            Some(tip) if tip.block == offered => Ok(tip),
+            Some(tip) => {
+                Err(StoreError::OtherBlock { committed: tip.block, offered: offered.hash })
+            }
             None => match self.frontier.lock().first {
                 Some(first) => Err(StoreError::BeforeFirst { topoheight, first }),
                 None => Err(StoreError::Pruned(topoheight)),

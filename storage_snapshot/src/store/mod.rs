@@ -256,8 +256,8 @@ impl Store {
     /// Commits a block on top of the tip and returns the new tip. In an empty store the block may have
     /// any topoheight.
     ///
-    /// A block that is committed already (the same hash at the same topoheight) changes nothing; the
-    /// tip is returned.
+    /// A block that is committed already (the same hash at the same topoheight) changes nothing, and
+    /// what was the tip after it is returned.
     ///
     /// # Errors
     ///

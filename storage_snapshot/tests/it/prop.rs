@@ -176,11 +176,14 @@ impl Subject {
             }
             Op::CommitKnown(index) => {
                 if let Some(known) = self.known(*index) {
+                    let tip = self.store.tip();
                     let committed = self.store.commit(known.clone());
                     if known.block.topoheight < self.model.pruned_below {
                         assert!(matches!(committed, Err(StoreError::Pruned(_))));
                     } else {
-                        assert_eq!(Some(committed.unwrap()), self.store.tip());
+                        let there = self.store.block(known.block.topoheight).unwrap().unwrap();
+                        assert_eq!(committed.unwrap(), there.tip());
+                        assert_eq!(self.store.tip(), tip);
                     }
                 }
             }
