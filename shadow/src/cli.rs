@@ -11,12 +11,14 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use comparator::{ExplainLimits, MismatchRecord, explain};
+use storage_snapshot::{Store, StoreOptions};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    digest::{Comparison, compare_ledgers},
     exit_code::ExitCode,
     node::NodeCheck,
-    run::{RunOptions, StateDirectory, run},
+    run::{RunOptions, StateDirectory, code_of, code_of_store, run},
     source::{BlockSource, GeneratedChain, GeneratedOptions, Recording},
 };
 
@@ -46,6 +48,11 @@ enum Command {
     Replay(Replay),
     /// Verify a chain that is generated from a seed, an in-process devnet.
     Soak(Soak),
+    /// Compare two state directories and name the first topoheight at which their states part.
+    ///
+    /// Exits with 0 if they are the same as far as both go, with 1 if they part, and with 3 if they
+    /// have nothing in common.
+    Digest(Digest),
     /// Show the records of mismatches as differences for a person.
     Explain(Explain),
 }
@@ -102,6 +109,17 @@ struct Shared {
 }
 
 #[derive(Debug, Args)]
+struct Digest {
+    /// The one.
+    #[arg(long)]
+    state_dir: PathBuf,
+
+    /// The other.
+    #[arg(long)]
+    against: PathBuf,
+}
+
+#[derive(Debug, Args)]
 struct Explain {
     /// A file of mismatch records, one JSON object a line, such as `mismatches.jsonl` of a state
     /// directory.
@@ -145,6 +163,7 @@ pub fn main() -> ExitCode {
             };
             verify(soak.shared, NodeCheck::Ignore, || Ok(Box::new(GeneratedChain::new(options))))
         }
+        Command::Digest(arguments) => digest(&arguments),
         Command::Explain(arguments) => match explain_file(&arguments.file) {
             Ok(()) => ExitCode::Clean,
             Err(message) => refuse(&message),
@@ -174,6 +193,35 @@ fn verify(
         print!("{}", summary.to_text());
     }
     code
+}
+
+fn digest(arguments: &Digest) -> ExitCode {
+    let open = |path: &Path| {
+        // Opening makes a directory that is not there, which a mistyped name does not deserve.
+        if !path.is_dir() {
+            return Err((ExitCode::BadInput, format!("{}: no such directory", path.display())));
+        }
+        Store::open(path, StoreOptions::default())
+            .map_err(|error| (code_of_store(&error), error.to_string()))
+    };
+    let compared = open(&arguments.state_dir).and_then(|one| {
+        let other = open(&arguments.against)?;
+        compare_ledgers(&one, &other).map_err(|error| (code_of(&error), error.to_string()))
+    });
+    match compared {
+        Ok(comparison) => {
+            println!("{comparison}");
+            match comparison {
+                Comparison::Same { .. } => ExitCode::Clean,
+                Comparison::Part { .. } => ExitCode::Mismatch,
+                Comparison::NothingInCommon => ExitCode::NotEnoughEvidence,
+            }
+        }
+        Err((code, message)) => {
+            eprintln!("error: {message}");
+            code
+        }
+    }
 }
 
 fn explain_file(path: &Path) -> Result<(), String> {

@@ -7,6 +7,7 @@
 
 pub mod chain;
 pub mod cli;
+pub mod digest;
 pub mod execute;
 pub mod exit_code;
 pub mod judge;

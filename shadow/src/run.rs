@@ -193,7 +193,7 @@ fn directory_of(
 }
 
 /// Which exit code an error leads to.
-fn code_of(error: &VerifyError) -> ExitCode {
+pub(crate) fn code_of(error: &VerifyError) -> ExitCode {
     match error {
         VerifyError::Source(SourceError::Input(_))
         | VerifyError::OtherChain { .. }
@@ -202,13 +202,14 @@ fn code_of(error: &VerifyError) -> ExitCode {
         VerifyError::Source(SourceError::Io(_))
         | VerifyError::Read(_)
         | VerifyError::Judge(_)
+        | VerifyError::NoEntry(_)
         | VerifyError::Encode(_) => ExitCode::Infrastructure,
     }
 }
 
 /// A format that this build does not read is the caller's choice of directory; everything else is
 /// the machine's.
-fn code_of_store(error: &StoreError) -> ExitCode {
+pub(crate) fn code_of_store(error: &StoreError) -> ExitCode {
     match error {
         StoreError::FormatVersion { .. } => ExitCode::BadInput,
         _ => ExitCode::Infrastructure,

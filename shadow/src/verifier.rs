@@ -345,6 +345,8 @@ pub enum VerifyError {
         /// The hash of the block that is there.
         held: BlockHash,
     },
+    /// The ledger has no entry where it should have one.
+    NoEntry(TopoHeight),
     /// What the store holds cannot be read, or written, as what it should be.
     Encode(serde_json::Error),
 }
@@ -366,6 +368,9 @@ impl fmt::Display for VerifyError {
                  about another chain, use another --state-dir",
                 place.topoheight, place.hash
             ),
+            Self::NoEntry(topoheight) => {
+                write!(f, "the ledger has no entry for topoheight {topoheight}")
+            }
             Self::Encode(error) => {
                 write!(f, "an entry of the state directory is not what it should be: {error}")
             }
@@ -381,7 +386,7 @@ impl std::error::Error for VerifyError {
             Self::Read(error) => Some(error),
             Self::Judge(error) => Some(error),
             Self::Encode(error) => Some(error),
-            Self::OtherChain { .. } | Self::OtherBlock { .. } => None,
+            Self::OtherChain { .. } | Self::OtherBlock { .. } | Self::NoEntry(_) => None,
         }
     }
 }

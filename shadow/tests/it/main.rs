@@ -12,6 +12,7 @@ mod chain_codec;
 mod chain_fixture;
 mod chain_json;
 mod chain_recordings;
+mod digests;
 mod engines;
 mod faults;
 mod program;

@@ -51,6 +51,28 @@ fn a_soak_that_goes_on_ends_like_one_that_was_never_stopped() {
 }
 
 #[test]
+fn two_runs_are_compared_by_the_states_they_came_to() {
+    let directories: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
+    let path = |index: usize| directories[index].path().to_str().unwrap();
+    let run = |index, seed, blocks| {
+        soak(&["--state-dir", path(index), "--seed", seed, "--blocks", blocks]);
+    };
+    run(0, "1", "40");
+    run(1, "1", "25");
+    run(2, "2", "25");
+    let digest = |against| shadow(["digest", "--state-dir", path(0), "--against", against]);
+    let same = digest(path(1));
+    assert_eq!(same.code, 0, "{same:#?}");
+    assert!(same.stdout.contains("through topoheight 25"), "{}", same.stdout);
+    let part = digest(path(2));
+    assert_eq!(part.code, 1, "{part:#?}");
+    assert!(part.stdout.contains("part at topoheight 0"), "{}", part.stdout);
+    assert_eq!(digest(path(3)).code, 3);
+    assert_eq!(digest("nowhere").code, 2);
+    assert_eq!(digest(path(0)).code, 4, "the directory is in use by the command itself");
+}
+
+#[test]
 fn the_conflict_rate_decides_how_many_batches_a_block_takes() {
     let batches = |rate: &str| {
         let summary = soak(&["--blocks", "20", "--conflict-rate", rate]).summary();
