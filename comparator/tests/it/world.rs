@@ -1,6 +1,6 @@
 //! A plain model of a chain: it executes random blocks and says what is expected of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use comparator::{
     Execution, Expectations, FailReason, Outcome, SkipReason, Status, Totals,
@@ -134,14 +134,14 @@ impl Block {
         let mut expectation = TransactionExpectation {
             hash,
             source,
-            assets: BTreeSet::from([AssetId::NATIVE]),
+            assets: vec![AssetId::NATIVE],
             burns: None,
             changes_multisig: matches!(plan.kind, Kind::Multisig(_)),
         };
         match plan.kind {
-            Kind::Transfer { gold, .. } => drop(expectation.assets.insert(asset(gold))),
+            Kind::Transfer { gold, .. } => expectation.assets.push(asset(gold)),
             Kind::Burn { gold, amount } => {
-                expectation.assets.insert(asset(gold));
+                expectation.assets.push(asset(gold));
                 expectation.burns = Some((asset(gold), Amount::new(amount)));
             }
             Kind::Multisig(_) => {}

@@ -42,14 +42,16 @@ fn leaky_assets(block: &ExecutableBlock) -> BTreeSet<AssetId> {
 }
 
 fn of(transaction: &Transaction) -> TransactionExpectation {
-    let mut assets = BTreeSet::from([AssetId::NATIVE]);
+    let mut assets = vec![AssetId::NATIVE];
     let mut burns = None;
     match &transaction.data {
         TransactionData::Transfers(transfers) => {
             assets.extend(transfers.iter().map(|transfer| transfer.asset));
+            assets.sort_unstable();
+            assets.dedup();
         }
         TransactionData::Burn { asset, amount } => {
-            assets.insert(*asset);
+            assets.push(*asset);
             burns = Some((*asset, *amount));
         }
         TransactionData::Multisig(_) | TransactionData::Opaque(_) => {}
