@@ -5,8 +5,8 @@ use std::fmt;
 use storage_snapshot::{ReadError, StateRead};
 
 use crate::{
-    Difference, Execution, Exercise, Expectations, Failure, Field, Inconclusive, Limits, Mismatch,
-    NotExercised, Observation, Outcome, Provenance, Schedule, Side, Verdict, Violation, check,
+    Difference, Execution, Exercise, Expectations, Failure, Field, Limits, Mismatch, NotExercised,
+    Observation, Outcome, Provenance, Schedule, Side, Verdict, Violation, check,
     for_each_difference, text::clip,
 };
 
@@ -27,10 +27,26 @@ pub fn compare(
     limits: &Limits,
 ) -> Result<Verdict, CompareError> {
     let rules = check(control, pre_state, expectations).map_err(CompareError::Read)?;
-    if let Some(sentence) = sentence(&rules.violations) {
-        return Ok(Verdict::Inconclusive(Inconclusive::ControlInvariant(sentence)));
+    match rules.broken() {
+        Some(reason) => Ok(Verdict::Inconclusive(reason)),
+        None => compare_with_sound(control, candidate, pre_state, expectations, limits),
     }
+}
 
+/// Judges a candidate by a control that is known to keep the rules of the block, as [`check`] told.
+///
+/// This is for whoever judges several candidates by one control; everybody else takes [`compare`].
+///
+/// # Errors
+///
+/// As [`compare`].
+pub fn compare_with_sound(
+    control: &Execution,
+    candidate: &Observation,
+    pre_state: &dyn StateRead,
+    expectations: &Expectations,
+    limits: &Limits,
+) -> Result<Verdict, CompareError> {
     let execution = match &candidate.result {
         Ok(execution) => execution,
         Err(failure) => {
@@ -84,15 +100,6 @@ fn agreement(execution: &Execution, schedule: &Schedule, limits: &Limits) -> Ver
         Some(reason) => Verdict::NotExercised(reason),
         None => Verdict::Match,
     }
-}
-
-/// The first violation as a text, and how many more there are.
-fn sentence(violations: &[Violation]) -> Option<String> {
-    let (first, others) = violations.split_first()?;
-    Some(match others.len() {
-        0 => first.to_string(),
-        more => format!("{first} (and {more} more)"),
-    })
 }
 
 /// Why an agreement with this execution proves nothing, if so.

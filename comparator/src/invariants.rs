@@ -13,7 +13,7 @@ use storage_snapshot::{
     Address, Amount, AssetId, Nonce, ReadError, StateKey, StateRead, StateValue, TxHash,
 };
 
-use crate::{Execution, Field, Status};
+use crate::{Execution, Field, Inconclusive, Status};
 
 /// What a block says about any right execution of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,6 +56,18 @@ pub struct Invariants {
     /// Keys that were written and whose value before the block is not known. The rules about them,
     /// and the conservation of their assets, were not checked.
     pub unknown_keys: BTreeSet<StateKey>,
+}
+
+impl Invariants {
+    /// What a control that broke a rule makes of its block: the first violation as a sentence, and
+    /// how many more there are.
+    pub fn broken(&self) -> Option<Inconclusive> {
+        let (first, others) = self.violations.split_first()?;
+        Some(Inconclusive::ControlInvariant(match others.len() {
+            0 => first.to_string(),
+            more => format!("{first} (and {more} more)"),
+        }))
+    }
 }
 
 /// Checks an execution against what the block says about it.

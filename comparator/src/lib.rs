@@ -21,7 +21,7 @@ mod text;
 mod verdict;
 mod wire;
 
-pub use compare::{CompareError, compare, schedule_difference};
+pub use compare::{CompareError, compare, compare_with_sound, schedule_difference};
 pub use difference::{Difference, Field, ParseFieldError, for_each_difference};
 pub use explain::{ExplainLimits, explain};
 pub use invariants::{Expectations, Invariants, TransactionExpectation, Violation, check};
