@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, IsTerminal},
+    io::{BufRead, BufReader, IsTerminal, Write},
     path::{Path, PathBuf},
 };
 
@@ -186,11 +186,11 @@ fn verify(
     let (summary, code) = run(&options, directory, open);
     if shared.json {
         match summary.to_json() {
-            Ok(json) => println!("{json}"),
+            Ok(json) => say(&format!("{json}\n")),
             Err(error) => return refuse(&format!("the summary has no JSON form: {error}")),
         }
     } else {
-        print!("{}", summary.to_text());
+        say(&summary.to_text());
     }
     code
 }
@@ -198,19 +198,22 @@ fn verify(
 fn digest(arguments: &Digest) -> ExitCode {
     let open = |path: &Path| {
         // Opening makes a directory that is not there, which a mistyped name does not deserve.
-        if !path.is_dir() {
-            return Err((ExitCode::BadInput, format!("{}: no such directory", path.display())));
+        if !path.join("lock").is_file() {
+            return Err((ExitCode::BadInput, format!("{}: no state directory", path.display())));
         }
         Store::open(path, StoreOptions::default())
             .map_err(|error| (code_of_store(&error), error.to_string()))
     };
     let compared = open(&arguments.state_dir).and_then(|one| {
         let other = open(&arguments.against)?;
-        compare_ledgers(&one, &other).map_err(|error| (code_of(&error), error.to_string()))
+        compare_ledgers(&one, &other).map_err(|error| {
+            let message = error.to_string();
+            (code_of(&error.into()), message)
+        })
     });
     match compared {
         Ok(comparison) => {
-            println!("{comparison}");
+            say(&format!("{comparison}\n"));
             match comparison {
                 Comparison::Same { .. } => ExitCode::Clean,
                 Comparison::Part { .. } => ExitCode::Mismatch,
@@ -218,25 +221,43 @@ fn digest(arguments: &Digest) -> ExitCode {
             }
         }
         Err((code, message)) => {
-            eprintln!("error: {message}");
+            complain(&message);
             code
         }
     }
 }
 
+/// Writes an error to standard error, if anybody reads that.
+pub(crate) fn complain(message: &str) {
+    let _closed = writeln!(std::io::stderr(), "error: {message}");
+}
+
+/// Writes to standard output. Whoever closed it does not want to know, and the exit code still says
+/// what was found.
+fn say(text: &str) {
+    let mut output = std::io::stdout().lock();
+    let _closed = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+}
+
+/// Shows every record of a file; one that cannot be read does not keep the others from being shown.
 fn explain_file(path: &Path) -> Result<(), String> {
     let place = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let file = File::open(path).map_err(|error| place(&error))?;
+    let mut unreadable = None;
     for (number, line) in (1..).zip(BufReader::new(file).lines()) {
         let line = line.map_err(|error| place(&error))?;
         if line.trim().is_empty() {
             continue;
         }
-        let record = MismatchRecord::from_json(&line)
-            .map_err(|error| format!("{}, line {number}: {error}", path.display()))?;
-        println!("{}", explain(&record, &ExplainLimits::default()));
+        match MismatchRecord::from_json(&line) {
+            Ok(record) => say(&format!("{}\n", explain(&record, &ExplainLimits::default()))),
+            Err(error) => {
+                let message = format!("{}, line {number}: {error}", path.display());
+                unreadable.get_or_insert(message);
+            }
+        }
     }
-    Ok(())
+    unreadable.map_or(Ok(()), Err)
 }
 
 fn start_logging(cli: &Cli) -> Result<(), String> {
@@ -253,7 +274,7 @@ fn start_logging(cli: &Cli) -> Result<(), String> {
 }
 
 fn refuse(message: &str) -> ExitCode {
-    eprintln!("error: {message}");
+    complain(message);
     ExitCode::BadInput
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 
 use storage_snapshot::{BlockHash, Store, TopoHeight};
 
-use crate::{ledger::LedgerEntry, verifier::VerifyError};
+use crate::ledger::{LedgerError, entries, entry_at};
 
 /// What comparing two ledgers found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,18 +43,19 @@ pub struct Point {
 
 /// Finds the first topoheight at which two ledgers part.
 ///
-/// They are taken to agree below a topoheight at which they agree: two states that differ do not
-/// come to the same digest again unless every difference is written over.
+/// They are taken to agree below a topoheight at which they agree. Two states that differ come to the
+/// same digest again only if every difference was written over, so what is found is a topoheight at
+/// which they part, and the first one unless they had come together again.
 ///
 /// # Errors
 ///
 /// When an entry cannot be read.
-pub fn compare_ledgers(one: &Store, other: &Store) -> Result<Comparison, VerifyError> {
+pub fn compare_ledgers(one: &Store, other: &Store) -> Result<Comparison, LedgerError> {
     let (Some(first), Some(last)) = common_range(one, other)? else {
         return Ok(Comparison::NothingInCommon);
     };
     let points =
-        |at| -> Result<(Point, Point), VerifyError> { Ok((point(one, at)?, point(other, at)?)) };
+        |at| -> Result<(Point, Point), LedgerError> { Ok((point(one, at)?, point(other, at)?)) };
     let (here, there) = points(last)?;
     if here == there {
         return Ok(Comparison::Same { through: last, digest: here.digest });
@@ -96,22 +97,33 @@ impl fmt::Display for Comparison {
     }
 }
 
+/// The topoheights that both have, as far as neither has been ordered away.
 fn common_range(
     one: &Store,
     other: &Store,
-) -> Result<(Option<TopoHeight>, Option<TopoHeight>), VerifyError> {
-    let first = first_of(one)?.max(first_of(other)?);
-    let last = one.last_ledger()?.min(other.last_ledger()?);
-    Ok(if first.is_some() && first <= last { (first, last) } else { (None, None) })
+) -> Result<(Option<TopoHeight>, Option<TopoHeight>), LedgerError> {
+    let (first, last) = (range(one)?, range(other)?);
+    let ((Some(one_first), Some(one_last)), (Some(other_first), Some(other_last))) = (first, last)
+    else {
+        return Ok((None, None));
+    };
+    let (first, last) = (one_first.max(other_first), one_last.min(other_last));
+    Ok(if first <= last { (Some(first), Some(last)) } else { (None, None) })
 }
 
-fn first_of(store: &Store) -> Result<Option<TopoHeight>, VerifyError> {
-    let first = store.ledger_range(TopoHeight::GENESIS..=TopoHeight::MAX).next().transpose()?;
-    Ok(first.map(|(topoheight, _)| topoheight))
+fn range(store: &Store) -> Result<(Option<TopoHeight>, Option<TopoHeight>), LedgerError> {
+    let first = entries(store, TopoHeight::GENESIS).next().transpose()?;
+    let mut last = store.last_ledger().map_err(LedgerError::Store)?;
+    // What was ordered away stands at the end.
+    while let Some(at) = last
+        && entry_at(store, at)?.is_some_and(|entry| entry.stale)
+    {
+        last = at.previous();
+    }
+    Ok((first.map(|entry| entry.topoheight), last))
 }
 
-fn point(store: &Store, at: TopoHeight) -> Result<Point, VerifyError> {
-    let bytes = store.ledger(at)?.ok_or(VerifyError::NoEntry(at))?;
-    let entry: LedgerEntry = serde_json::from_slice(&bytes).map_err(VerifyError::Encode)?;
+fn point(store: &Store, at: TopoHeight) -> Result<Point, LedgerError> {
+    let entry = entry_at(store, at)?.ok_or(LedgerError::Missing(at))?;
     Ok(Point { block_hash: entry.block_hash, digest: entry.state_digest })
 }

@@ -19,7 +19,7 @@ use std::{
 use comparator::{
     CompareError, Inconclusive, Limits, Mismatch, MismatchRecord, MismatchSink, NotExercised,
     Observation, OpaqueKind, RecordedDifference, Schedule, Severity, SinkError, Status, Subject,
-    Verdict, compare,
+    Verdict, compare_with_sound,
 };
 use storage_snapshot::{StateDigest, Store, StoreError, TopoHeight, TxHash};
 
@@ -28,17 +28,20 @@ use crate::{
         BlockExecutor, Control, ExecutableBlock, Loads, PreState, SerialExecutor, expectations,
     },
     ledger::{
-        CandidateEntry, ExerciseEntry, FORMAT_VERSION, FirstMismatch, LedgerEntry, LoadCounts,
-        StepSeconds, TransactionCounts,
+        CandidateEntry, ExerciseEntry, FORMAT_VERSION, FirstMismatch, LedgerEntry, LedgerError,
+        LoadCounts, StepSeconds, TransactionCounts, entry_at,
     },
     locate::{Rerun, locate},
-    node::{NodeCheck, NodeFindings},
+    node::{NodeCounts, NodeFindings},
     observe::observe,
     rules::Quirks,
 };
 
 /// The name of the candidate that is the node itself.
 pub const NODE: &str = "node";
+
+/// The build of the node is whatever answered.
+const NODE_BUILD: &str = "as it answered";
 
 /// An executor under test, and how it is to run.
 #[derive(Clone, Debug)]
@@ -58,8 +61,12 @@ pub struct Case {
     pub pre_state: Arc<PreState>,
     /// What the control came to.
     pub finding: Finding,
-    /// What became of the node's answers, if there were any to use.
+    /// What comparing the node with the control found, if the node is on trial.
     pub node: Option<NodeFindings>,
+    /// How many of the node's answers were put to which use.
+    pub node_counts: NodeCounts,
+    /// How many assets were touched whose conservation could not be checked.
+    pub conservation_unchecked: u64,
     /// The oddities that showed before the block ran.
     pub quirks: Quirks,
     /// Whether the block may have paid accounts that nobody knows of.
@@ -112,7 +119,6 @@ impl Judge {
     pub fn start(
         store: Store,
         candidates: Vec<Candidate>,
-        node: NodeCheck,
         sink: Box<dyn MismatchSink + Send>,
         progress: Arc<Progress>,
     ) -> std::io::Result<Self> {
@@ -120,7 +126,6 @@ impl Judge {
         let bench = Bench {
             store,
             candidates,
-            node,
             sink,
             progress,
             pending: Pending::default(),
@@ -172,7 +177,6 @@ enum Message {
 struct Bench {
     store: Store,
     candidates: Vec<Candidate>,
-    node: NodeCheck,
     sink: Box<dyn MismatchSink + Send>,
     progress: Arc<Progress>,
     pending: Pending,
@@ -195,7 +199,8 @@ impl Bench {
         loop {
             match messages.recv_timeout(FLUSH_INTERVAL) {
                 Ok(Message::Judge(case)) => {
-                    let entry = self.judge(&case)?;
+                    let mut entry = self.judge(&case)?;
+                    entry.earlier_mismatches = self.earlier_mismatches(entry.topoheight)?;
                     self.publish(&entry)?;
                 }
                 Ok(Message::Settle(done)) => {
@@ -218,11 +223,11 @@ impl Bench {
         match &case.finding {
             Finding::Control(control) => self.judge_by(control, case, &mut entry)?,
             Finding::Opaque(kind) => {
-                self.without_control(&Verdict::Opaque(kind.clone()), &mut entry)
+                self.without_control(&Verdict::Opaque(kind.clone()), case, &mut entry)
             }
             Finding::Inconclusive(reason) => {
                 tracing::warn!(topoheight = %case.block.block.topoheight, %reason, "inconclusive");
-                self.without_control(&Verdict::Inconclusive(reason.clone()), &mut entry);
+                self.without_control(&Verdict::Inconclusive(reason.clone()), case, &mut entry);
             }
         }
         Ok(entry)
@@ -239,7 +244,7 @@ impl Bench {
             let (observation, loads) =
                 observe(&*candidate.executor, &case.block, &case.pre_state, candidate.schedule);
             let started = Instant::now();
-            let verdict = compare(
+            let verdict = compare_with_sound(
                 &control.execution,
                 &observation,
                 &*case.pre_state,
@@ -266,12 +271,11 @@ impl Bench {
             let verdict = self.record(&verdict, &ran, case)?;
             entry.candidates.push(verdict);
         }
-        if self.node == NodeCheck::Compare {
-            let findings = case.node.as_ref();
-            let verdict = findings.map_or(NOT_ASKED, node_verdict);
+        if let Some(findings) = &case.node {
+            let verdict = node_verdict(findings);
             let ran = Ran {
                 name: NODE,
-                build: "as the chain's node".to_owned(),
+                build: NODE_BUILD.to_owned(),
                 schedule: Schedule { workers: 0, seed: 0 },
                 exercise: None,
                 rerun: None,
@@ -282,14 +286,19 @@ impl Bench {
         Ok(())
     }
 
-    fn without_control(&self, verdict: &Verdict, entry: &mut LedgerEntry) {
-        let names = self.candidates.iter().map(|candidate| candidate.executor.name());
-        let node = (self.node == NodeCheck::Compare).then_some(NODE);
-        for candidate in names.chain(node).map(str::to_owned) {
+    fn without_control(&self, verdict: &Verdict, case: &Case, entry: &mut LedgerEntry) {
+        let executors = self
+            .candidates
+            .iter()
+            .map(|candidate| (candidate.executor.name().to_owned(), candidate.executor.build()));
+        let node = case.node.as_ref().map(|_| (NODE.to_owned(), NODE_BUILD.to_owned()));
+        for (candidate, build) in executors.chain(node) {
             entry.candidates.push(CandidateEntry {
                 candidate,
+                build,
                 verdict: verdict.severity(),
                 reason: reason_of(verdict),
+                detail: detail_of(verdict),
                 fields: BTreeMap::new(),
                 first: None,
                 exercise: None,
@@ -306,8 +315,10 @@ impl Bench {
     ) -> Result<CandidateEntry, JudgeError> {
         let mut entry = CandidateEntry {
             candidate: ran.name.to_owned(),
+            build: ran.build.clone(),
             verdict: verdict.severity(),
             reason: reason_of(verdict),
+            detail: detail_of(verdict),
             fields: BTreeMap::new(),
             first: None,
             exercise: ran.exercise,
@@ -322,8 +333,15 @@ impl Bench {
         Ok(entry)
     }
 
+    /// What was found at a topoheight before its block was ordered away: a difference that was real
+    /// does not become unreal because the chain went another way.
+    fn earlier_mismatches(&self, at: TopoHeight) -> Result<u64, JudgeError> {
+        let earlier = entry_at(&self.store, at).map_err(JudgeError::Ledger)?;
+        Ok(earlier.filter(|entry| entry.stale).map_or(0, |entry| entry.mismatches()))
+    }
+
     fn publish(&mut self, entry: &LedgerEntry) -> Result<(), JudgeError> {
-        let bytes = serde_json::to_vec(entry).map_err(JudgeError::Encode)?;
+        let bytes = entry.encode().map_err(JudgeError::Ledger)?;
         self.store.put_ledger(entry.topoheight, &bytes).map_err(JudgeError::Store)?;
         self.pending.add(entry);
         Ok(())
@@ -410,7 +428,9 @@ fn empty_entry(case: &Case) -> LedgerEntry {
         blind: case.blind,
         candidates: Vec::new(),
         transactions: transaction_counts(case),
-        node: case.node.as_ref().map(|node| node.counts).unwrap_or_default(),
+        node: case.node_counts,
+        earlier_mismatches: 0,
+        conservation_unchecked: case.conservation_unchecked,
         quirks,
         loads: LoadCounts::default(),
         seconds: StepSeconds {
@@ -454,6 +474,14 @@ fn reason_of(verdict: &Verdict) -> Option<String> {
         Verdict::Inconclusive(reason) => Some(reason.word().to_owned()),
         Verdict::NotExercised(reason) => Some(reason.word().to_owned()),
         Verdict::Opaque(kind) => Some(kind.as_str().to_owned()),
+    }
+}
+
+fn detail_of(verdict: &Verdict) -> Option<String> {
+    match verdict {
+        Verdict::Inconclusive(reason) => Some(reason.to_string()),
+        Verdict::NotExercised(NotExercised::Fallback(reason)) => Some(reason.clone()),
+        _ => None,
     }
 }
 
@@ -528,8 +556,8 @@ pub enum JudgeError {
     Store(StoreError),
     /// A record could not be kept.
     Sink(SinkError),
-    /// An entry has no JSON form.
-    Encode(serde_json::Error),
+    /// An entry could not be made or read.
+    Ledger(LedgerError),
     /// It ended before this; the reason is in what [`Judge::finish`] returns.
     Ended,
     /// It panicked, which is a fault of the verifier and not of a candidate.
@@ -542,7 +570,7 @@ impl fmt::Display for JudgeError {
             Self::Compare(error) => write!(f, "comparing failed: {error}"),
             Self::Store(error) => write!(f, "writing the ledger failed: {error}"),
             Self::Sink(error) => write!(f, "keeping the record of a mismatch failed: {error}"),
-            Self::Encode(error) => write!(f, "a ledger entry has no JSON form: {error}"),
+            Self::Ledger(error) => error.fmt(f),
             Self::Ended => f.write_str("judging has ended"),
             Self::Panicked => {
                 f.write_str("the judge panicked; this is a fault of Shadow, please report it")
@@ -557,14 +585,11 @@ impl std::error::Error for JudgeError {
             Self::Compare(error) => Some(error),
             Self::Store(error) => Some(error),
             Self::Sink(error) => Some(error),
-            Self::Encode(error) => Some(error),
+            Self::Ledger(error) => Some(error),
             Self::Ended | Self::Panicked => None,
         }
     }
 }
-
-/// The verdict on a node that no question was put to.
-const NOT_ASKED: Verdict = Verdict::NotExercised(NotExercised::NotAsked);
 
 /// How many blocks may wait for their verdict.
 const QUEUE_LENGTH_MAX: usize = 64;

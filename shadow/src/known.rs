@@ -28,6 +28,15 @@ impl KnownState {
         Self { snapshot, blind_since, walked }
     }
 
+    /// The block that wrote a key last; `None` if none did.
+    ///
+    /// # Errors
+    ///
+    /// When the snapshot cannot be read.
+    pub fn written_at(&self, key: &StateKey) -> Result<Option<TopoHeight>, ReadError> {
+        Ok(self.snapshot.version(key)?.and_then(|(written_at, _)| written_at))
+    }
+
     /// Brings what is needed to read these keys into memory, in one pass over the disk.
     pub fn prefetch(&self, keys: &[StateKey]) {
         self.snapshot.prefetch(keys);

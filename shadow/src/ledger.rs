@@ -3,11 +3,11 @@
 //! An entry holds everything that is ever counted about its block, so a summary is the sum of
 //! entries and nothing else: a run that was interrupted and resumed counts like one that was not.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use comparator::{Field, LocatedTransaction, Severity, Side};
 use serde::{Deserialize, Serialize};
-use storage_snapshot::{Address, AssetId, BlockHash, TopoHeight};
+use storage_snapshot::{Address, AssetId, BlockHash, Store, StoreError, TopoHeight};
 
 use crate::node::NodeCounts;
 
@@ -38,6 +38,13 @@ pub struct LedgerEntry {
     pub transactions: TransactionCounts,
     /// What became of the node's answers.
     pub node: NodeCounts,
+    /// How many differences were found here in blocks that have since been ordered away.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub earlier_mismatches: u64,
+    /// How many assets were touched whose conservation could not be checked, because a failed
+    /// transaction loses what it had debited.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub conservation_unchecked: u64,
     /// Which oddities of the chain fired, and how often.
     pub quirks: BTreeMap<String, u64>,
     /// State reads of the candidates.
@@ -51,11 +58,16 @@ pub struct LedgerEntry {
 pub struct CandidateEntry {
     /// Its name.
     pub candidate: String,
+    /// Which build of it.
+    pub build: String,
     /// The verdict.
     pub verdict: Severity,
     /// Why it is no match, as a word that can be counted; a mismatch has fields instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The same in a sentence, where the word does not say it all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
     /// How many differences there are of each field.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<Field, u64>,
@@ -145,9 +157,115 @@ pub struct StepSeconds {
 }
 
 impl LedgerEntry {
+    /// The entry in the form that is kept.
+    ///
+    /// # Errors
+    ///
+    /// Never for an entry that was made here; the encoder's signature allows it.
+    pub fn encode(&self) -> Result<Vec<u8>, LedgerError> {
+        serde_json::to_vec(self).map_err(LedgerError::Entry)
+    }
+
+    /// Reads an entry.
+    ///
+    /// # Errors
+    ///
+    /// When it was written in another format, or is not an entry.
+    pub fn decode(bytes: &[u8]) -> Result<Self, LedgerError> {
+        /// Only what every version of the format has in common.
+        #[derive(Deserialize)]
+        struct Version {
+            format_version: u64,
+        }
+        match serde_json::from_slice(bytes).map_err(LedgerError::Entry)? {
+            Version { format_version: FORMAT_VERSION } => {
+                serde_json::from_slice(bytes).map_err(LedgerError::Entry)
+            }
+            Version { format_version } => Err(LedgerError::Version { found: format_version }),
+        }
+    }
+
+    /// How many differences were found, in this block and in those that were here before it.
+    pub fn mismatches(&self) -> u64 {
+        let here = self.candidates.iter().flat_map(|candidate| candidate.fields.values());
+        self.earlier_mismatches.saturating_add(here.sum())
+    }
+
     /// The worst verdict of all candidates: the one that the block is counted under.
     pub fn severity(&self) -> Severity {
         let worst = self.candidates.iter().map(|entry| entry.verdict).max();
         worst.unwrap_or(Severity::NotExercised)
+    }
+}
+
+/// The entries of a store in the order of topoheights, from one on.
+pub fn entries(
+    store: &Store,
+    from: TopoHeight,
+) -> impl Iterator<Item = Result<LedgerEntry, LedgerError>> {
+    store
+        .ledger_range(from..=TopoHeight::MAX)
+        .map(|entry| LedgerEntry::decode(&entry.map_err(LedgerError::Store)?.1))
+}
+
+/// The entry of one topoheight, if there is one.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub fn entry_at(store: &Store, at: TopoHeight) -> Result<Option<LedgerEntry>, LedgerError> {
+    match store.ledger(at).map_err(LedgerError::Store)? {
+        Some(bytes) => LedgerEntry::decode(&bytes).map(Some),
+        None => Ok(None),
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "this is how serde asks")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Why the ledger cannot be read or written.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LedgerError {
+    /// The store failed.
+    Store(StoreError),
+    /// An entry is in a format that this build does not read.
+    Version {
+        /// The version of that format.
+        found: u64,
+    },
+    /// An entry is not one.
+    Entry(serde_json::Error),
+    /// There is no entry where there has to be one.
+    Missing(TopoHeight),
+}
+
+impl fmt::Display for LedgerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::Version { found } => write!(
+                f,
+                "the ledger is in format {found} and this build reads format {FORMAT_VERSION}; use \
+                 the build that wrote it, or another --state-dir"
+            ),
+            Self::Entry(error) => write!(f, "a ledger entry cannot be read: {error}"),
+            Self::Missing(topoheight) => write!(
+                f,
+                "the ledger has no entry for topoheight {topoheight}; use another --state-dir"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for LedgerError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Entry(error) => Some(error),
+            Self::Version { .. } | Self::Missing(_) => None,
+        }
     }
 }

@@ -1,14 +1,15 @@
 //! Which transaction a difference begins with.
 //!
 //! An outcome names its transaction. For state, block and candidate are executed again on the first
-//! k transactions only: the smallest k at which the same thing differs ends with the culprit. Where
+//! k transactions only: a beginning of the block that shows the same difference, and does not without
+//! its last transaction, ends with the culprit. Where
 //! that leads nowhere (the difference does not come back, or the candidate cannot be run again) it is
 //! the first transaction that touches the key, which is a hint and says so.
 
 use std::sync::Arc;
 
-use comparator::{Difference, Execution, LocateMethod, LocatedTransaction, Schedule};
-use storage_snapshot::{StateKey, TxHash};
+use comparator::{Difference, Execution, Field, LocateMethod, LocatedTransaction, Schedule};
+use storage_snapshot::{Amount, StateKey, TxHash};
 
 use crate::{
     execute::{BlockExecutor, ExecutableBlock, PreState, SerialExecutor},
@@ -89,7 +90,9 @@ impl Rerun<'_> {
             (Ok(execution), Some(key)) => {
                 control.execution.delta.get(key) != execution.delta.get(key)
             }
-            (Ok(execution), None) => !same_totals(&control.execution, &execution),
+            (Ok(execution), None) => {
+                total(difference.field, &control.execution) != total(difference.field, &execution)
+            }
             // A failure is the same failure if it fails again.
             (Err(failure), None) => Difference::from(&failure).field == difference.field,
             (Err(_), Some(_)) => false,
@@ -97,8 +100,16 @@ impl Rerun<'_> {
     }
 }
 
-fn same_totals(control: &Execution, candidate: &Execution) -> bool {
-    control.totals == candidate.totals
+/// The total that a field is about; nothing for fields that are about something else.
+fn total(field: Field, execution: &Execution) -> Option<Amount> {
+    let totals = &execution.totals;
+    match field {
+        Field::Fees => Some(totals.fees),
+        Field::Burned => Some(totals.burned),
+        Field::MinerReward => Some(totals.miner_reward),
+        Field::DevReward => Some(totals.dev_reward),
+        _ => None,
+    }
 }
 
 /// Whether a transaction writes a key, by its effects.

@@ -13,6 +13,7 @@ use storage_snapshot::{Amount, ReadError, StateDelta, StateKey, StateRead, TxHas
 use crate::{
     chain::Claimed,
     execute::ExecutableBlock,
+    known::KnownState,
     source::{NodeAnswers, VersionAnswer},
 };
 
@@ -52,7 +53,7 @@ pub struct NodeFindings {
 
 /// The parts of a block that the node's answers are compared with.
 #[derive(Clone, Copy, Debug)]
-pub struct Compared<'a, S> {
+pub struct Compared<'a> {
     /// The block as the control executed it.
     pub block: &'a ExecutableBlock,
     /// What the node says in the block itself.
@@ -62,7 +63,7 @@ pub struct Compared<'a, S> {
     /// What the control did.
     pub control: &'a Execution,
     /// The state before the block.
-    pub parent: &'a S,
+    pub parent: &'a KnownState,
     /// The burned supply after the block, if it can be told.
     pub burned_supply: Option<Amount>,
 }
@@ -73,8 +74,8 @@ pub struct Compared<'a, S> {
 ///
 /// When the state before the block cannot be read. A value that is merely not known is no error:
 /// then there is nothing to compare with.
-pub fn compare_answers<S: StateRead>(
-    compared: Compared<'_, S>,
+pub fn compare_answers(
+    compared: Compared<'_>,
     answers: &NodeAnswers,
 ) -> Result<NodeFindings, ReadError> {
     let mut findings = NodeFindings::default();
@@ -90,7 +91,7 @@ pub fn compare_answers<S: StateRead>(
 }
 
 impl NodeFindings {
-    fn compare_outcomes<S>(&mut self, compared: &Compared<'_, S>, answers: &NodeAnswers) {
+    fn compare_outcomes(&mut self, compared: &Compared<'_>, answers: &NodeAnswers) {
         for outcome in &compared.control.outcomes {
             let Some(node_executed) = answers.executed.get(&outcome.hash) else {
                 self.counts.not_asked += 1;
@@ -109,9 +110,9 @@ impl NodeFindings {
         }
     }
 
-    fn compare_versions<S: StateRead>(
+    fn compare_versions(
         &mut self,
-        compared: &Compared<'_, S>,
+        compared: &Compared<'_>,
         answers: &NodeAnswers,
     ) -> Result<(), ReadError> {
         let (mut answered, mut confirmed) = (HashSet::new(), Vec::new());
@@ -142,9 +143,9 @@ impl NodeFindings {
     }
 
     /// Compares one answer and tells whether it agrees.
-    fn compare_version<S: StateRead>(
+    fn compare_version(
         &mut self,
-        compared: &Compared<'_, S>,
+        compared: &Compared<'_>,
         key: &StateKey,
         answer: &VersionAnswer,
     ) -> Result<bool, ReadError> {
@@ -186,7 +187,7 @@ impl NodeFindings {
         Ok(false)
     }
 
-    fn compare_totals<S>(&mut self, compared: &Compared<'_, S>, answers: &NodeAnswers) {
+    fn compare_totals(&mut self, compared: &Compared<'_>, answers: &NodeAnswers) {
         let totals = &compared.control.totals;
         let claimed = compared.claimed;
         let mut compare = |field, control: Amount, observed: Option<Amount>| {
@@ -213,9 +214,9 @@ impl NodeFindings {
     }
 
     /// The newest values that the node has, compared with the state after the block.
-    fn compare_current<S: StateRead>(
+    fn compare_current(
         &mut self,
-        compared: &Compared<'_, S>,
+        compared: &Compared<'_>,
         answers: &NodeAnswers,
     ) -> Result<(), ReadError> {
         for current in &answers.current {
@@ -223,11 +224,29 @@ impl NodeFindings {
                 Some(written) => written.cloned(),
                 None => match compared.parent.read(&current.key) {
                     Ok(value) => value,
-                    Err(ReadError::Unknown(_)) => continue,
+                    // There is nothing to compare with.
+                    Err(ReadError::Unknown(_)) => {
+                        self.counts.not_asked += 1;
+                        continue;
+                    }
                     Err(error) => return Err(error),
                 },
             };
             self.counts.compared += 1;
+            let written_at = match compared.control.delta.get(&current.key) {
+                Some(_) => Some(compared.block.block.topoheight),
+                None => compared.parent.written_at(&current.key)?,
+            };
+            if after == current.value
+                && let (Some(control), Some(observed)) = (written_at, current.written_at)
+                && control != observed
+            {
+                let at = |topoheight| Side::Text(format!("last written at {topoheight}"));
+                self.differences.push(Difference {
+                    field: Field::Version,
+                    ..Difference::of_key(current.key, at(control), at(observed))
+                });
+            }
             if after != current.value {
                 self.differences.push(Difference::of_key(
                     current.key,

@@ -13,7 +13,7 @@ use storage_snapshot::{
 
 use crate::{
     chain::{OpaqueKind, Transaction, TransactionData},
-    execute::ExecutableBlock,
+    execute::{ExecutableBlock, ExecutableTransaction},
     source::{NodeAnswers, Payout, VersionAnswer},
 };
 
@@ -54,11 +54,12 @@ pub fn take_state(
     keys.extend(answers.versions.iter().map(|(key, _)| *key));
     keys.extend(payouts.keys().map(|(account, asset)| StateKey::Balance(*account, *asset)));
 
+    let versions = answers.first_versions();
     for key in keys {
-        match answers.version(&key) {
+        match versions.get(&key).copied().or_else(|| answers.unlisted(&key)) {
             Some(VersionAnswer::Written(value)) => {
                 taken.taken += 1;
-                taken.writes.insert(key, value);
+                taken.writes.insert(key, value.clone());
             }
             Some(VersionAnswer::NotWritten) => taken.taken += 1,
             None => taken.without_answer(&key, &payouts, named_keys, parent)?,
@@ -73,7 +74,7 @@ pub fn take_state(
 /// more than exists.
 fn payouts(block: &ExecutableBlock, answers: &NodeAnswers) -> BTreeMap<(Address, AssetId), Amount> {
     let mut sums = BTreeMap::new();
-    for transaction in &block.transactions {
+    for transaction in block.transactions.iter().filter(|listed| was_executed(listed, answers)) {
         for payout in answers.payouts.get(&transaction.body.hash).into_iter().flatten() {
             if let Payout::Transfer { destination, asset, amount } = payout {
                 let sum = sums.entry((*destination, *asset)).or_insert(Amount::ZERO);
@@ -146,17 +147,11 @@ impl TakenState {
         let mut burned = Some(Amount::ZERO);
         for transaction in &block.transactions {
             let body = &transaction.body;
-            let executed = match answers.executed.get(&body.hash) {
-                Some(executed) => {
-                    self.taken += 1;
-                    *executed
-                }
-                None => {
-                    self.not_asked += 1;
-                    !transaction.already_executed
-                }
-            };
-            if !executed {
+            match answers.executed.get(&body.hash) {
+                Some(_) => self.taken += 1,
+                None => self.not_asked += 1,
+            }
+            if !was_executed(transaction, answers) {
                 continue;
             }
             self.executed.push(body.hash);
@@ -178,6 +173,13 @@ impl TakenState {
         }
         self.burned = burned;
     }
+}
+
+/// Whether the block executed a transaction that it lists. A contract call that another branch
+/// executed is listed again, with the same outputs, and pays nothing again.
+fn was_executed(transaction: &ExecutableTransaction, answers: &NodeAnswers) -> bool {
+    let answer = answers.executed.get(&transaction.body.hash);
+    answer.copied().unwrap_or(!transaction.already_executed)
 }
 
 /// Whether a transaction can pay accounts that it does not name. Energy moves no coins to others.

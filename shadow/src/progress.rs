@@ -1,7 +1,7 @@
 //! How far a run is, for whoever waits for it.
 
 use std::{
-    io::IsTerminal,
+    io::{IsTerminal, Write},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -46,10 +46,10 @@ impl Reporter {
             }
             None => {
                 let of = self.total.map(|total| format!(" of {total}")).unwrap_or_default();
-                eprintln!(
+                note(&format!(
                     "{blocks}{of} blocks, {transactions} transactions, {exercised} blocks \
                      exercised, {mismatches} mismatches"
-                );
+                ));
             }
         }
     }
@@ -59,6 +59,11 @@ impl Reporter {
             bar.finish_and_clear();
         }
     }
+}
+
+/// A line on standard error, if anybody reads that.
+pub(crate) fn note(line: &str) {
+    let _closed = writeln!(std::io::stderr(), "{line}");
 }
 
 fn bar(total: Option<u64>) -> ProgressBar {

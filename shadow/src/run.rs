@@ -2,6 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
+    io::{Read, Seek, SeekFrom, Write},
     path::PathBuf,
     sync::{
         Arc,
@@ -14,15 +15,16 @@ use comparator::{JsonLines, MismatchRecord, MismatchSink, Schedule, SinkError};
 use storage_snapshot::{Store, StoreError, StoreOptions, TopoHeight};
 
 use crate::{
+    cli::complain,
     execute::parallel::ParallelExecutor,
     exit_code::ExitCode,
     judge::{Candidate, Judge, NODE, Progress},
-    ledger::LedgerEntry,
+    ledger::{LedgerError, entries},
     node::NodeCheck,
-    progress::Reporter,
+    progress::{Reporter, note},
     source::{BlockSource, SourceError},
     summary::{RunVerdict, Summary},
-    verifier::{Verifier, VerifyError},
+    verifier::{Verifier, VerifyError, claim},
 };
 
 /// How to verify.
@@ -50,7 +52,9 @@ pub(crate) fn run(
     open: impl FnOnce() -> Result<Box<dyn BlockSource>, String>,
 ) -> (Summary, ExitCode) {
     let started = Instant::now();
-    let asked = ["v3"].into_iter().chain((options.node == NodeCheck::Compare).then_some(NODE));
+    let asked = [ParallelExecutor::NAME]
+        .into_iter()
+        .chain((options.node == NodeCheck::Compare).then_some(NODE));
     let summary = Summary::new(asked.map(str::to_owned));
     let seconds = || started.elapsed().as_secs_f64();
 
@@ -74,6 +78,10 @@ pub(crate) fn run(
         }
     };
 
+    // A directory of another chain has nothing to say about this one.
+    if let Err(error) = claim(&store, &*source) {
+        return failed(summary, seconds(), error.to_string(), code_of(&error));
+    }
     let outcome = verify(options, &path, &store, &mut *source);
     let (summary, added) = match add_ledger(summary.clone(), &store) {
         Ok(summary) => (summary, Ok(())),
@@ -92,16 +100,16 @@ pub(crate) fn run(
             (summary, code)
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            complain(&error.to_string());
             (summary.finish(digest, seconds(), Some(error.to_string())), code_of(&error))
         }
     };
     drop(store);
     if let Some(temporary) = temporary
-        && summary.has_mismatches()
+        && summary.has_findings()
     {
         let kept = temporary.keep();
-        eprintln!("the evidence is kept in {}", kept.display());
+        note(&format!("the evidence is kept in {}", kept.display()));
     }
     debug_assert!(summary.verdict() != RunVerdict::Error || code != ExitCode::Clean);
     (summary, code)
@@ -128,14 +136,8 @@ fn verify(
         schedule: Schedule { workers: options.workers, seed: 0 },
     };
     let sink = RecordFile::open(path).map_err(SourceError::Io)?;
-    let judge = Judge::start(
-        store.clone(),
-        vec![candidate],
-        options.node,
-        Box::new(sink),
-        Arc::clone(&progress),
-    )
-    .map_err(SourceError::Io)?;
+    let judge = Judge::start(store.clone(), vec![candidate], Box::new(sink), Arc::clone(&progress))
+        .map_err(SourceError::Io)?;
     let mut verifier = Verifier::new(store.clone(), source, options.node, judge)?;
     let mut reporter = Reporter::new(source.block_count(), progress);
 
@@ -160,23 +162,44 @@ fn verify(
     let judged = verifier.finish();
     reporter.finish();
     match (taken, judged) {
-        (Err(VerifyError::Judge(_)), Err(cause)) => Err(cause),
+        (Err(VerifyError::Judge(_) | VerifyError::Store(StoreError::Broken)), Err(cause)) => {
+            Err(cause)
+        }
         (Err(error), _) | (Ok(()), Err(error)) => Err(error),
-        (Ok(()), Ok(())) => Ok(end),
+        (Ok(()), Ok(())) => check_whole(store).map(|()| end),
     }
 }
 
 fn add_ledger(mut summary: Summary, store: &Store) -> Result<Summary, VerifyError> {
-    for entry in store.ledger_range(TopoHeight::GENESIS..=TopoHeight::MAX) {
-        let (_, bytes) = entry?;
-        let entry: LedgerEntry = serde_json::from_slice(&bytes).map_err(VerifyError::Encode)?;
-        summary.add(&entry);
+    for entry in entries(store, TopoHeight::GENESIS) {
+        summary.add(&entry?);
     }
     Ok(summary)
 }
 
+/// Every block has exactly one verdict: a hole would be a block that was dropped silently.
+fn check_whole(store: &Store) -> Result<(), VerifyError> {
+    let mut expected = None;
+    for entry in entries(store, TopoHeight::GENESIS) {
+        let entry = entry?;
+        let topoheight = expected.unwrap_or(entry.topoheight);
+        if entry.topoheight != topoheight {
+            return Err(LedgerError::Missing(topoheight).into());
+        }
+        if !entry.stale {
+            expected = Some(topoheight.next());
+        }
+    }
+    match (store.tip(), expected) {
+        (Some(tip), next) if next != Some(tip.block.topoheight.next()) => {
+            Err(LedgerError::Missing(next.unwrap_or(tip.block.topoheight)).into())
+        }
+        _ => Ok(()),
+    }
+}
+
 fn failed(summary: Summary, seconds: f64, message: String, code: ExitCode) -> (Summary, ExitCode) {
-    eprintln!("error: {message}");
+    complain(&message);
     (summary.finish(None, seconds, Some(message)), code)
 }
 
@@ -197,13 +220,15 @@ pub(crate) fn code_of(error: &VerifyError) -> ExitCode {
     match error {
         VerifyError::Source(SourceError::Input(_))
         | VerifyError::OtherChain { .. }
-        | VerifyError::OtherBlock { .. } => ExitCode::BadInput,
+        | VerifyError::OtherBlock { .. }
+        | VerifyError::Ledger(LedgerError::Version { .. }) => ExitCode::BadInput,
         VerifyError::Store(error) => code_of_store(error),
         VerifyError::Source(SourceError::Io(_))
         | VerifyError::Read(_)
         | VerifyError::Judge(_)
-        | VerifyError::NoEntry(_)
-        | VerifyError::Encode(_) => ExitCode::Infrastructure,
+        | VerifyError::NoParent(_)
+        | VerifyError::Ledger(_)
+        | VerifyError::Identity(_) => ExitCode::Infrastructure,
     }
 }
 
@@ -226,7 +251,7 @@ fn stop_on_signal() -> Arc<AtomicBool> {
         runtime.block_on(async {
             if signal().await.is_ok() {
                 flag.store(true, Ordering::Relaxed);
-                eprintln!("stopping after the block in hand; once more ends at once");
+                note("stopping after the block in hand; once more ends at once");
                 if signal().await.is_ok() {
                     std::process::exit(i32::from(ExitCode::Infrastructure as u8));
                 }
@@ -261,9 +286,23 @@ struct RecordFile {
 impl RecordFile {
     fn open(directory: &std::path::Path) -> std::io::Result<Self> {
         let path = directory.join("mismatches.jsonl");
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let mut file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
+        end_torn_line(&mut file)?;
         Ok(Self { file: JsonLines::new(file), kept: 0 })
     }
+}
+
+/// A process that died while it wrote left half a line, which must not swallow the next record.
+fn end_torn_line(file: &mut File) -> std::io::Result<()> {
+    if file.seek(SeekFrom::End(0))? > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        let mut last = [0];
+        file.read_exact(&mut last)?;
+        if last != *b"\n" {
+            file.write_all(b"\n")?;
+        }
+    }
+    Ok(())
 }
 
 impl MismatchSink for RecordFile {

@@ -1,15 +1,21 @@
 //! The summary of a run: the sum of its ledger, and what it means.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
 
 use comparator::{Field, Severity};
 use serde::Serialize;
 use storage_snapshot::StateDigest;
 
 use crate::{
+    execute::parallel::ParallelExecutor,
     exit_code::ExitCode,
+    judge::NODE,
     ledger::{FirstMismatch, LedgerEntry, LoadCounts, StepSeconds, TransactionCounts},
     node::NodeCounts,
+    rules::RULES,
 };
 
 /// The version of the summary object.
@@ -19,6 +25,7 @@ const FORMAT_VERSION: u64 = 1;
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
     format_version: u64,
+    rules: &'static str,
     verdict: RunVerdict,
     blocks: BlockCounts,
     transactions: TransactionCounts,
@@ -33,8 +40,13 @@ pub struct Summary {
     candidates: BTreeMap<String, BlockCounts>,
     /// Why blocks proved nothing or were not judged, by `verdict:reason`.
     reasons: BTreeMap<String, u64>,
-    /// Entries of blocks that have since been ordered away; counted nowhere else.
+    /// Entries of blocks that have since been ordered away.
     stale: u64,
+    /// Differences that were found in such blocks; counted nowhere else.
+    stale_mismatches: u64,
+    /// Blocks with assets whose conservation could not be checked, because a failed transaction loses
+    /// what it had debited.
+    conservation_unchecked_blocks: u64,
     /// Whether somebody stopped the run before its end.
     interrupted: bool,
     /// What ended the run early.
@@ -100,6 +112,7 @@ impl Summary {
     pub fn new(candidates: impl IntoIterator<Item = String>) -> Self {
         Self {
             format_version: FORMAT_VERSION,
+            rules: RULES,
             verdict: RunVerdict::NotEnoughEvidence,
             blocks: BlockCounts::default(),
             transactions: TransactionCounts::default(),
@@ -113,6 +126,8 @@ impl Summary {
             candidates: BTreeMap::new(),
             reasons: BTreeMap::new(),
             stale: 0,
+            stale_mismatches: 0,
+            conservation_unchecked_blocks: 0,
             interrupted: false,
             error: None,
             asked: candidates.into_iter().collect(),
@@ -124,8 +139,11 @@ impl Summary {
     pub fn add(&mut self, entry: &LedgerEntry) {
         if entry.stale {
             self.stale += 1;
+            self.stale_mismatches += entry.mismatches();
             return;
         }
+        self.stale_mismatches += entry.earlier_mismatches;
+        self.conservation_unchecked_blocks += u64::from(entry.conservation_unchecked > 0);
         self.blocks.count(entry.severity());
         let transactions = &entry.transactions;
         self.transactions.total += transactions.total;
@@ -147,12 +165,13 @@ impl Summary {
         self.seconds.steps.parallel += entry.seconds.parallel;
         self.seconds.steps.compare += entry.seconds.compare;
         self.seconds.steps.commit += entry.seconds.commit;
+        // A reason that several candidates share is one reason of one block.
+        let mut reasons = BTreeSet::new();
         for candidate in &entry.candidates {
             let counts = self.candidates.entry(candidate.candidate.clone()).or_default();
             counts.count(candidate.verdict);
             if let Some(reason) = &candidate.reason {
-                let reason = format!("{}:{reason}", candidate.verdict.word());
-                *self.reasons.entry(reason).or_default() += 1;
+                reasons.insert(format!("{}:{reason}", candidate.verdict.word()));
             }
             for (field, count) in &candidate.fields {
                 self.mismatches.total += count;
@@ -168,6 +187,9 @@ impl Summary {
                     self.exercise.max_in_flight.max(exercise.max_in_flight);
             }
         }
+        for reason in reasons {
+            *self.reasons.entry(reason).or_default() += 1;
+        }
     }
 
     /// Notes that the run was stopped before its end, so that it cannot be clean.
@@ -177,9 +199,14 @@ impl Summary {
         self
     }
 
-    /// Whether anything differs.
+    /// Whether anything differs, or did before its block was ordered away.
     pub const fn has_mismatches(&self) -> bool {
-        self.blocks.mismatch > 0
+        self.blocks.mismatch > 0 || self.stale_mismatches > 0
+    }
+
+    /// Whether there is something to look into.
+    pub const fn has_findings(&self) -> bool {
+        self.has_mismatches() || self.blocks.inconclusive > 0
     }
 
     /// Closes the summary of a run.
@@ -195,7 +222,7 @@ impl Summary {
         self.error = error;
         self.verdict = if self.error.is_some() {
             RunVerdict::Error
-        } else if self.blocks.mismatch > 0 {
+        } else if self.has_mismatches() {
             RunVerdict::Mismatch
         } else if self.interrupted || self.blocks.inconclusive > 0 || self.gaps().next().is_some() {
             RunVerdict::NotEnoughEvidence
@@ -234,14 +261,17 @@ impl Summary {
     fn gaps(&self) -> impl Iterator<Item = String> {
         self.asked.iter().filter_map(|name| {
             let counts = self.candidates.get(name).copied().unwrap_or_default();
-            let without = self.blocks.total - counts.total;
+            let without = self.blocks.total.saturating_sub(counts.total);
             if counts.exercised() == 0 {
                 Some(format!(
                     "nothing was exercised for candidate {name}: a green result for it would prove \
                      nothing"
                 ))
             } else if without > 0 {
-                Some(format!("candidate {name} has no verdict on {without} blocks"))
+                Some(format!(
+                    "candidate {name} has no verdict on {without} blocks, because an earlier run was \
+                     not asked for it; another --state-dir begins anew"
+                ))
             } else {
                 None
             }
@@ -257,15 +287,20 @@ impl Summary {
     }
 
     fn write_text(&self, text: &mut String) -> std::fmt::Result {
-        let exercised = self.candidates.get("v3").map_or(0, BlockCounts::exercised);
+        let counts_of = |name| self.candidates.get(name).copied().unwrap_or_default();
+        let node = match counts_of(NODE).exercised() {
+            0 => ", no node was compared".to_owned(),
+            blocks => format!(", the node was compared in {blocks} blocks"),
+        };
         writeln!(
             text,
-            "{exercised} of {} blocks exercised, {} {} ({}; v3 is Shadow's own engine{})",
+            "{} of {} blocks exercised, {} {} ({}; {} is Shadow's own engine{node})",
+            counts_of(ParallelExecutor::NAME).exercised(),
             self.blocks.total,
             self.mismatches.total,
             if self.mismatches.total == 1 { "mismatch" } else { "mismatches" },
             self.verdict.words(),
-            if self.candidates.contains_key("node") { "" } else { ", no node was compared" },
+            ParallelExecutor::NAME,
         )?;
         writeln!(text)?;
         let blocks = &self.blocks;
@@ -301,6 +336,20 @@ impl Summary {
             )?;
         }
         self.write_counts(text, "because", &self.reasons)?;
+        if self.conservation_unchecked_blocks > 0 {
+            writeln!(
+                text,
+                "unchecked     conservation of assets that failed transactions lost, in {} blocks",
+                self.conservation_unchecked_blocks
+            )?;
+        }
+        if self.stale > 0 {
+            writeln!(
+                text,
+                "ordered away  {} blocks, with {} mismatches",
+                self.stale, self.stale_mismatches
+            )?;
+        }
         self.write_counts(text, "quirks", &self.quirks)?;
         writeln!(
             text,
@@ -309,7 +358,7 @@ impl Summary {
         )?;
         writeln!(
             text,
-            "state reads   {} by v3, {} saved by its cache",
+            "state reads   {} by candidates, {} saved by their caches",
             self.loads.requested, self.loads.from_cache
         )?;
         let seconds = &self.seconds;

@@ -7,22 +7,24 @@
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use comparator::{Inconclusive, OpaqueKind};
+use comparator::{Inconclusive, OpaqueKind, check};
 use storage_snapshot::{
     BlockCommit, BlockHash, BlockRef, ReadError, Snapshot, StateDelta, Store, StoreError,
     TopoHeight, TxHash,
 };
 
 use crate::{
-    execute::{Control, ControlError, PreState, SerialExecutor},
+    chain::Block,
+    execute::{Control, ControlError, PreState, SerialExecutor, expectations, panic_message},
     judge::{Case, Finding, Judge, JudgeError},
     known::KnownState,
-    ledger::LedgerEntry,
-    node::{Compared, NodeCheck, NodeFindings, compare_answers, executed_transactions},
+    ledger::{LedgerError, entries, entry_at},
+    node::{Compared, NodeCheck, NodeCounts, NodeFindings, compare_answers, executed_transactions},
     opaque::{TakenState, take_state},
     prepare::{ChainSoFar, PreparedBlock, prepare},
     rules::SIDE_BLOCK_WINDOW,
@@ -54,24 +56,13 @@ impl Verifier {
         node: NodeCheck,
         judge: Judge,
     ) -> Result<Self, VerifyError> {
+        claim(&store, source)?;
+        // A roll-back may have been cut short after the blocks went and before their verdicts did.
+        let above = store.tip().map_or(TopoHeight::GENESIS, |tip| tip.block.topoheight.next());
+        mark_stale(&store, above)?;
+        let Judged { through, blind_since } = Judged::read(&store)?;
         let identity = source.identity().clone();
-        match store.identity()? {
-            None => {
-                store.seed(&source.base())?;
-                let bytes = serde_json::to_vec(&identity).map_err(VerifyError::Encode)?;
-                store.set_identity(&bytes)?;
-            }
-            Some(bytes) => {
-                let held: ChainIdentity =
-                    serde_json::from_slice(&bytes).map_err(VerifyError::Encode)?;
-                if held != identity {
-                    let (held, offered) = (held.name, identity.name);
-                    return Err(VerifyError::OtherChain { held, offered });
-                }
-            }
-        }
-        let Ledger { judged, blind_since } = Ledger::read(&store)?;
-        Ok(Self { store, identity, node, judge, judged, blind_since })
+        Ok(Self { store, identity, node, judge, judged: through, blind_since })
     }
 
     /// Takes the next event of the chain.
@@ -99,13 +90,14 @@ impl Verifier {
         }
         let parent = self.parent_of(place.topoheight)?;
         let parent = KnownState::new(parent, self.blind_since, Arc::clone(&answers.walked));
-        let prepared = self.prepare(block);
+        let prepared = self.prepare(block)?;
         parent.prefetch(&prepared.named_keys);
         let pre_state = Arc::new(PreState::resolve(&prepared.named_keys, &parent)?);
         let (control, serial) = timed(|| control(&prepared, &pre_state));
+        let control = control.and_then(|control| sound(control, &prepared, &pre_state));
         let step = match control {
             Ok(control) => self.after_control(&prepared, control, &parent, &answers)?,
-            Err(reason) => after_no_control(&prepared, reason, &parent, &answers)?,
+            Err(reason) => self.after_no_control(&prepared, reason, &parent, &answers)?,
         };
         drop(parent);
         let (tip, commit) = timed(|| self.store.commit(step.commit));
@@ -118,6 +110,8 @@ impl Verifier {
             pre_state,
             finding: step.finding,
             node: step.node,
+            node_counts: step.node_counts,
+            conservation_unchecked: step.conservation_unchecked,
             quirks: prepared.quirks,
             blind: step.blind,
             digest,
@@ -141,18 +135,9 @@ impl Verifier {
     fn revert(&mut self, to: TopoHeight) -> Result<(), VerifyError> {
         self.judge.settle()?;
         self.store.rollback(Some(to))?;
-        let mut stale = Vec::new();
-        for entry in self.store.ledger_range(to.next()..=TopoHeight::MAX) {
-            let (topoheight, bytes) = entry?;
-            let mut entry: LedgerEntry =
-                serde_json::from_slice(&bytes).map_err(VerifyError::Encode)?;
-            entry.stale = true;
-            stale.push((topoheight, serde_json::to_vec(&entry).map_err(VerifyError::Encode)?));
-        }
-        for (topoheight, bytes) in stale {
-            self.store.put_ledger(topoheight, &bytes)?;
-        }
-        Ledger { judged: self.judged, blind_since: self.blind_since } = Ledger::read(&self.store)?;
+        mark_stale(&self.store, to.next())?;
+        let Judged { through, blind_since } = Judged::read(&self.store)?;
+        (self.judged, self.blind_since) = (through, blind_since);
         Ok(())
     }
 
@@ -161,12 +146,11 @@ impl Verifier {
         if self.judged.is_none_or(|judged| place.topoheight > judged) {
             return Ok(false);
         }
-        let Some(bytes) = self.store.ledger(place.topoheight)? else { return Ok(false) };
-        let entry: LedgerEntry = serde_json::from_slice(&bytes).map_err(VerifyError::Encode)?;
+        let Some(entry) = entry_at(&self.store, place.topoheight)? else { return Ok(false) };
         if entry.block_hash != place.hash {
             return Err(VerifyError::OtherBlock { place, held: entry.block_hash });
         }
-        Ok(!entry.stale)
+        Ok(true)
     }
 
     fn parent_of(&self, topoheight: TopoHeight) -> Result<Snapshot, VerifyError> {
@@ -176,17 +160,24 @@ impl Verifier {
         })
     }
 
-    fn prepare(&self, block: crate::chain::Block) -> PreparedBlock {
+    fn prepare(&self, block: Block) -> Result<PreparedBlock, VerifyError> {
         let topoheight = block.topoheight;
         let previous = topoheight
             .previous()
             .map(|parent| self.store.facts_before(parent, SIDE_BLOCK_WINDOW))
             .unwrap_or_default();
+        // Without its parent a block would be rewarded as if nothing had been emitted yet.
+        if previous.is_empty()
+            && let Some(parent) = topoheight.previous()
+        {
+            return Err(VerifyError::NoParent(parent));
+        }
         let was_executed = |transaction: &TxHash| {
             // A block that is judged again after a crash is in the store itself.
             self.store.executed_at(transaction).is_some_and(|executed| executed < topoheight)
         };
-        prepare(block, &ChainSoFar { dev: self.identity.dev, previous: &previous, was_executed })
+        let chain = ChainSoFar { dev: self.identity.dev, previous: &previous, was_executed };
+        Ok(prepare(block, &chain))
     }
 
     /// After a control: the node is held against it, and where it differs the state follows the
@@ -194,14 +185,14 @@ impl Verifier {
     fn after_control(
         &self,
         prepared: &PreparedBlock,
-        control: Control,
+        control: SoundControl,
         parent: &KnownState,
         answers: &NodeAnswers,
     ) -> Result<Step, VerifyError> {
         let mut facts = prepared.facts;
         facts.burned_supply = facts
             .burned_supply
-            .and_then(|burned| burned.checked_add(control.execution.totals.burned));
+            .and_then(|burned| burned.checked_add(control.control.execution.totals.burned));
         let node = match self.node {
             NodeCheck::Ignore => None,
             NodeCheck::Compare => {
@@ -209,7 +200,7 @@ impl Verifier {
                     block: &prepared.executable,
                     claimed: &prepared.claimed,
                     named_keys: &prepared.named_keys,
-                    control: &control.execution,
+                    control: &control.control.execution,
                     parent,
                     burned_supply: facts.burned_supply,
                 };
@@ -221,12 +212,51 @@ impl Verifier {
         let commit = BlockCommit {
             block: prepared.executable.block,
             facts,
-            delta: control.execution.delta.clone(),
+            delta: control.control.execution.delta.clone(),
             correction: node.as_ref().map(|node| node.correction.clone()).unwrap_or_default(),
             unknown: Vec::new(),
-            executed: executed_transactions(&control.execution, answers),
+            executed: executed_transactions(&control.control.execution, answers),
         };
-        Ok(Step { commit, finding: Finding::Control(Box::new(control)), node, blind: false })
+        Ok(Step {
+            commit,
+            node_counts: node.as_ref().map(|node| node.counts).unwrap_or_default(),
+            conservation_unchecked: control.leaky_assets,
+            finding: Finding::Control(Box::new(control.control)),
+            node,
+            blind: false,
+        })
+    }
+
+    /// Without a control nothing is claimed, and the state is taken from the node.
+    fn after_no_control(
+        &self,
+        prepared: &PreparedBlock,
+        reason: NoControl,
+        parent: &KnownState,
+        answers: &NodeAnswers,
+    ) -> Result<Step, VerifyError> {
+        let taken = take_state(&prepared.executable, &prepared.named_keys, parent, answers)?;
+        let TakenState { writes, unknown, executed, burned, blind, taken, not_asked } = taken;
+        let mut facts = prepared.facts;
+        facts.emitted_supply = prepared.claimed.supply;
+        facts.burned_supply =
+            facts.burned_supply.zip(burned).and_then(|(supply, burned)| supply.checked_add(burned));
+        let commit = BlockCommit {
+            block: prepared.executable.block,
+            facts,
+            delta: writes,
+            correction: StateDelta::new(),
+            unknown,
+            executed,
+        };
+        let finding = match reason {
+            NoControl::Opaque(kind) => Finding::Opaque(kind),
+            NoControl::Inconclusive(reason) => Finding::Inconclusive(reason),
+        };
+        // A node that is on trial has a verdict on this block too, if only that there is none.
+        let node = (self.node == NodeCheck::Compare).then(NodeFindings::default);
+        let node_counts = NodeCounts { taken, not_asked, ..NodeCounts::default() };
+        Ok(Step { commit, finding, node, node_counts, conservation_unchecked: 0, blind })
     }
 }
 
@@ -235,81 +265,128 @@ struct Step {
     commit: BlockCommit,
     finding: Finding,
     node: Option<NodeFindings>,
+    node_counts: NodeCounts,
+    conservation_unchecked: u64,
     blind: bool,
+}
+
+/// A control that keeps every rule that can be told from the block alone.
+struct SoundControl {
+    control: Control,
+    /// How many assets it touched of which it cannot be told whether they were conserved.
+    leaky_assets: u64,
 }
 
 /// Why a block has no control.
 enum NoControl {
     Opaque(OpaqueKind),
-    Failed(ControlError),
+    Inconclusive(Inconclusive),
 }
 
 fn control(prepared: &PreparedBlock, pre_state: &PreState) -> Result<Control, NoControl> {
-    match &prepared.opaque {
-        Some(kind) => Err(NoControl::Opaque(kind.clone())),
-        None => SerialExecutor.control(&prepared.executable, pre_state).map_err(NoControl::Failed),
+    if let Some(kind) = &prepared.opaque {
+        return Err(NoControl::Opaque(kind.clone()));
+    }
+    let executed =
+        catch_unwind(AssertUnwindSafe(|| SerialExecutor.control(&prepared.executable, pre_state)));
+    Err(NoControl::Inconclusive(match executed {
+        Ok(Ok(control)) => return Ok(control),
+        Ok(Err(ControlError::Read(ReadError::Unknown(key)))) => Inconclusive::UnknownState(key),
+        Ok(Err(error)) => Inconclusive::ControlFailed(error.to_string()),
+        Err(panic) => Inconclusive::ControlFailed(panic_message(&*panic)),
+    }))
+}
+
+/// Two executions that are wrong in the same way agree with each other, so the control has to keep
+/// what can be told from the block alone before anybody is compared with it.
+fn sound(
+    control: Control,
+    prepared: &PreparedBlock,
+    pre_state: &PreState,
+) -> Result<SoundControl, NoControl> {
+    let unnamed = control.execution.delta.keys().find(|key| {
+        // The keys that a block names are sorted.
+        prepared.named_keys.binary_search(key).is_err()
+    });
+    if let Some(key) = unnamed {
+        let message = format!("it wrote {key}, which the block does not name");
+        return Err(NoControl::Inconclusive(Inconclusive::ControlInvariant(message)));
+    }
+    let expectations = expectations(&prepared.executable);
+    match check(&control.execution, pre_state, &expectations) {
+        Ok(found) => match found.broken() {
+            Some(reason) => Err(NoControl::Inconclusive(reason)),
+            None => Ok(SoundControl { control, leaky_assets: found.leaky_assets.len() as u64 }),
+        },
+        Err(error) => Err(NoControl::Inconclusive(Inconclusive::ControlFailed(error.to_string()))),
     }
 }
 
-/// Without a control nothing is claimed, and the state is taken from the node.
-fn after_no_control(
-    prepared: &PreparedBlock,
-    reason: NoControl,
-    parent: &KnownState,
-    answers: &NodeAnswers,
-) -> Result<Step, VerifyError> {
-    let taken = take_state(&prepared.executable, &prepared.named_keys, parent, answers)?;
-    let TakenState { writes, unknown, executed, burned, blind, taken, not_asked } = taken;
-    let mut facts = prepared.facts;
-    facts.emitted_supply = prepared.claimed.supply;
-    facts.burned_supply =
-        facts.burned_supply.zip(burned).and_then(|(supply, burned)| supply.checked_add(burned));
-    let commit = BlockCommit {
-        block: prepared.executable.block,
-        facts,
-        delta: writes,
-        correction: StateDelta::new(),
-        unknown,
-        executed,
-    };
-    let mut node = NodeFindings::default();
-    node.counts.taken = taken;
-    node.counts.not_asked = not_asked;
-    let finding = match reason {
-        NoControl::Opaque(kind) => Finding::Opaque(kind),
-        NoControl::Failed(ControlError::Read(ReadError::Unknown(key))) => {
-            Finding::Inconclusive(Inconclusive::UnknownState(key))
+/// Makes the store be about the chain that `source` yields, or makes sure that it is.
+///
+/// # Errors
+///
+/// When it is about another chain, or cannot be used.
+pub(crate) fn claim(store: &Store, source: &dyn BlockSource) -> Result<(), VerifyError> {
+    let identity = source.identity();
+    match store.identity()? {
+        // The identity comes last: once it is there the base is complete.
+        None => {
+            store.seed(&source.base())?;
+            let bytes = serde_json::to_vec(identity).map_err(VerifyError::Identity)?;
+            Ok(store.set_identity(&bytes)?)
         }
-        NoControl::Failed(error) => {
-            Finding::Inconclusive(Inconclusive::ControlFailed(error.to_string()))
+        Some(bytes) => {
+            let held: ChainIdentity =
+                serde_json::from_slice(&bytes).map_err(VerifyError::Identity)?;
+            if held == *identity {
+                return Ok(());
+            }
+            Err(VerifyError::OtherChain { held: held.name, offered: identity.name.clone() })
         }
-    };
-    Ok(Step { commit, finding, node: Some(node), blind })
+    }
+}
+
+/// Marks the verdicts from a topoheight on as those of blocks that are not there any more.
+fn mark_stale(store: &Store, from: TopoHeight) -> Result<(), VerifyError> {
+    let mut stale = Vec::new();
+    for entry in entries(store, from) {
+        let mut entry = entry?;
+        if !entry.stale {
+            entry.stale = true;
+            stale.push((entry.topoheight, entry.encode()?));
+        }
+    }
+    if stale.is_empty() {
+        return Ok(());
+    }
+    store.put_ledgers(&stale)?;
+    Ok(store.flush()?)
 }
 
 /// What the ledger says about where to go on.
-struct Ledger {
-    judged: Option<TopoHeight>,
+struct Judged {
+    /// The last block of the unbroken run of verdicts that the ledger begins with.
+    through: Option<TopoHeight>,
+    /// The last of them that may have paid accounts that nobody knows of.
     blind_since: Option<TopoHeight>,
 }
 
-impl Ledger {
-    /// Reads the unbroken run of verdicts that the ledger begins with.
+impl Judged {
     fn read(store: &Store) -> Result<Self, VerifyError> {
-        let mut found = Self { judged: None, blind_since: None };
-        for entry in store.ledger_range(TopoHeight::GENESIS..=TopoHeight::MAX) {
-            let (topoheight, bytes) = entry?;
-            let entry: LedgerEntry = serde_json::from_slice(&bytes).map_err(VerifyError::Encode)?;
-            let expected = found.judged.map_or(topoheight, TopoHeight::next);
-            if topoheight != expected || entry.stale {
+        let mut judged = Self { through: None, blind_since: None };
+        for entry in entries(store, TopoHeight::GENESIS) {
+            let entry = entry?;
+            let expected = judged.through.map_or(entry.topoheight, TopoHeight::next);
+            if entry.topoheight != expected || entry.stale {
                 break;
             }
-            found.judged = Some(topoheight);
+            judged.through = Some(entry.topoheight);
             if entry.blind {
-                found.blind_since = Some(topoheight);
+                judged.blind_since = Some(entry.topoheight);
             }
         }
-        Ok(found)
+        Ok(judged)
     }
 }
 
@@ -345,10 +422,12 @@ pub enum VerifyError {
         /// The hash of the block that is there.
         held: BlockHash,
     },
-    /// The ledger has no entry where it should have one.
-    NoEntry(TopoHeight),
-    /// What the store holds cannot be read, or written, as what it should be.
-    Encode(serde_json::Error),
+    /// The store does not know the block before the one that was offered.
+    NoParent(TopoHeight),
+    /// The ledger cannot be read or written.
+    Ledger(LedgerError),
+    /// The state directory does not say which chain it is about in a form that can be read.
+    Identity(serde_json::Error),
 }
 
 impl fmt::Display for VerifyError {
@@ -368,11 +447,12 @@ impl fmt::Display for VerifyError {
                  about another chain, use another --state-dir",
                 place.topoheight, place.hash
             ),
-            Self::NoEntry(topoheight) => {
-                write!(f, "the ledger has no entry for topoheight {topoheight}")
+            Self::NoParent(topoheight) => {
+                write!(f, "nothing is known of the block at topoheight {topoheight}")
             }
-            Self::Encode(error) => {
-                write!(f, "an entry of the state directory is not what it should be: {error}")
+            Self::Ledger(error) => error.fmt(f),
+            Self::Identity(error) => {
+                write!(f, "the state directory does not say which chain it is about: {error}")
             }
         }
     }
@@ -385,8 +465,9 @@ impl std::error::Error for VerifyError {
             Self::Store(error) => Some(error),
             Self::Read(error) => Some(error),
             Self::Judge(error) => Some(error),
-            Self::Encode(error) => Some(error),
-            Self::OtherChain { .. } | Self::OtherBlock { .. } | Self::NoEntry(_) => None,
+            Self::Ledger(error) => Some(error),
+            Self::Identity(error) => Some(error),
+            Self::OtherChain { .. } | Self::OtherBlock { .. } | Self::NoParent(_) => None,
         }
     }
 }
@@ -418,5 +499,14 @@ impl From<ReadError> for VerifyError {
 impl From<JudgeError> for VerifyError {
     fn from(error: JudgeError) -> Self {
         Self::Judge(error)
+    }
+}
+
+impl From<LedgerError> for VerifyError {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Store(error) => Self::from(error),
+            error => Self::Ledger(error),
+        }
     }
 }

@@ -4,13 +4,15 @@
 //! transaction whose binary form can be rebuilt from the JSON. What remains is bound by nothing: the
 //! topoheight, the claimed amounts, and the bodies of some opaque transactions.
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use storage_snapshot::{Address, Amount, MultisigConfig, TxHash};
 
 use super::{
     Block, BlockError, BlockName, BlockProblem, BlockType, Claimed, EncodeError, FeeType,
-    MultisigSignature, Network, NetworkAddress, OpaqueData, Reference, Transaction,
+    MultisigSignature, Network, NetworkAddress, OpaqueData, OpaqueKind, Reference, Transaction,
     TransactionData, TransactionError, TransactionProblem, Transfer,
     codec::fee_type_byte,
     hash::{BoundHeader, merkle_root},
@@ -54,11 +56,15 @@ fn block(json: &str) -> Result<Block, BlockProblem> {
     let mut extra_nonce = [0; 32];
     hex::decode_to_slice(&*wire.extra_nonce, &mut extra_nonce).map_err(BlockProblem::ExtraNonce)?;
     let claimed = claimed(&wire)?;
+    let merkle_root = merkle_root(wire.txs_hashes.iter().map(TxHash::as_bytes));
+    if is_repetition(&wire.txs_hashes, &merkle_root) {
+        return Err(BlockProblem::Repeated);
+    }
     let computed = BoundHeader {
         version: wire.version,
         blue_score: wire.blue_score,
         tips: &wire.tips,
-        merkle_root: merkle_root(wire.txs_hashes.iter().map(TxHash::as_bytes)),
+        merkle_root,
         timestamp_ms: wire.timestamp,
         nonce: wire.nonce,
         extra_nonce: &extra_nonce,
@@ -156,7 +162,7 @@ impl Decoder {
             hash: wire.hash,
             version: wire.version,
             source: self.account(&wire.source, || "source".to_owned())?,
-            data: self.data(wire)?,
+            data: self.data(wire.version, wire.data.get())?,
             fee: wire.fee,
             fee_type: FeeType::Tos,
             nonce: wire.nonce,
@@ -168,11 +174,42 @@ impl Decoder {
             signature: signature(&wire.signature, || "signature".to_owned())?,
         };
         transaction.fee_type = self.fee_type(&transaction)?;
+        if let Some(field) = self.disguise(&transaction, wire.data.get()) {
+            return Err(TransactionProblem::Disguised { field });
+        }
         Ok(transaction)
     }
 
-    fn data(&self, wire: &WireTransaction<'_>) -> Result<TransactionData, TransactionProblem> {
-        let text = wire.data.get();
+    /// The field that makes a transaction look unknown, if without it it would be one that hashes to
+    /// what it claims. Such a field was altered: nothing that is really unknown has the hash of
+    /// something known.
+    fn disguise(&self, transaction: &Transaction, data: &str) -> Option<&'static str> {
+        let (field, texts) = match transaction.opaque_kind()? {
+            OpaqueKind::UnknownVersion => ("version", vec![data.to_owned()]),
+            OpaqueKind::UnknownKind => {
+                let WireData::Other { body, .. } = serde_json::from_str(data).ok()? else {
+                    return None;
+                };
+                let retagged = REBUILDABLE_TAGS.map(|tag| format!("{{\"{tag}\":{body}}}"));
+                ("data", retagged.into())
+            }
+            _ => return None,
+        };
+        texts
+            .iter()
+            .filter_map(|text| self.data(VERSION_KNOWN, text).ok())
+            .flat_map(|data| {
+                [FeeType::Tos, FeeType::Energy].map(|fee_type| (data.clone(), fee_type))
+            })
+            .any(|(data, fee_type)| {
+                let known =
+                    Transaction { version: VERSION_KNOWN, data, fee_type, ..transaction.clone() };
+                known.computed_hash().is_ok_and(|computed| computed == transaction.hash)
+            })
+            .then_some(field)
+    }
+
+    fn data(&self, version: u8, text: &str) -> Result<TransactionData, TransactionProblem> {
         let malformed = |source| TransactionProblem::Json {
             field: match path_of::<WireData<'_>>(text).as_str() {
                 "." => "data".to_owned(),
@@ -180,8 +217,8 @@ impl Decoder {
             },
             source,
         };
-        if wire.version != VERSION_KNOWN {
-            let data = OpaqueData::from_json(wire.version, text).map_err(malformed)?;
+        if version != VERSION_KNOWN {
+            let data = OpaqueData::from_json(version, text).map_err(malformed)?;
             return Ok(TransactionData::Opaque(data));
         }
         Ok(match serde_json::from_str(text).map_err(malformed)? {
@@ -279,6 +316,18 @@ fn signature(text: &str, field: impl Fn() -> String) -> Result<[u8; 64], Transac
     hex::decode_to_slice(text, &mut bytes)
         .map_err(|source| TransactionProblem::Signature { field: field(), source })?;
     Ok(bytes)
+}
+
+/// The kinds whose binary form can be rebuilt from the JSON, by their tags there.
+const REBUILDABLE_TAGS: [&str; 5] = ["transfers", "burn", "multi_sig", "energy", "invoke_contract"];
+
+/// Whether a list of transactions repeats some so that it has the Merkle root of the list without
+/// them. The hash of the block cannot tell the two apart, so the list is not bound by it.
+fn is_repetition(hashes: &[TxHash], root: &[u8; 32]) -> bool {
+    let mut seen = HashSet::with_capacity(hashes.len());
+    let distinct: Vec<_> = hashes.iter().filter(|hash| seen.insert(**hash)).collect();
+    distinct.len() < hashes.len()
+        && merkle_root(distinct.into_iter().map(TxHash::as_bytes)) == *root
 }
 
 /// What a text that is not a block says of its identity.

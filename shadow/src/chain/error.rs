@@ -62,6 +62,8 @@ pub enum BlockProblem {
         /// The hash of the content.
         computed: BlockHash,
     },
+    /// It lists transactions more than once, in a way that does not change its hash.
+    Repeated,
     /// There is not one transaction per hash.
     TransactionCount {
         /// How many hashes are listed.
@@ -100,6 +102,11 @@ pub struct TransactionError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TransactionProblem {
+    /// It looks like one that is not known, but has the hash of one that is.
+    Disguised {
+        /// The field that was altered.
+        field: &'static str,
+    },
     /// A field does not have the form that the node gives it.
     Json {
         /// The path of the field.
@@ -157,6 +164,7 @@ impl std::error::Error for BlockError {
             | BlockProblem::Missing { .. }
             | BlockProblem::Reward { .. }
             | BlockProblem::Hash { .. }
+            | BlockProblem::Repeated
             | BlockProblem::TransactionCount { .. }
             | BlockProblem::TransactionOrder { .. } => None,
         }
@@ -196,6 +204,10 @@ impl fmt::Display for BlockProblem {
                 "hash: the content hashes to {computed}; ask again, and if it stays so the answer \
                  is damaged or the header has other rules"
             ),
+            Self::Repeated => f.write_str(
+                "txs_hashes: some are listed twice, and the block has the same hash without that; ask \
+                 again",
+            ),
             Self::TransactionCount { hashes, transactions: 0 } => {
                 write!(f, "transactions: none came with {hashes} hashes; ask with include_txs")
             }
@@ -227,7 +239,9 @@ impl std::error::Error for TransactionError {
             TransactionProblem::Address { source, .. } => Some(source),
             TransactionProblem::Signature { source, .. } => Some(source),
             TransactionProblem::Unencodable(source) => Some(source),
-            TransactionProblem::Network { .. } | TransactionProblem::Hash { .. } => None,
+            TransactionProblem::Disguised { .. }
+            | TransactionProblem::Network { .. }
+            | TransactionProblem::Hash { .. } => None,
         }
     }
 }
@@ -235,6 +249,10 @@ impl std::error::Error for TransactionError {
 impl fmt::Display for TransactionProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Disguised { field } => write!(
+                f,
+                "{field}: without it the transaction would be a known one with the hash that it claims"
+            ),
             Self::Json { field, source } => write!(f, "{field}: {source}"),
             Self::Address { field, source } => write!(f, "{field}: {source}"),
             Self::Network { field, found, expected } => {

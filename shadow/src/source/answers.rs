@@ -65,11 +65,17 @@ pub enum Payout {
 }
 
 impl NodeAnswers {
-    /// Whether the block wrote a key, by the first answer about it; `None` if nobody asked.
-    pub fn version(&self, key: &StateKey) -> Option<VersionAnswer> {
-        let found = self.versions.iter().find(|(asked, _)| asked == key);
-        found
-            .map(|(_, answer)| answer.clone())
-            .or_else(|| self.walked.contains(key).then_some(VersionAnswer::NotWritten))
+    /// Whether the block wrote each key that was asked for, by the first answer about it.
+    pub fn first_versions(&self) -> HashMap<StateKey, &VersionAnswer> {
+        let mut versions = HashMap::with_capacity(self.versions.len());
+        for (key, answer) in &self.versions {
+            versions.entry(*key).or_insert(answer);
+        }
+        versions
+    }
+
+    /// What is known of a key that no answer is about; `None` if nothing is.
+    pub fn unlisted(&self, key: &StateKey) -> Option<&'static VersionAnswer> {
+        self.walked.contains(key).then_some(&VersionAnswer::NotWritten)
     }
 }

@@ -21,12 +21,13 @@ use serde::Deserialize;
 use storage_snapshot::{Amount, StateDelta, TopoHeight};
 
 use super::{BlockSource, ChainEvent, ChainIdentity, CommittedBlock, NodeAnswers, SourceError};
-use crate::chain::{Block, decode_block};
+use crate::chain::{Block, Network, decode_block};
 
 /// A recorded chain, replayed from its first block.
 #[derive(Debug)]
 pub struct Recording {
     identity: ChainIdentity,
+    network: Network,
     block_count: u64,
     blocks: Lines,
     answers: AnswerFiles,
@@ -56,16 +57,17 @@ impl Recording {
                 block_count = lines;
             }
         }
-        let answers = AnswerFiles::read(&files)?;
         let mut blocks = Lines::open(blocks_path)?;
-        let first = read_block(&mut blocks, TopoHeight::GENESIS)?
+        let first = read_block(&mut blocks, TopoHeight::GENESIS, None)?
             .ok_or_else(|| RecordingError::NoBlocks { directory: directory.to_owned() })?;
+        let answers = AnswerFiles::read(&files, first.network)?;
         Ok(Self {
             identity: ChainIdentity {
                 name: format!("{} ({})", "tos", first.network),
                 genesis: first.hash,
                 dev: first.miner,
             },
+            network: first.network,
             block_count,
             blocks,
             answers,
@@ -77,9 +79,9 @@ impl Recording {
     fn next_block(&mut self) -> Result<Option<CommittedBlock>, RecordingError> {
         let Some(block) = std::mem::replace(&mut self.next, Ok(None))? else { return Ok(None) };
         self.check_supply(&block)?;
-        self.next = read_block(&mut self.blocks, block.topoheight.next());
+        self.next = read_block(&mut self.blocks, block.topoheight.next(), Some(self.network));
         let is_last = matches!(self.next, Ok(None));
-        let answers = self.answers.take(&block, is_last);
+        let answers = self.answers.take(&block, is_last)?;
         Ok(Some(CommittedBlock { block, answers }))
     }
 
@@ -139,7 +141,12 @@ struct BlockParams {
     topoheight: TopoHeight,
 }
 
-fn read_block(lines: &mut Lines, expected: TopoHeight) -> Result<Option<Block>, RecordingError> {
+/// The next block, which has to be the one at `expected`, of the network that the chain is on.
+fn read_block(
+    lines: &mut Lines,
+    expected: TopoHeight,
+    network: Option<Network>,
+) -> Result<Option<Block>, RecordingError> {
     let Some(line) = lines.next()? else { return Ok(None) };
     let exchange = line.exchange()?;
     if exchange.method != "get_block_at_topoheight" {
@@ -164,5 +171,11 @@ fn read_block(lines: &mut Lines, expected: TopoHeight) -> Result<Option<Block>, 
             block.topoheight
         )));
     }
-    Ok(Some(block))
+    match network {
+        Some(network) if network != block.network => Err(line.error(format!(
+            "the block at topoheight {expected} is of {}, the ones before it of {network}",
+            block.network
+        ))),
+        _ => Ok(Some(block)),
+    }
 }

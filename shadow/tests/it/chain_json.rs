@@ -152,13 +152,27 @@ fn what_is_new_on_the_chain_is_opaque_and_no_error() {
     becomes_opaque(|tx| tx["data"] = json!({"energy": {"Melt": 1}}), OpaqueKind::UnknownKind);
     becomes_opaque(|tx| tx["data"] = json!({"\"": null}), OpaqueKind::UnknownKind);
     becomes_opaque(|tx| tx["data"] = json!({"a_i_mining": {}}), OpaqueKind::AiMining);
-    becomes_opaque(|tx| tx["version"] = json!(1), OpaqueKind::UnknownVersion);
     becomes_opaque(
         |tx| {
             tx["version"] = json!(255);
             tx["data"] = json!({"transfers": "of another shape"});
         },
         OpaqueKind::UnknownVersion,
+    );
+}
+
+#[test]
+fn what_only_looks_new_is_an_error() {
+    refused(
+        |block| block["transactions"][1]["version"] = json!(1),
+        &["topoheight 434", "7f8977594f", "version: without it"],
+    );
+    refused(
+        |block| {
+            let transfers = block["transactions"][1]["data"]["transfers"].take();
+            block["transactions"][1]["data"] = json!({ "transfer": transfers });
+        },
+        &["topoheight 434", "7f8977594f", "data: without it"],
     );
 }
 

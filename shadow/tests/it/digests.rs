@@ -56,6 +56,8 @@ fn ledger(from: u64, to: u64, parts_at: Option<u64>) -> (TempDir, Store) {
             candidates: Vec::new(),
             transactions: Default::default(),
             node: Default::default(),
+            earlier_mismatches: 0,
+            conservation_unchecked: 0,
             quirks: Default::default(),
             loads: Default::default(),
             seconds: Default::default(),

@@ -7,11 +7,14 @@ use proptest::prelude::*;
 use shadow::{
     chain::TransactionData,
     execute::{
-        BlockExecutor, SerialExecutor, expectations,
+        BlockExecutor, PreState, SerialExecutor, expectations,
         parallel::{ParallelExecutor, conflict_free_batches},
     },
+    observe::observe,
+    prepare::{ChainSoFar, prepare},
+    source::{BlockSource, ChainEvent, GeneratedChain, GeneratedOptions},
 };
-use storage_snapshot::{Address, StateKey, StateValue};
+use storage_snapshot::{Address, MemoryState, StateKey, StateValue};
 
 use crate::support::{A, B, C, D, DEV, GOLD, M, NATIVE, World, config};
 
@@ -87,6 +90,39 @@ fn loads_are_counted_and_the_cache_saves_some() {
     assert!(loads.from_cache > 0);
 }
 
+#[test]
+fn generated_blocks_match_under_every_worker_count_and_seed() {
+    let options =
+        GeneratedOptions { seed: 5, blocks: 60, transactions_per_block: 40, conflict_rate: 0.3 };
+    let mut chain = GeneratedChain::new(options);
+    let mut state = MemoryState::new();
+    state.apply(&chain.base());
+    let (dev, mut facts) = (chain.identity().dev, Vec::new());
+    let mut matches = [0; 3];
+    while let Some(ChainEvent::Committed(committed)) = chain.next_event().unwrap() {
+        let so_far = ChainSoFar { dev, previous: &facts, was_executed: |_: &_| false };
+        let prepared = prepare(committed.block, &so_far);
+        let pre_state = Arc::new(PreState::resolve(&prepared.named_keys, &state).unwrap());
+        let block = Arc::new(prepared.executable);
+        let control = SerialExecutor.control(&block, &pre_state).unwrap().execution;
+        for (matches, workers) in matches.iter_mut().zip([2, 4, 16]) {
+            let schedule = Schedule { workers, seed: u64::from(workers) };
+            let (observation, _) = observe(&*ENGINE, &block, &pre_state, schedule);
+            let limits = comparator::Limits::default();
+            let verdict =
+                compare(&control, &observation, &*pre_state, &expectations(&block), &limits);
+            match verdict.unwrap() {
+                Verdict::Match => *matches += 1,
+                Verdict::NotExercised(_) => {}
+                other => panic!("{schedule}: {other:#?}"),
+            }
+        }
+        state.apply(&control.delta);
+        facts.push((block.block, prepared.facts));
+    }
+    assert!(matches.iter().all(|matches| *matches > 50), "{matches:?} of 61");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
@@ -103,7 +139,7 @@ proptest! {
         for workers in WORKERS {
             let schedule = Schedule { workers, seed };
             let (observation, _) =
-                shadow::observe::observe(&*ENGINE, &block, &pre_state, schedule);
+                observe(&*ENGINE, &block, &pre_state, schedule);
             let verdict = compare(
                 &control.execution,
                 &observation,

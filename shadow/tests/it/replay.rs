@@ -116,6 +116,7 @@ fn an_altered_answer_is_a_mismatch_of_the_node() {
     check("final_state.jsonl.gz", 300, "\"balance\": ", "\"balance\": 1", "balance");
     check("txs.jsonl.gz", 500, "\"result\": true", "\"result\": false", "outcome");
     check("blocks.jsonl.gz", 60, "\"total_fees\": 1", "\"total_fees\": 2", "fees");
+    check("final_state.jsonl.gz", 300, "\"topoheight\": 43", "\"topoheight\": 42", "version");
     check("node.jsonl.gz", 0, "\"burned_supply\": 4", "\"burned_supply\": 5", "burned");
 }
 
@@ -143,6 +144,66 @@ fn a_version_that_the_node_lost_or_made_up_is_a_mismatch() {
     assert_eq!(first["control"], "absent");
     assert_eq!(first["observed"], Value::Null);
     assert_eq!(first["field"], "version");
+}
+
+#[test]
+fn a_chain_that_ends_before_its_answers_do_is_bad_input() {
+    let cut = || Copy::of("serial-main").edit("blocks.jsonl.gz", |lines| lines.truncate(300));
+    refused(cut().path(), &["end at topoheight 299", "asked for up to 434"]);
+    refused(cut().without("versions.jsonl.gz").path(), &["end at topoheight 299", "434 on top"]);
+    let ran = replay(beginning_of_serial_main(300).path(), &[]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert_eq!(ran.summary()["blocks"]["total"], 300);
+}
+
+#[test]
+fn answers_that_contradict_each_other_are_bad_input() {
+    let copy = Copy::of("parallel-a").edit("txs.jsonl.gz", |lines| {
+        let executed = lines.iter().find(|line| line.contains("is_tx_executed_in_block")).unwrap();
+        let otherwise = executed.replace("\"result\": true", "\"result\": false");
+        lines.push(otherwise);
+    });
+    refused(copy.path(), &["txs.jsonl.gz, line 25", "answers otherwise"]);
+}
+
+#[test]
+fn a_known_transaction_cannot_be_passed_off_as_an_unknown_one() {
+    #[track_caller]
+    fn check(old: &str, new: &str, field: &str) {
+        let copy = Copy::of("parallel-a").replace("blocks.jsonl.gz", 34, old, new);
+        refused(copy.path(), &["line 35", "topoheight 34", "transactions[0]", field]);
+    }
+    check("\"version\": 0", "\"version\": 1", "version: ");
+    check("\"transfers\"", "\"transferz\"", "data: ");
+}
+
+#[test]
+fn a_repeated_transaction_that_no_hash_binds_is_bad_input() {
+    let copy = Copy::of("serial-main").edit("blocks.jsonl.gz", |lines| {
+        // The Merkle tree pairs the last of an odd number of transactions with itself.
+        let mut block: Value = serde_json::from_str(&lines[102]).unwrap();
+        for list in ["txs_hashes", "transactions"] {
+            let list = block["result"][list].as_array_mut().unwrap();
+            assert_eq!(list.len() % 2, 1);
+            list.push(list.last().unwrap().clone());
+        }
+        lines[102] = block.to_string();
+    });
+    refused(copy.path(), &["line 103", "topoheight 102", "listed twice"]);
+}
+
+#[test]
+fn an_address_of_another_network_is_bad_input() {
+    let copy = Copy::of("parallel-a").edit("versions.jsonl.gz", |lines| {
+        let mut question: Value = serde_json::from_str(&lines[0]).unwrap();
+        let known = question["params"]["address"].as_str().unwrap();
+        let known: shadow::chain::NetworkAddress = known.parse().unwrap();
+        let other =
+            shadow::chain::NetworkAddress { network: shadow::chain::Network::Mainnet, ..known };
+        question["params"]["address"] = other.to_string().into();
+        lines[0] = question.to_string();
+    });
+    refused(copy.path(), &["versions.jsonl.gz, line 1", "mainnet"]);
 }
 
 #[test]
@@ -238,7 +299,7 @@ fn a_state_directory_survives_bad_input_and_goes_on() {
 fn a_candidate_that_an_earlier_run_did_not_ask_for_is_not_taken_as_verified() {
     let state = tempfile::tempdir().unwrap();
     let state_dir = ["--state-dir", state.path().to_str().unwrap()];
-    let short = Copy::of("serial-main").edit("blocks.jsonl.gz", |lines| lines.truncate(200));
+    let short = beginning_of_serial_main(200);
     let first = shadow(
         ["replay".as_ref(), short.path().as_os_str()]
             .into_iter()
@@ -251,6 +312,20 @@ fn a_candidate_that_an_earlier_run_did_not_ask_for_is_not_taken_as_verified() {
 }
 
 #[test]
+fn a_record_that_was_torn_does_not_swallow_the_next_one() {
+    let state = tempfile::tempdir().unwrap();
+    let path = state.path().join("mismatches.jsonl");
+    fs::write(&path, "{\"format_version\":1,\"topo").unwrap();
+    let state_dir = ["--state-dir", state.path().to_str().unwrap()];
+    assert_eq!(replay(&recording("parallel-a"), &state_dir).code, 1);
+    let explained = shadow(["explain".as_ref(), path.as_os_str()]);
+    assert_eq!(explained.code, 2, "{explained:#?}");
+    assert!(explained.stderr.contains("line 1"), "{}", explained.stderr);
+    assert!(explained.stdout.contains("in block 33"), "{}", explained.stdout);
+    assert!(explained.stdout.contains("in block 34"), "{}", explained.stdout);
+}
+
+#[test]
 fn a_state_directory_of_another_chain_is_refused() {
     let state = tempfile::tempdir().unwrap();
     let state_dir = ["--state-dir", state.path().to_str().unwrap()];
@@ -258,8 +333,9 @@ fn a_state_directory_of_another_chain_is_refused() {
     let ran = replay(&recording("serial-main"), &state_dir);
     assert_eq!(ran.code, 2, "{ran:#?}");
     assert!(ran.stderr.contains("another chain"), "{}", ran.stderr);
-    let soak = shadow(["soak", "--blocks", "1", state_dir[0], state_dir[1]]);
+    let soak = shadow(["soak", "--json", "--blocks", "1", state_dir[0], state_dir[1]]);
     assert_eq!(soak.code, 2, "{soak:#?}");
+    assert_eq!(soak.summary()["blocks"]["total"], 0, "what is there is about another chain");
 }
 
 #[test]
@@ -290,6 +366,20 @@ fn refused(directory: &Path, named: &[&str]) {
     }
     assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
     assert_eq!(ran.summary()["verdict"], "error");
+}
+
+/// The first blocks, and only the answers about them.
+fn beginning_of_serial_main(blocks: usize) -> Copy {
+    Copy::of("serial-main")
+        .edit("blocks.jsonl.gz", |lines| lines.truncate(blocks))
+        .edit("versions.jsonl.gz", |lines| {
+            lines.retain(|line| {
+                let exchange: Value = serde_json::from_str(line).unwrap();
+                exchange["params"]["topoheight"].as_u64().unwrap() < blocks as u64
+            });
+        })
+        .without("final_state.jsonl.gz")
+        .without("node.jsonl.gz")
 }
 
 fn sum_of_verdicts(blocks: &Value) -> u64 {

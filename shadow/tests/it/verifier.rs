@@ -5,10 +5,10 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use comparator::{Field, MismatchRecord, MismatchSink, Schedule, SinkError};
+use comparator::{Execution, Field, MismatchRecord, MismatchSink, Schedule, SinkError};
 use shadow::{
     Verifier,
-    execute::{BlockExecutor, parallel::ParallelExecutor},
+    execute::{BlockExecutor, ExecutableBlock, parallel::ParallelExecutor},
     judge::{Candidate, Judge, Progress},
     ledger::LedgerEntry,
     node::NodeCheck,
@@ -23,7 +23,7 @@ use crate::support::Altered;
 #[test]
 fn every_candidate_has_a_verdict_of_its_own() {
     let bench = Bench::new();
-    let wrong = Altered(|_: &_, _: &_, execution: &mut comparator::Execution| {
+    let wrong = Altered(|_: &_, _: &_, execution: &mut Execution| {
         execution.totals.fees = execution.totals.fees.wrapping_add(Amount::new(1));
     });
     bench.verify(chain().take(21), vec![engine(), Arc::new(wrong)]);
@@ -39,13 +39,11 @@ fn every_candidate_has_a_verdict_of_its_own() {
 #[test]
 fn a_mismatch_does_not_reach_the_next_block() {
     let bench = Bench::new();
-    let wrong = Altered(
-        |block: &shadow::execute::ExecutableBlock, _: &_, execution: &mut comparator::Execution| {
-            if block.block.topoheight == TopoHeight::new(5) {
-                execution.delta.set_balance(block.miner, crate::support::NATIVE, Amount::new(1));
-            }
-        },
-    );
+    let wrong = Altered(|block: &ExecutableBlock, _: &_, execution: &mut Execution| {
+        if block.block.topoheight == TopoHeight::new(5) {
+            execution.delta.set_balance(block.miner, crate::support::NATIVE, Amount::new(1));
+        }
+    });
     bench.verify(chain().take(21), vec![Arc::new(wrong)]);
     let records = bench.records.lock().unwrap();
     let places: Vec<_> =
@@ -57,7 +55,7 @@ fn a_mismatch_does_not_reach_the_next_block() {
 #[test]
 fn a_candidate_that_panics_is_observed_and_the_others_go_on() {
     let bench = Bench::new();
-    let panics = Altered(|_: &_, _: &_, _: &mut comparator::Execution| panic!("planted"));
+    let panics = Altered(|_: &_, _: &_, _: &mut Execution| panic!("planted"));
     bench.verify(chain().take(6), vec![Arc::new(panics), engine()]);
     let summary = bench.summary();
     assert_eq!(summary["mismatches"]["by_field"]["crashed"], 6);
@@ -121,6 +119,40 @@ fn a_re_order_rolls_back_and_the_new_blocks_are_judged() {
     assert_eq!(summary, expected);
     let stale = bench.entries().into_iter().filter(|entry| entry.stale).count();
     assert_eq!(stale, 4);
+}
+
+#[test]
+fn a_mismatch_in_a_block_that_was_ordered_away_stays_one() {
+    let bench = Bench::new();
+    let wrong_once = std::sync::atomic::AtomicBool::new(true);
+    let wrong = Altered(move |block: &ExecutableBlock, _: &_, execution: &mut Execution| {
+        let place = block.block.topoheight == TopoHeight::new(12);
+        if place && !block.transactions.is_empty() && wrong_once.swap(false, Ordering::Relaxed) {
+            execution.totals.burned = Amount::new(u64::MAX);
+        }
+    });
+    let blocks: Vec<_> = chain().take(16).collect();
+    let first = blocks.iter().take(15).map(copy_of).map(committed);
+    let again = blocks.iter().skip(11).map(copy_of).map(committed);
+    let to = TopoHeight::new(10);
+    let events = first.chain([ChainEvent::Reverted { to }]).chain(again);
+    bench.verify_events(events, vec![Arc::new(wrong)]);
+    let summary = bench.summary();
+    assert_eq!(summary["blocks"]["mismatch"], 0, "{summary:#}");
+    assert_eq!(summary["stale_mismatches"], 1, "{summary:#}");
+    assert_eq!(summary["verdict"], "mismatch");
+}
+
+#[test]
+fn a_roll_back_that_was_cut_short_is_ended_at_the_next_start() {
+    let (bench, straight) = (Bench::new(), Bench::new());
+    bench.verify(chain().take(16), vec![engine()]);
+    // The process died after the blocks were gone and before their verdicts were marked.
+    bench.store.rollback(Some(TopoHeight::new(9))).unwrap();
+    bench.verify(chain().take(21), vec![engine()]);
+    straight.verify(chain().take(21), vec![engine()]);
+    assert_eq!(bench.store.tip(), straight.store.tip());
+    assert_eq!(bench.summary(), straight.summary());
 }
 
 #[test]
@@ -199,7 +231,6 @@ impl Bench {
         let judge = Judge::start(
             self.store.clone(),
             candidates,
-            NodeCheck::Ignore,
             Box::new(Shared(Arc::clone(&self.records))),
             Arc::clone(&progress),
         )

@@ -29,6 +29,9 @@ pub struct ParallelExecutor {
 }
 
 impl ParallelExecutor {
+    /// Its name as a candidate.
+    pub const NAME: &str = "v3";
+
     /// An engine with so many workers ready.
     ///
     /// # Errors
@@ -96,7 +99,7 @@ impl ParallelExecutor {
 
 impl BlockExecutor for ParallelExecutor {
     fn name(&self) -> &str {
-        "v3"
+        Self::NAME
     }
 
     fn build(&self) -> String {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use storage_snapshot::{
     Address, Amount, AssetId, BlockHash, MultisigConfig, Nonce, StateKey, StateValue, TopoHeight,
     TxHash,
@@ -18,14 +19,17 @@ use super::{
     lines::{Exchange, Line, Lines},
 };
 use crate::{
-    chain::{Block, NetworkAddress},
+    chain::{Block, Network, NetworkAddress},
     source::{CurrentValue, Payout, VersionAnswer},
 };
 
 /// All answers of a recording, taken out block by block.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct AnswerFiles {
+    network: Network,
     versions: HashMap<TopoHeight, Vec<(StateKey, VersionAnswer)>>,
+    /// The last topoheight that somebody asked about by name.
+    asked_through: Option<TopoHeight>,
     walked: Arc<HashSet<StateKey>>,
     executed: HashMap<BlockHash, HashMap<TxHash, bool>>,
     payouts: HashMap<TxHash, Vec<Payout>>,
@@ -36,21 +40,46 @@ pub(super) struct AnswerFiles {
 
 impl AnswerFiles {
     /// Reads the files that hold answers; those that a recording lacks were never asked for.
-    pub(super) fn read(files: &HashMap<String, PathBuf>) -> Result<Self, RecordingError> {
-        let mut answers = Self::default();
-        let mut walked = HashSet::new();
+    ///
+    /// # Errors
+    ///
+    /// When one of them is damaged, or about another network.
+    pub(super) fn read(
+        files: &HashMap<String, PathBuf>,
+        network: Network,
+    ) -> Result<Self, RecordingError> {
+        let mut answers = Self {
+            network,
+            versions: HashMap::new(),
+            asked_through: None,
+            walked: Arc::default(),
+            executed: HashMap::new(),
+            payouts: HashMap::new(),
+            current: Vec::new(),
+            end: None,
+        };
+        let (mut walks, mut walked) = (Walks::default(), HashSet::new());
         for_each_line(files, "versions", |line| answers.read_version(line))?;
-        for_each_line(files, "history", |line| answers.read_history(line, &mut walked))?;
+        for_each_line(files, "history", |line| answers.read_history(line, &mut walks))?;
         for_each_line(files, "txs", |line| answers.read_transaction(line))?;
         for_each_line(files, "final_state", |line| answers.read_final_state(line, &mut walked))?;
         for_each_line(files, "node", |line| answers.read_node(line))?;
+        walked.extend(walks.complete());
         answers.walked = Arc::new(walked);
         Ok(answers)
     }
 
-    /// The answers about one block. Those about the end of the chain belong to the last block, if
-    /// it is the one that the node had on top when it was asked.
-    pub(super) fn take(&mut self, block: &Block, is_last: bool) -> NodeAnswers {
+    /// The answers about one block. Those about the end of the chain belong to the last one.
+    ///
+    /// # Errors
+    ///
+    /// When this is the last block and there are answers about later ones: then blocks are missing,
+    /// and what the node said of them would go unnoticed.
+    pub(super) fn take(
+        &mut self,
+        block: &Block,
+        is_last: bool,
+    ) -> Result<NodeAnswers, RecordingError> {
         let mut payouts = HashMap::new();
         for transaction in &block.transactions {
             if let Some(outputs) = self.payouts.get(&transaction.hash) {
@@ -65,20 +94,34 @@ impl AnswerFiles {
             current: Vec::new(),
             burned_supply: None,
         };
-        if is_last
-            && let Some(end) = self.end.take()
-            && (end.topoheight, end.top_block_hash) == (block.topoheight, block.hash)
-        {
+        if is_last {
+            self.check_end(block)?;
             answers.current = std::mem::take(&mut self.current);
-            answers.burned_supply = Some(end.burned_supply);
+            answers.burned_supply = self.end.take().map(|end| end.burned_supply);
         }
-        answers
+        Ok(answers)
+    }
+
+    fn check_end(&self, last: &Block) -> Result<(), RecordingError> {
+        let cut = |beyond| Err(RecordingError::Cut { last: last.topoheight, beyond });
+        if let Some(asked) = self.asked_through.filter(|asked| *asked > last.topoheight) {
+            return cut(format!("versions were asked for up to {asked}"));
+        }
+        match &self.end {
+            Some(end) if (end.topoheight, end.top_block_hash) != (last.topoheight, last.hash) => {
+                cut(format!(
+                    "the node had block {} at topoheight {} on top when it was asked",
+                    end.top_block_hash, end.topoheight
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn read_version(&mut self, line: &Line<'_>) -> Result<(), RecordingError> {
         let exchange = line.exchange()?;
         let question: KeyAtTopoHeight = line.params(&exchange)?;
-        let account = question.account(line)?;
+        let account = self.account_of(line, &question.address)?;
         let key = match &*exchange.method {
             "get_nonce_at_topoheight" => StateKey::Nonce(account),
             "get_multisig_at_topoheight" => StateKey::Multisig(account),
@@ -90,22 +133,19 @@ impl AnswerFiles {
             return Err(line.error("params: no topoheight".to_owned()));
         };
         let answer = match (exchange.result, &exchange.error) {
-            (Some(result), _) => VersionAnswer::Written(value_of(line, &key, result)?),
+            (Some(result), _) => VersionAnswer::Written(self.value_of(line, &key, result)?),
             (None, Some(error)) if error.is_not_found() => VersionAnswer::NotWritten,
             // The node did not answer the question.
             (None, _) => return Ok(()),
         };
+        self.asked_through = self.asked_through.max(Some(topoheight));
         self.versions.entry(topoheight).or_default().push((key, answer));
         Ok(())
     }
 
-    fn read_history(
-        &mut self,
-        line: &Line<'_>,
-        walked: &mut HashSet<StateKey>,
-    ) -> Result<(), RecordingError> {
+    fn read_history(&mut self, line: &Line<'_>, walks: &mut Walks) -> Result<(), RecordingError> {
         let version: HistoricVersion<'_> = line.json()?;
-        let account = account_of(line, &version.address)?;
+        let account = self.account_of(line, &version.address)?;
         let key = match &*version.k {
             "nonce" => StateKey::Nonce(account),
             "multisig" => StateKey::Multisig(account),
@@ -118,12 +158,12 @@ impl AnswerFiles {
             _ => return Ok(()),
         };
         let Some(result) = version.result else { return Ok(()) };
-        let previous: Previous = line.part(result, "result")?;
-        if previous.previous_topoheight.is_none() {
-            // The walk went back to the first version of the key.
-            walked.insert(key);
+        // The versions of a multisig do not say which one was before.
+        if !matches!(key, StateKey::Multisig(_)) {
+            let previous: Previous = line.part(result, "result")?;
+            walks.add(key, version.topoheight, previous.previous_topoheight);
         }
-        let answer = VersionAnswer::Written(value_of(line, &key, result)?);
+        let answer = VersionAnswer::Written(self.value_of(line, &key, result)?);
         self.versions.entry(version.topoheight).or_default().push((key, answer));
         Ok(())
     }
@@ -136,13 +176,15 @@ impl AnswerFiles {
                 let question: ExecutedInBlock = line.params(&exchange)?;
                 let executed = line.part(result, "result")?;
                 let block = self.executed.entry(question.block_hash).or_default();
-                block.insert(question.tx_hash, executed);
+                if block.insert(question.tx_hash, executed).is_some_and(|other| other != executed) {
+                    return Err(line.error("an earlier line answers otherwise".to_owned()));
+                }
             }
             "get_contract_outputs" => {
                 let Some(result) = exchange.result else { return Ok(()) };
                 let question: ContractOutputs = line.params(&exchange)?;
                 let outputs: Vec<OutputJson> = line.part(result, "result")?;
-                let outputs = outputs.into_iter().filter_map(|output| output.payout(line));
+                let outputs = outputs.into_iter().filter_map(|output| self.payout(line, output));
                 let outputs = outputs.collect::<Result<_, _>>()?;
                 self.payouts.insert(question.transaction, outputs);
             }
@@ -163,7 +205,7 @@ impl AnswerFiles {
             return Ok(());
         }
         let question: KeyAtTopoHeight = line.params(&exchange)?;
-        let account = question.account(line)?;
+        let account = self.account_of(line, &question.address)?;
         let key = match &*exchange.method {
             "get_nonce" => StateKey::Nonce(account),
             "get_multisig" => StateKey::Multisig(account),
@@ -173,7 +215,7 @@ impl AnswerFiles {
         let (value, written_at) = match (exchange.result, &exchange.error) {
             (Some(result), _) => {
                 let at: WrittenAt = line.part(result, "result")?;
-                (value_of(line, &key, result)?, Some(at.topoheight))
+                (self.value_of(line, &key, result)?, Some(at.topoheight))
             }
             (None, Some(error)) if error.is_not_found() => (None, None),
             (None, _) => return Ok(()),
@@ -208,6 +250,98 @@ impl AnswerFiles {
         }
         Ok(())
     }
+
+    /// The value in an answer about a key; every kind of answer spells it its own way.
+    fn value_of(
+        &self,
+        line: &Line<'_>,
+        key: &StateKey,
+        result: &RawValue,
+    ) -> Result<Option<StateValue>, RecordingError> {
+        Ok(match key {
+            StateKey::Nonce(_) => {
+                let answer: NonceJson = line.part(result, "result")?;
+                Some(StateValue::Nonce(answer.nonce))
+            }
+            StateKey::Balance(..) => {
+                let answer: BalanceJson = line.part(result, "result")?;
+                Some(StateValue::Balance(answer.amount))
+            }
+            StateKey::Multisig(_) => {
+                let answer: MultisigJson<'_> = serde_json::from_str(result.get())
+                    .map_err(|error| line.error(format!("result: {error}")))?;
+                match answer.state {
+                    MultisigStateJson::Deleted => None,
+                    MultisigStateJson::Active { participants, threshold } => {
+                        let participants =
+                            participants.iter().map(|address| self.account_of(line, address));
+                        Some(StateValue::Multisig(MultisigConfig {
+                            threshold,
+                            participants: participants.collect::<Result<_, _>>()?,
+                        }))
+                    }
+                }
+            }
+            StateKey::Registered(_) => Some(StateValue::Registered),
+        })
+    }
+
+    fn payout(
+        &self,
+        line: &Line<'_>,
+        output: OutputJson,
+    ) -> Option<Result<Payout, RecordingError>> {
+        if let Some(TransferJson { amount, asset, destination }) = output.transfer {
+            let destination = self.account_of(line, &destination);
+            return Some(destination.map(|destination| Payout::Transfer {
+                destination,
+                asset,
+                amount,
+            }));
+        }
+        output.refund_gas.map(|refund| Ok(Payout::RefundedGas(refund.amount)))
+    }
+
+    fn account_of(&self, line: &Line<'_>, address: &str) -> Result<Address, RecordingError> {
+        let NetworkAddress { account, network } =
+            address.parse().map_err(|error| line.error(format!("address: {error}")))?;
+        if network != self.network {
+            let expected = self.network;
+            return Err(
+                line.error(format!("address: one of {network}, the blocks are of {expected}"))
+            );
+        }
+        Ok(account)
+    }
+}
+
+/// The versions of keys, walked back one by one. A walk is complete when it reached the first version
+/// and every version on the way is there.
+#[derive(Debug, Default)]
+struct Walks(HashMap<StateKey, Walk>);
+
+#[derive(Debug, Default)]
+struct Walk {
+    found: HashSet<TopoHeight>,
+    named: HashSet<TopoHeight>,
+    reached_first: bool,
+}
+
+impl Walks {
+    fn add(&mut self, key: StateKey, at: TopoHeight, previous: Option<TopoHeight>) {
+        let walk = self.0.entry(key).or_default();
+        walk.found.insert(at);
+        match previous {
+            Some(previous) => drop(walk.named.insert(previous)),
+            None => walk.reached_first = true,
+        }
+    }
+
+    fn complete(self) -> impl Iterator<Item = StateKey> {
+        self.0.into_iter().filter_map(|(key, walk)| {
+            (walk.reached_first && walk.named.is_subset(&walk.found)).then_some(key)
+        })
+    }
 }
 
 fn for_each_line(
@@ -223,44 +357,6 @@ fn for_each_line(
     Ok(())
 }
 
-/// The value in an answer about a key; every kind of answer spells it its own way.
-fn value_of(
-    line: &Line<'_>,
-    key: &StateKey,
-    result: &serde_json::value::RawValue,
-) -> Result<Option<StateValue>, RecordingError> {
-    Ok(match key {
-        StateKey::Nonce(_) => {
-            let answer: NonceJson = line.part(result, "result")?;
-            Some(StateValue::Nonce(answer.nonce))
-        }
-        StateKey::Balance(..) => {
-            let answer: BalanceJson = line.part(result, "result")?;
-            Some(StateValue::Balance(answer.amount))
-        }
-        StateKey::Multisig(_) => {
-            let answer: MultisigJson<'_> = serde_json::from_str(result.get())
-                .map_err(|error| line.error(format!("result: {error}")))?;
-            match answer.state {
-                MultisigStateJson::Deleted => None,
-                MultisigStateJson::Active { participants, threshold } => {
-                    let participants = participants.iter().map(|address| account_of(line, address));
-                    Some(StateValue::Multisig(MultisigConfig {
-                        threshold,
-                        participants: participants.collect::<Result<_, _>>()?,
-                    }))
-                }
-            }
-        }
-        StateKey::Registered(_) => Some(StateValue::Registered),
-    })
-}
-
-fn account_of(line: &Line<'_>, address: &str) -> Result<Address, RecordingError> {
-    let parsed: Result<NetworkAddress, _> = address.parse();
-    Ok(parsed.map_err(|error| line.error(format!("address: {error}")))?.account)
-}
-
 #[derive(Deserialize)]
 struct KeyAtTopoHeight {
     address: String,
@@ -269,10 +365,6 @@ struct KeyAtTopoHeight {
 }
 
 impl KeyAtTopoHeight {
-    fn account(&self, line: &Line<'_>) -> Result<Address, RecordingError> {
-        account_of(line, &self.address)
-    }
-
     fn asset(&self, line: &Line<'_>) -> Result<AssetId, RecordingError> {
         self.asset.ok_or_else(|| line.error("params: no asset".to_owned()))
     }
@@ -287,7 +379,7 @@ struct HistoricVersion<'a> {
     asset: Option<AssetId>,
     topoheight: TopoHeight,
     #[serde(borrow, default)]
-    result: Option<&'a serde_json::value::RawValue>,
+    result: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -358,20 +450,6 @@ struct TransferJson {
 #[derive(Deserialize)]
 struct RefundJson {
     amount: Amount,
-}
-
-impl OutputJson {
-    fn payout(self, line: &Line<'_>) -> Option<Result<Payout, RecordingError>> {
-        if let Some(TransferJson { amount, asset, destination }) = self.transfer {
-            let destination = account_of(line, &destination);
-            return Some(destination.map(|destination| Payout::Transfer {
-                destination,
-                asset,
-                amount,
-            }));
-        }
-        self.refund_gas.map(|refund| Ok(Payout::RefundedGas(refund.amount)))
-    }
 }
 
 /// The part of `get_info` that says how things stood at the end.

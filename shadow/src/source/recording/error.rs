@@ -47,6 +47,13 @@ pub enum RecordingError {
         /// What is wrong with the block.
         source: BlockError,
     },
+    /// There are answers about blocks that are not in the recording.
+    Cut {
+        /// The last block of the recording.
+        last: TopoHeight,
+        /// What there is about later ones.
+        beyond: String,
+    },
     /// A block's supply is not that of the block before plus its reward.
     Supply {
         /// The block.
@@ -80,6 +87,11 @@ impl fmt::Display for RecordingError {
             Self::Block { path, line, source } => {
                 write!(f, "{}, line {line}: {source}", path.display())
             }
+            Self::Cut { last, beyond } => write!(
+                f,
+                "the blocks end at topoheight {last}, but {beyond}; fetch the missing blocks, or remove \
+                 the answers about them"
+            ),
             Self::Supply { topoheight, claimed, expected } => write!(
                 f,
                 "the block at topoheight {topoheight} claims a supply of {claimed}, but the block \
@@ -94,7 +106,9 @@ impl std::error::Error for RecordingError {
         match self {
             Self::Directory { source, .. } | Self::File { source, .. } => Some(source),
             Self::Block { source, .. } => Some(source),
-            Self::NoBlocks { .. } | Self::Line { .. } | Self::Supply { .. } => None,
+            Self::NoBlocks { .. } | Self::Line { .. } | Self::Cut { .. } | Self::Supply { .. } => {
+                None
+            }
         }
     }
 }
