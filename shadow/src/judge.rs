@@ -75,6 +75,8 @@ pub struct Case {
     pub digest: StateDigest,
     /// How long the control took.
     pub serial: Duration,
+    /// How long checking the control's invariants took.
+    pub check: Duration,
     /// How long the commit took.
     pub commit: Duration,
 }
@@ -435,6 +437,7 @@ fn empty_entry(case: &Case) -> LedgerEntry {
         loads: LoadCounts::default(),
         seconds: StepSeconds {
             serial: case.serial.as_secs_f64(),
+            compare: case.check.as_secs_f64(),
             commit: case.commit.as_secs_f64(),
             ..StepSeconds::default()
         },

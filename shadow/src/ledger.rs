@@ -150,7 +150,7 @@ pub struct StepSeconds {
     pub serial: f64,
     /// Execution by candidates.
     pub parallel: f64,
-    /// Comparing.
+    /// Comparing, and checking the invariants of the control.
     pub compare: f64,
     /// Committing to the store.
     pub commit: f64,

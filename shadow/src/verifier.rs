@@ -94,7 +94,8 @@ impl Verifier {
         parent.prefetch(&prepared.named_keys);
         let pre_state = Arc::new(PreState::resolve(&prepared.named_keys, &parent)?);
         let (control, serial) = timed(|| control(&prepared, &pre_state));
-        let control = control.and_then(|control| sound(control, &prepared, &pre_state));
+        let (control, check) =
+            timed(|| control.and_then(|control| sound(control, &prepared, &pre_state)));
         let step = match control {
             Ok(control) => self.after_control(&prepared, control, &parent, &answers)?,
             Err(reason) => self.after_no_control(&prepared, reason, &parent, &answers)?,
@@ -116,6 +117,7 @@ impl Verifier {
             blind: step.blind,
             digest,
             serial,
+            check,
             commit,
         })?;
         Ok(())
