@@ -5,7 +5,6 @@
 //! for it until the queue is full.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     sync::{
         Arc,
@@ -17,24 +16,19 @@ use std::{
 };
 
 use comparator::{
-    CompareError, Inconclusive, Limits, Mismatch, MismatchRecord, MismatchSink, NotExercised,
-    Observation, OpaqueKind, RecordedDifference, Schedule, Severity, SinkError, Status, Subject,
+    CompareError, Limits, Mismatch, MismatchSink, NotExercised, Schedule, Severity, SinkError,
     Verdict, compare_with_sound,
 };
-use storage_snapshot::{StateDigest, Store, StoreError, TopoHeight, TxHash};
+use storage_snapshot::{Store, StoreError, TopoHeight};
 
 use crate::{
-    execute::{
-        BlockExecutor, Control, ExecutableBlock, Loads, PreState, SerialExecutor, expectations,
-    },
-    ledger::{
-        CandidateEntry, ExerciseEntry, FORMAT_VERSION, FirstMismatch, LedgerEntry, LedgerError,
-        LoadCounts, StepSeconds, TransactionCounts, entry_at,
-    },
-    locate::{Rerun, locate},
-    node::{NodeCounts, NodeFindings},
+    case::{Case, Finding},
+    execute::{BlockExecutor, Control, expectations},
+    ledger::{CandidateEntry, LedgerEntry, LedgerError, entry_at},
+    locate::Rerun,
+    node::NodeFindings,
     observe::observe,
-    rules::Quirks,
+    record::{Ran, candidate_entry, exercise_of, first_mismatch, log_mismatch, record_of},
 };
 
 /// The name of the candidate that is the node itself.
@@ -50,46 +44,6 @@ pub struct Candidate {
     pub executor: Arc<dyn BlockExecutor>,
     /// Under which schedule.
     pub schedule: Schedule,
-}
-
-/// A block that waits for its verdict.
-#[derive(Debug)]
-pub struct Case {
-    /// The block.
-    pub block: Arc<ExecutableBlock>,
-    /// The state before it.
-    pub pre_state: Arc<PreState>,
-    /// What the control came to.
-    pub finding: Finding,
-    /// What comparing the node with the control found, if the node is on trial.
-    pub node: Option<NodeFindings>,
-    /// How many of the node's answers were put to which use.
-    pub node_counts: NodeCounts,
-    /// How many assets were touched whose conservation could not be checked.
-    pub conservation_unchecked: u64,
-    /// The oddities that showed before the block ran.
-    pub quirks: Quirks,
-    /// Whether the block may have paid accounts that nobody knows of.
-    pub blind: bool,
-    /// The sum over the state after it.
-    pub digest: StateDigest,
-    /// How long the control took.
-    pub serial: Duration,
-    /// How long checking the control's invariants took.
-    pub check: Duration,
-    /// How long the commit took.
-    pub commit: Duration,
-}
-
-/// What the control of a block came to.
-#[derive(Debug)]
-pub enum Finding {
-    /// A result to compare with.
-    Control(Box<Control>),
-    /// The block is not executed here.
-    Opaque(OpaqueKind),
-    /// There is no result, so nothing is claimed.
-    Inconclusive(Inconclusive),
 }
 
 /// What has been found so far, for whoever watches. Counted only once it is durable.
@@ -125,17 +79,10 @@ impl Judge {
         progress: Arc<Progress>,
     ) -> std::io::Result<Self> {
         let (queue, messages) = mpsc::sync_channel(QUEUE_LENGTH_MAX);
-        let bench = Bench {
-            store,
-            candidates,
-            sink,
-            progress,
-            pending: Pending::default(),
-            view_advanced_to: None,
-        };
+        let judging = JudgeLoop { store, candidates, sink, progress, pending: Pending::default() };
         let thread = thread::Builder::new()
             .name("shadow-judge".to_owned())
-            .spawn(move || bench.run(&messages))?;
+            .spawn(move || judging.run(&messages))?;
         Ok(Self { queue, thread })
     }
 
@@ -176,13 +123,12 @@ enum Message {
 }
 
 /// The judge's side of the queue.
-struct Bench {
+struct JudgeLoop {
     store: Store,
     candidates: Vec<Candidate>,
     sink: Box<dyn MismatchSink + Send>,
     progress: Arc<Progress>,
     pending: Pending,
-    view_advanced_to: Option<TopoHeight>,
 }
 
 /// Entries that are written but not yet durable.
@@ -196,7 +142,7 @@ struct Pending {
     mismatches: u64,
 }
 
-impl Bench {
+impl JudgeLoop {
     fn run(mut self, messages: &Receiver<Message>) -> Result<(), JudgeError> {
         loop {
             match messages.recv_timeout(FLUSH_INTERVAL) {
@@ -221,7 +167,7 @@ impl Bench {
 
     /// One block, every candidate.
     fn judge(&mut self, case: &Case) -> Result<LedgerEntry, JudgeError> {
-        let mut entry = empty_entry(case);
+        let mut entry = case.entry();
         match &case.finding {
             Finding::Control(control) => self.judge_by(control, case, &mut entry)?,
             Finding::Opaque(kind) => {
@@ -256,7 +202,7 @@ impl Bench {
             .map_err(JudgeError::Compare)?;
             entry.seconds.compare += started.elapsed().as_secs_f64();
             entry.seconds.parallel += observation.elapsed.as_secs_f64();
-            entry.add_loads(loads);
+            entry.loads.add(loads);
             let rerun = Rerun {
                 candidate: &*candidate.executor,
                 pre_state: &case.pre_state,
@@ -295,16 +241,7 @@ impl Bench {
             .map(|candidate| (candidate.executor.name().to_owned(), candidate.executor.build()));
         let node = case.node.as_ref().map(|_| (NODE.to_owned(), NODE_BUILD.to_owned()));
         for (candidate, build) in executors.chain(node) {
-            entry.candidates.push(CandidateEntry {
-                candidate,
-                build,
-                verdict: verdict.severity(),
-                reason: reason_of(verdict),
-                detail: detail_of(verdict),
-                fields: BTreeMap::new(),
-                first: None,
-                exercise: None,
-            });
+            entry.candidates.push(candidate_entry(&candidate, &build, verdict, None));
         }
     }
 
@@ -315,16 +252,7 @@ impl Bench {
         ran: &Ran<'_>,
         case: &Case,
     ) -> Result<CandidateEntry, JudgeError> {
-        let mut entry = CandidateEntry {
-            candidate: ran.name.to_owned(),
-            build: ran.build.clone(),
-            verdict: verdict.severity(),
-            reason: reason_of(verdict),
-            detail: detail_of(verdict),
-            fields: BTreeMap::new(),
-            first: None,
-            exercise: ran.exercise,
-        };
+        let mut entry = candidate_entry(ran.name, &ran.build, verdict, ran.exercise);
         if let Verdict::Mismatch(mismatch) = verdict {
             let record = record_of(mismatch, ran, &case.block);
             entry.fields.clone_from(&record.counts);
@@ -365,10 +293,10 @@ impl Bench {
     /// Lets the store fold away what no re-order can reach any more.
     fn advance_view(&mut self, judged: TopoHeight) -> Result<(), JudgeError> {
         let Some(target) = judged.checked_sub(RETAINED_BLOCKS) else { return Ok(()) };
-        let behind = self.view_advanced_to.map_or(target.as_u64(), |tip| target.blocks_since(tip));
+        let view = self.store.view_tip();
+        let behind = view.map_or(target.as_u64(), |view| target.blocks_since(view));
         if behind >= FOLDED_BLOCKS_MIN {
             self.store.advance_view(target).map_err(JudgeError::Store)?;
-            self.view_advanced_to = Some(target);
         }
         Ok(())
     }
@@ -394,74 +322,6 @@ impl Pending {
     }
 }
 
-impl LedgerEntry {
-    fn add_loads(&mut self, loads: Loads) {
-        self.loads.requested += loads.requested;
-        self.loads.from_cache += loads.from_cache;
-        self.loads.from_store += loads.from_store;
-    }
-}
-
-/// A candidate's run, as far as its verdict has to tell of it.
-struct Ran<'a> {
-    name: &'a str,
-    build: String,
-    schedule: Schedule,
-    exercise: Option<ExerciseEntry>,
-    /// `None` where it cannot be run again.
-    rerun: Option<Rerun<'a>>,
-}
-
-fn empty_entry(case: &Case) -> LedgerEntry {
-    let mut quirks: BTreeMap<String, u64> = BTreeMap::new();
-    let control_quirks = match &case.finding {
-        Finding::Control(control) => control.quirks.clone(),
-        Finding::Opaque(_) | Finding::Inconclusive(_) => Quirks::default(),
-    };
-    for (quirk, count) in case.quirks.iter().chain(control_quirks.iter()) {
-        *quirks.entry(quirk.name().to_owned()).or_default() += count;
-    }
-    LedgerEntry {
-        format_version: FORMAT_VERSION,
-        topoheight: case.block.block.topoheight,
-        block_hash: case.block.block.hash,
-        state_digest: case.digest.to_string(),
-        stale: false,
-        blind: case.blind,
-        candidates: Vec::new(),
-        transactions: transaction_counts(case),
-        node: case.node_counts,
-        earlier_mismatches: 0,
-        conservation_unchecked: case.conservation_unchecked,
-        quirks,
-        loads: LoadCounts::default(),
-        seconds: StepSeconds {
-            serial: case.serial.as_secs_f64(),
-            compare: case.check.as_secs_f64(),
-            commit: case.commit.as_secs_f64(),
-            ..StepSeconds::default()
-        },
-    }
-}
-
-fn transaction_counts(case: &Case) -> TransactionCounts {
-    let total = case.block.transactions.len() as u64;
-    let mut counts = TransactionCounts { total, ..TransactionCounts::default() };
-    match &case.finding {
-        Finding::Control(control) => {
-            for outcome in &control.execution.outcomes {
-                match outcome.status {
-                    Status::Executed => counts.executed += 1,
-                    Status::Skipped(_) => counts.skipped += 1,
-                    Status::Failed(_) => counts.failed += 1,
-                }
-            }
-        }
-        Finding::Opaque(_) | Finding::Inconclusive(_) => counts.opaque = total,
-    }
-    counts
-}
-
 /// The node is judged by coverage: an agreement on half of the questions is no agreement.
 fn node_verdict(findings: &NodeFindings) -> Verdict {
     match Mismatch::collect(findings.differences.iter().cloned(), &Limits::default()) {
@@ -469,84 +329,6 @@ fn node_verdict(findings: &NodeFindings) -> Verdict {
         None if findings.counts.not_asked > 0 => Verdict::NotExercised(NotExercised::NotAsked),
         None => Verdict::Match,
     }
-}
-
-fn reason_of(verdict: &Verdict) -> Option<String> {
-    match verdict {
-        Verdict::Match | Verdict::Mismatch(_) => None,
-        Verdict::Inconclusive(reason) => Some(reason.word().to_owned()),
-        Verdict::NotExercised(reason) => Some(reason.word().to_owned()),
-        Verdict::Opaque(kind) => Some(kind.as_str().to_owned()),
-    }
-}
-
-fn detail_of(verdict: &Verdict) -> Option<String> {
-    match verdict {
-        Verdict::Inconclusive(reason) => Some(reason.to_string()),
-        Verdict::NotExercised(NotExercised::Fallback(reason)) => Some(reason.clone()),
-        _ => None,
-    }
-}
-
-fn exercise_of(observation: &Observation) -> Option<ExerciseEntry> {
-    let exercise = &observation.result.as_ref().ok()?.exercise;
-    Some(ExerciseEntry {
-        workers: exercise.workers,
-        seed: observation.schedule.seed,
-        batches: exercise.batches,
-        max_in_flight: exercise.max_in_flight,
-    })
-}
-
-/// The first difference is traced to its transaction by executing parts of the block again; for the
-/// others the first transaction that touches them has to do.
-fn record_of(mismatch: &Mismatch, ran: &Ran<'_>, block: &ExecutableBlock) -> MismatchRecord {
-    let subject = Subject {
-        block: block.block,
-        candidate: ran.name.to_owned(),
-        schedule: ran.schedule,
-        control_build: SerialExecutor.build(),
-        candidate_build: ran.build.clone(),
-    };
-    let hashes: Vec<TxHash> =
-        block.transactions.iter().map(|transaction| transaction.body.hash).collect();
-    let mut record = MismatchRecord::new(subject, mismatch, &hashes);
-    let pairs = mismatch.differences.iter().zip(&mut record.differences);
-    for (position, (difference, recorded)) in pairs.enumerate() {
-        let rerun = if position == 0 { ran.rerun } else { None };
-        recorded.transaction = locate(difference, block, rerun);
-    }
-    record
-}
-
-fn first_mismatch(first: &RecordedDifference, record: &MismatchRecord) -> FirstMismatch {
-    let subject = &record.subject;
-    FirstMismatch {
-        topoheight: subject.block.topoheight,
-        block_hash: subject.block.hash,
-        candidate: subject.candidate.clone(),
-        field: first.field,
-        account: first.key.map(|key| *key.account()),
-        asset: first.key.and_then(|key| key.asset().copied()),
-        control: first.control.clone(),
-        observed: first.observed.clone(),
-        difference: first.amount(),
-        transaction: first.transaction,
-    }
-}
-
-/// One line per block, never one per difference.
-fn log_mismatch(record: &MismatchRecord) {
-    let Some(first) = record.differences.first() else { return };
-    tracing::error!(
-        topoheight = record.subject.block.topoheight.as_u64(),
-        block_hash = %record.subject.block.hash,
-        candidate = record.subject.candidate,
-        field = %first.field,
-        differences = record.total(),
-        first = %first_mismatch(first, record).sentence(),
-        "mismatch"
-    );
 }
 
 /// Why the judge cannot go on.

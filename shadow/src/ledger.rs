@@ -9,7 +9,7 @@ use comparator::{Field, LocatedTransaction, Severity, Side};
 use serde::{Deserialize, Serialize};
 use storage_snapshot::{Address, AssetId, BlockHash, Store, StoreError, TopoHeight};
 
-use crate::node::NodeCounts;
+use crate::{execute::Loads, node::NodeCounts};
 
 /// The version of the entry format that is written.
 pub const FORMAT_VERSION: u64 = 1;
@@ -141,6 +141,15 @@ pub struct LoadCounts {
     pub from_cache: u64,
     /// Those that reached the snapshot.
     pub from_store: u64,
+}
+
+impl LoadCounts {
+    /// Adds the reads of one execution.
+    pub(crate) const fn add(&mut self, loads: Loads) {
+        self.requested += loads.requested;
+        self.from_cache += loads.from_cache;
+        self.from_store += loads.from_store;
+    }
 }
 
 /// The seconds that the steps of a block took.

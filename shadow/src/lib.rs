@@ -5,6 +5,7 @@
 //! serially, commits the result, and passes it on to the [`judge`], which runs the candidates,
 //! compares, and writes the [`ledger`]. The [`summary`] is the sum of the ledger.
 
+pub mod case;
 pub mod chain;
 pub mod cli;
 pub mod digest;
@@ -19,6 +20,7 @@ pub mod observe;
 pub mod opaque;
 pub mod prepare;
 mod progress;
+mod record;
 pub mod rules;
 mod run;
 pub mod source;

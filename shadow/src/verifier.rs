@@ -19,9 +19,10 @@ use storage_snapshot::{
 };
 
 use crate::{
+    case::{Case, Finding},
     chain::Block,
     execute::{Control, ControlError, PreState, SerialExecutor, expectations, panic_message},
-    judge::{Case, Finding, Judge, JudgeError},
+    judge::{Judge, JudgeError},
     known::KnownState,
     ledger::{LedgerError, entries, entry_at},
     node::{Compared, NodeCheck, NodeCounts, NodeFindings, compare_answers, executed_transactions},

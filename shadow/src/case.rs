@@ -1,0 +1,108 @@
+//! A case: one block on its way to the judge, with everything that is needed to judge it.
+//!
+//! It holds no snapshot and no lock, so it may wait as long as it has to.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use comparator::{Inconclusive, OpaqueKind, Status};
+use storage_snapshot::StateDigest;
+
+use crate::{
+    execute::{Control, ExecutableBlock, PreState},
+    ledger::{FORMAT_VERSION, LedgerEntry, LoadCounts, StepSeconds, TransactionCounts},
+    node::{NodeCounts, NodeFindings},
+    rules::Quirks,
+};
+
+/// A block that waits for its verdict.
+#[derive(Debug)]
+pub struct Case {
+    /// The block.
+    pub block: Arc<ExecutableBlock>,
+    /// The state before it.
+    pub pre_state: Arc<PreState>,
+    /// What the control came to.
+    pub finding: Finding,
+    /// What comparing the node with the control found, if the node is on trial.
+    pub node: Option<NodeFindings>,
+    /// How many of the node's answers were put to which use.
+    pub node_counts: NodeCounts,
+    /// How many assets were touched whose conservation could not be checked.
+    pub conservation_unchecked: u64,
+    /// The oddities that showed before the block ran.
+    pub quirks: Quirks,
+    /// Whether the block may have paid accounts that nobody knows of.
+    pub blind: bool,
+    /// The sum over the state after it.
+    pub digest: StateDigest,
+    /// How long the control took.
+    pub serial: Duration,
+    /// How long checking the control's invariants took.
+    pub check: Duration,
+    /// How long the commit took.
+    pub commit: Duration,
+}
+
+/// What the control of a block came to.
+#[derive(Debug)]
+pub enum Finding {
+    /// A result to compare with.
+    Control(Box<Control>),
+    /// The block is not executed here.
+    Opaque(OpaqueKind),
+    /// There is no result, so nothing is claimed.
+    Inconclusive(Inconclusive),
+}
+
+impl Case {
+    /// The ledger entry of the block, as yet without a verdict.
+    pub(crate) fn entry(&self) -> LedgerEntry {
+        let mut quirks: BTreeMap<String, u64> = BTreeMap::new();
+        let control_quirks = match &self.finding {
+            Finding::Control(control) => control.quirks.clone(),
+            Finding::Opaque(_) | Finding::Inconclusive(_) => Quirks::default(),
+        };
+        for (quirk, count) in self.quirks.iter().chain(control_quirks.iter()) {
+            *quirks.entry(quirk.name().to_owned()).or_default() += count;
+        }
+        LedgerEntry {
+            format_version: FORMAT_VERSION,
+            topoheight: self.block.block.topoheight,
+            block_hash: self.block.block.hash,
+            state_digest: self.digest.to_string(),
+            stale: false,
+            blind: self.blind,
+            candidates: Vec::new(),
+            transactions: self.transaction_counts(),
+            node: self.node_counts,
+            earlier_mismatches: 0,
+            conservation_unchecked: self.conservation_unchecked,
+            quirks,
+            loads: LoadCounts::default(),
+            seconds: StepSeconds {
+                serial: self.serial.as_secs_f64(),
+                compare: self.check.as_secs_f64(),
+                commit: self.commit.as_secs_f64(),
+                ..StepSeconds::default()
+            },
+        }
+    }
+
+    fn transaction_counts(&self) -> TransactionCounts {
+        let total = self.block.transactions.len() as u64;
+        let mut counts = TransactionCounts { total, ..TransactionCounts::default() };
+        match &self.finding {
+            Finding::Control(control) => {
+                for outcome in &control.execution.outcomes {
+                    match outcome.status {
+                        Status::Executed => counts.executed += 1,
+                        Status::Skipped(_) => counts.skipped += 1,
+                        Status::Failed(_) => counts.failed += 1,
+                    }
+                }
+            }
+            Finding::Opaque(_) | Finding::Inconclusive(_) => counts.opaque = total,
+        }
+        counts
+    }
+}

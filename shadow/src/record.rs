@@ -1,0 +1,128 @@
+//! From a verdict to what is kept of it: the entry of a candidate in the ledger, the record of a
+//! mismatch, and the line in the log.
+
+use std::collections::BTreeMap;
+
+use comparator::{
+    Mismatch, MismatchRecord, NotExercised, Observation, RecordedDifference, Schedule, Subject,
+    Verdict,
+};
+use storage_snapshot::TxHash;
+
+use crate::{
+    execute::{BlockExecutor, ExecutableBlock, SerialExecutor},
+    ledger::{CandidateEntry, ExerciseEntry, FirstMismatch},
+    locate::{Rerun, locate},
+};
+
+/// A candidate's run, as far as its verdict has to tell of it.
+pub(crate) struct Ran<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) build: String,
+    pub(crate) schedule: Schedule,
+    pub(crate) exercise: Option<ExerciseEntry>,
+    /// `None` where it cannot be run again.
+    pub(crate) rerun: Option<Rerun<'a>>,
+}
+
+/// The entry of a candidate with this verdict; the fields of a mismatch are still missing.
+pub(crate) fn candidate_entry(
+    candidate: &str,
+    build: &str,
+    verdict: &Verdict,
+    exercise: Option<ExerciseEntry>,
+) -> CandidateEntry {
+    CandidateEntry {
+        candidate: candidate.to_owned(),
+        build: build.to_owned(),
+        verdict: verdict.severity(),
+        reason: reason_of(verdict),
+        detail: detail_of(verdict),
+        fields: BTreeMap::new(),
+        first: None,
+        exercise,
+    }
+}
+
+/// The first difference is traced to its transaction by executing parts of the block again; for the
+/// others the first transaction that touches them has to do.
+pub(crate) fn record_of(
+    mismatch: &Mismatch,
+    ran: &Ran<'_>,
+    block: &ExecutableBlock,
+) -> MismatchRecord {
+    let subject = Subject {
+        block: block.block,
+        candidate: ran.name.to_owned(),
+        schedule: ran.schedule,
+        control_build: SerialExecutor.build(),
+        candidate_build: ran.build.clone(),
+    };
+    let hashes: Vec<TxHash> =
+        block.transactions.iter().map(|transaction| transaction.body.hash).collect();
+    let mut record = MismatchRecord::new(subject, mismatch, &hashes);
+    let pairs = mismatch.differences.iter().zip(&mut record.differences);
+    for (position, (difference, recorded)) in pairs.enumerate() {
+        let rerun = if position == 0 { ran.rerun } else { None };
+        recorded.transaction = locate(difference, block, rerun);
+    }
+    record
+}
+
+pub(crate) fn first_mismatch(first: &RecordedDifference, record: &MismatchRecord) -> FirstMismatch {
+    let subject = &record.subject;
+    FirstMismatch {
+        topoheight: subject.block.topoheight,
+        block_hash: subject.block.hash,
+        candidate: subject.candidate.clone(),
+        field: first.field,
+        account: first.key.map(|key| *key.account()),
+        asset: first.key.and_then(|key| key.asset().copied()),
+        control: first.control.clone(),
+        observed: first.observed.clone(),
+        difference: first.amount(),
+        transaction: first.transaction,
+    }
+}
+
+/// One line per block, never one per difference.
+pub(crate) fn log_mismatch(record: &MismatchRecord) {
+    let Some(first) = record.differences.first() else { return };
+    tracing::error!(
+        topoheight = record.subject.block.topoheight.as_u64(),
+        block_hash = %record.subject.block.hash,
+        candidate = record.subject.candidate,
+        field = %first.field,
+        differences = record.total(),
+        first = %first_mismatch(first, record).sentence(),
+        "mismatch"
+    );
+}
+
+fn reason_of(verdict: &Verdict) -> Option<String> {
+    match verdict {
+        Verdict::Match | Verdict::Mismatch(_) => None,
+        Verdict::Inconclusive(reason) => Some(reason.word().to_owned()),
+        Verdict::NotExercised(reason) => Some(reason.word().to_owned()),
+        Verdict::Opaque(kind) => Some(kind.as_str().to_owned()),
+    }
+}
+
+fn detail_of(verdict: &Verdict) -> Option<String> {
+    match verdict {
+        Verdict::Inconclusive(reason) => Some(reason.to_string()),
+        Verdict::NotExercised(NotExercised::Fallback(reason)) => Some(reason.clone()),
+        _ => None,
+    }
+}
+
+/// How an execution worked, if it came to an end.
+pub(crate) fn exercise_of(observation: &Observation) -> Option<ExerciseEntry> {
+    let exercise = &observation.result.as_ref().ok()?.exercise;
+    Some(ExerciseEntry {
+        workers: exercise.workers,
+        seed: observation.schedule.seed,
+        batches: exercise.batches,
+        max_in_flight: exercise.max_in_flight,
+    })
+}
