@@ -15,6 +15,7 @@ use storage_snapshot::{Store, StoreOptions};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    bench,
     digest::{Comparison, compare_ledgers},
     exit_code::ExitCode,
     node::NodeCheck,
@@ -48,6 +49,8 @@ enum Command {
     Replay(Replay),
     /// Verify a chain that is generated from a seed, an in-process devnet.
     Soak(Soak),
+    /// Measure execution, verification and the store on this machine.
+    Bench(Bench),
     /// Compare two state directories and name the first topoheight at which their states part.
     ///
     /// Exits with 0 if they are the same as far as both go, with 1 if they part, and with 3 if they
@@ -109,6 +112,21 @@ struct Shared {
 }
 
 #[derive(Debug, Args)]
+struct Bench {
+    /// Leave out what takes long, for a result within two minutes.
+    #[arg(long)]
+    quick: bool,
+
+    /// Print the result as one JSON object.
+    #[arg(long)]
+    json: bool,
+
+    /// How many workers the parallel engine runs on; by default one per core, but at least 2.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    workers: Option<u32>,
+}
+
+#[derive(Debug, Args)]
 struct Digest {
     /// The one.
     #[arg(long)]
@@ -163,6 +181,7 @@ pub fn main() -> ExitCode {
             };
             verify(soak.shared, NodeCheck::Ignore, || Ok(Box::new(GeneratedChain::new(options))))
         }
+        Command::Bench(arguments) => measure(&arguments),
         Command::Digest(arguments) => digest(&arguments),
         Command::Explain(arguments) => match explain_file(&arguments.file) {
             Ok(()) => ExitCode::Clean,
@@ -193,6 +212,29 @@ fn verify(
         say(&summary.to_text());
     }
     code
+}
+
+fn measure(arguments: &Bench) -> ExitCode {
+    let length = if arguments.quick { bench::Length::Quick } else { bench::Length::Full };
+    let workers = arguments.workers.unwrap_or_else(default_workers);
+    let report = match bench::run(length, workers) {
+        Ok(report) => report,
+        Err(error) => {
+            complain(&error.to_string());
+            return code_of(&error);
+        }
+    };
+    if !arguments.json {
+        say(&report.to_string());
+        return ExitCode::Clean;
+    }
+    match serde_json::to_string(&report) {
+        Ok(json) => {
+            say(&format!("{json}\n"));
+            ExitCode::Clean
+        }
+        Err(error) => refuse(&format!("the result has no JSON form: {error}")),
+    }
 }
 
 fn digest(arguments: &Digest) -> ExitCode {

@@ -383,7 +383,7 @@ const QUEUE_LENGTH_MAX: usize = 64;
 const PENDING_BLOCKS_MAX: u64 = 256;
 
 /// How long a verdict may be written and not yet durable.
-const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
+pub(crate) const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How many blocks below the last judged one can still be rolled back. The chain orders its last 60
 /// blue scores anew at will, and several blocks may share one.

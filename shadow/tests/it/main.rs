@@ -6,6 +6,7 @@
     reason = "a test that cannot go on has failed, in its helper functions too"
 )]
 
+mod bench;
 mod chain_address;
 mod chain_altered;
 mod chain_codec;

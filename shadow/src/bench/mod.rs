@@ -1,0 +1,159 @@
+//! Benchmarks that anybody can repeat: `shadow bench`.
+//!
+//! Everything is told as a ratio of medians from alternating runs in one process, because the machine
+//! that this runs on has other things to do. Where the parallel engine loses it is said so.
+
+mod engines;
+mod pipeline;
+mod storage;
+mod workload;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+pub use workload::{Workload, transfers};
+
+use crate::verifier::VerifyError;
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// Everything.
+    Full,
+    /// What takes less than two minutes.
+    Quick,
+}
+
+/// What was measured. What a quick run left out is `None`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// The speed of verifying blocks of so many transactions, over that of executing them serially
+    /// and committing.
+    pub overhead: BTreeMap<String, f64>,
+    /// Transfers per second of the serial engine, in blocks of 10,000 between distinct accounts.
+    pub serial_tx_per_second: f64,
+    /// The speed of the parallel engine on all cores over that of the serial one, by
+    /// `transactions/conflict rate`.
+    pub parallel_over_serial: BTreeMap<String, f64>,
+    /// How much faster a commit of 1,000 writes is than a batch of 1,000 entries in sled.
+    pub commit_over_sled: f64,
+    /// How long opening a snapshot takes, by accounts in the store.
+    pub snapshot_open_ns: BTreeMap<String, Option<f64>>,
+    /// The share of comparing in the processor time of the pipeline.
+    pub compare_share: f64,
+    /// Not measured here yet: from the text of a recording to verdicts, over parsing that text.
+    pub json_to_verdict: Option<f64>,
+    /// Not measured here yet: resident memory after so many blocks.
+    pub rss_mib: BTreeMap<String, Option<f64>>,
+    /// Every engine at every size and conflict rate.
+    pub engines: Vec<EngineRow>,
+    /// How many workers the parallel engine ran on.
+    pub workers: u32,
+}
+
+/// The engines on blocks of one size and conflict rate, in microseconds per transaction.
+#[derive(Clone, Debug, Serialize)]
+pub struct EngineRow {
+    /// How many transactions a block has.
+    pub transactions: usize,
+    /// The share of them that meet in one account.
+    pub conflict_rate: f64,
+    /// The serial engine.
+    pub serial_us: f64,
+    /// The parallel engine on one worker.
+    pub parallel_one_us: f64,
+    /// The parallel engine on all cores.
+    pub parallel_all_us: f64,
+}
+
+/// Measures.
+///
+/// # Errors
+///
+/// When a store or an engine fails.
+pub fn run(length: Length, workers: u32) -> Result<Report, VerifyError> {
+    let mut report = Report { workers, ..Report::default() };
+    engines::measure(length, workers, &mut report)?;
+    pipeline::measure(length, workers, &mut report)?;
+    storage::measure(length, &mut report)?;
+    for blocks in ["10000", "200000"] {
+        report.rss_mib.insert(blocks.to_owned(), None);
+    }
+    Ok(report)
+}
+
+/// Runs the contenders in turn, so many rounds, and gives the median time of each.
+fn medians<const N: usize>(
+    rounds: usize,
+    mut contenders: [&mut dyn FnMut() -> Result<Duration, VerifyError>; N],
+) -> Result<[Duration; N], VerifyError> {
+    let mut times: [Vec<Duration>; N] = std::array::from_fn(|_| Vec::new());
+    for _ in 0..rounds {
+        for (contender, times) in contenders.iter_mut().zip(&mut times) {
+            times.push(contender()?);
+        }
+    }
+    Ok(times.map(|mut times| {
+        times.sort_unstable();
+        times.get(times.len() / 2).copied().unwrap_or_default()
+    }))
+}
+
+fn timed<R>(work: impl FnOnce() -> R) -> (R, Duration) {
+    let started = Instant::now();
+    let result = work();
+    (result, started.elapsed())
+}
+
+/// How much faster `fast` is than `slow`.
+fn speed_up(slow: Duration, fast: Duration) -> f64 {
+    slow.as_secs_f64() / fast.as_secs_f64().max(f64::MIN_POSITIVE)
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "microseconds per transaction; {} workers", self.workers)?;
+        writeln!(
+            f,
+            "{:>12} {:>9} {:>8} {:>10} {:>10}   all workers against serial",
+            "transactions", "conflicts", "serial", "1 worker", "all"
+        )?;
+        for row in &self.engines {
+            let ratio = row.serial_us / row.parallel_all_us;
+            writeln!(
+                f,
+                "{:>12} {:>9} {:>8.3} {:>10.3} {:>10.3}   {ratio:.2}{}",
+                row.transactions,
+                row.conflict_rate,
+                row.serial_us,
+                row.parallel_one_us,
+                row.parallel_all_us,
+                if ratio < 1.0 { ", the parallel engine loses" } else { "" },
+            )?;
+        }
+        writeln!(f)?;
+        for (transactions, ratio) in &self.overhead {
+            writeln!(
+                f,
+                "verifying blocks of {transactions}: {ratio:.2} of the speed of serial execution and \
+                 commit alone"
+            )?;
+        }
+        writeln!(f, "comparing: {:.1} % of the pipeline's time", self.compare_share * 100.0)?;
+        writeln!(
+            f,
+            "committing 1,000 writes: {:.1} times as fast as a batch of 1,000 entries in sled",
+            self.commit_over_sled
+        )?;
+        for (accounts, nanoseconds) in &self.snapshot_open_ns {
+            if let Some(nanoseconds) = nanoseconds {
+                writeln!(f, "opening a snapshot of {accounts} accounts: {nanoseconds:.0} ns")?;
+            }
+        }
+        Ok(())
+    }
+}
