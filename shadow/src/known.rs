@@ -36,11 +36,6 @@ impl KnownState {
     pub fn written_at(&self, key: &StateKey) -> Result<Option<TopoHeight>, ReadError> {
         Ok(self.snapshot.version(key)?.and_then(|(written_at, _)| written_at))
     }
-
-    /// Brings what is needed to read these keys into memory, in one pass over the disk.
-    pub fn prefetch(&self, keys: &[StateKey]) {
-        self.snapshot.prefetch(keys);
-    }
 }
 
 impl StateRead for KnownState {

@@ -92,7 +92,6 @@ impl Verifier {
         let parent = self.parent_of(place.topoheight)?;
         let parent = KnownState::new(parent, self.blind_since, Arc::clone(&answers.walked));
         let prepared = self.prepare(block)?;
-        parent.prefetch(&prepared.named_keys);
         let pre_state = Arc::new(PreState::resolve(&prepared.named_keys, &parent)?);
         let (control, serial) = timed(|| control(&prepared, &pre_state));
         let (control, check) =

@@ -4,8 +4,6 @@
 //! never from what an execution says it touched: a candidate that drops an account from its own
 //! list would otherwise hide its own fault.
 
-use std::collections::BTreeSet;
-
 use storage_snapshot::{Address, AssetId, StateKey};
 
 use crate::chain::{Transaction, TransactionData};
@@ -37,17 +35,16 @@ pub fn named_keys<'a>(
             }
         }
     }
-    let mut keys = Vec::with_capacity(balances.len() * 2);
-    let accounts: BTreeSet<Address> = balances.iter().map(|(account, _)| *account).collect();
-    for account in accounts {
-        keys.extend([
-            StateKey::Nonce(account),
-            StateKey::Multisig(account),
-            StateKey::Registered(account),
-        ]);
-    }
+    balances.sort_unstable();
+    balances.dedup();
+    let mut accounts: Vec<Address> = balances.iter().map(|(account, _)| *account).collect();
+    accounts.dedup();
+    // Each kind of key is sorted by account, and the kinds come in the order of the keys.
+    let mut keys = Vec::with_capacity(accounts.len() * 3 + balances.len());
+    keys.extend(accounts.iter().map(|account| StateKey::Nonce(*account)));
     keys.extend(balances.into_iter().map(|(account, asset)| StateKey::Balance(account, asset)));
-    keys.sort_unstable();
-    keys.dedup();
+    keys.extend(accounts.iter().map(|account| StateKey::Multisig(*account)));
+    keys.extend(accounts.into_iter().map(StateKey::Registered));
+    debug_assert!(keys.is_sorted(), "the keys are looked up by bisection");
     keys
 }

@@ -3,7 +3,7 @@
 use comparator::{Execution, FailReason, SkipReason, Status};
 use shadow::{
     execute::{ControlError, PreState, SerialExecutor},
-    rules::Quirk,
+    rules::{Quirk, named_keys},
 };
 use storage_snapshot::{Amount, Nonce, ReadError, StateKey, StateValue};
 
@@ -203,6 +203,30 @@ fn fees_past_the_range_of_an_amount_have_no_result() {
     let world = world.pay(A, 0, C, 1, u64::MAX).pay(B, 0, C, 1, 1);
     let error = SerialExecutor.control(&world.block(), &world.pre_state()).unwrap_err();
     assert!(matches!(error, ControlError::TotalOverflow(_)), "{error:?}");
+}
+
+#[test]
+fn a_block_names_every_key_that_it_may_touch_once_and_in_order() {
+    let world = World::new().transfer(B, 0, &[(GOLD, A, 1), (NATIVE, A, 1)], 1);
+    let world = world.burn(A, 0, GOLD, 1, 1).multisig(C, 0, 1, &[D], 1).pay(B, 1, M, 1, 1);
+    let block = world.block();
+    let bodies = block.transactions.iter().map(|transaction| &transaction.body);
+    let named = named_keys(&M, &DEV, bodies);
+    let people = [M, DEV, A, B, C];
+    let mut expected: Vec<_> = people
+        .iter()
+        .flat_map(|account| {
+            [
+                StateKey::Nonce(*account),
+                StateKey::Multisig(*account),
+                StateKey::Registered(*account),
+                StateKey::Balance(*account, NATIVE),
+            ]
+        })
+        .chain([A, B].map(|account| StateKey::Balance(account, GOLD)))
+        .collect();
+    expected.sort_unstable();
+    assert_eq!(named, expected);
 }
 
 type Write = (StateKey, Option<StateValue>);
