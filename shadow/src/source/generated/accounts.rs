@@ -208,8 +208,10 @@ impl Accounts {
         // Every length of a rank in bits is as likely as any other, and within a length every rank.
         let bits = random.random_range(0..=self.users.len().ilog2());
         let first = 1_usize << bits;
-        let last = (first * 2 - 1).min(self.users.len());
-        random.random_range(first..=last) - 1
+        let rank = random.random_range(first..first * 2);
+        // Of the last length not every rank is taken; half of one that is not is of the length before.
+        let rank = if rank > self.users.len() { rank / 2 } else { rank };
+        rank - 1
     }
 
     /// So many founders in a row, all different and none of them `except`.

@@ -186,14 +186,14 @@ const TRANSFERS: Mix = Mix {
 
 const CONTENTION: Mix = Mix {
     sizes: EVEN_SIZES,
-    shaped_percent: 80,
+    shaped_percent: 95,
     shapes: &[
-        (Shape::HotReceiver, 30),
-        (Shape::HotSender, 25),
-        (Shape::SenderChain, 15),
-        (Shape::Relay, 12),
-        (Shape::ThereAndBack, 8),
-        (Shape::Ring, 6),
+        (Shape::HotReceiver, 100),
+        (Shape::HotSender, 100),
+        (Shape::SenderChain, 8),
+        (Shape::Relay, 8),
+        (Shape::ThereAndBack, 6),
+        (Shape::Ring, 4),
         (Shape::ManyToOne, 4),
     ],
     side_percent: 2,
@@ -274,8 +274,8 @@ const EVERYTHING: Mix = Mix {
     sizes: SIZES,
     shaped_percent: 25,
     shapes: &[
-        (Shape::HotReceiver, 60),
-        (Shape::HotSender, 40),
+        (Shape::HotReceiver, 120),
+        (Shape::HotSender, 120),
         (Shape::SenderChain, 80),
         (Shape::Relay, 80),
         (Shape::ThereAndBack, 50),
