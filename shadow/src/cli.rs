@@ -20,7 +20,7 @@ use crate::{
     exit_code::ExitCode,
     node::NodeCheck,
     run::{RunOptions, StateDirectory, code_of, code_of_store, run},
-    source::{BlockSource, GeneratedChain, GeneratedOptions, Recording},
+    source::{BlockSource, GeneratedChain, GeneratedOptions, Profile, Recording},
 };
 
 /// Tells whether a chain may switch from serial to parallel transaction execution: executes every
@@ -78,6 +78,10 @@ struct Soak {
     /// How many blocks to generate after the first one.
     #[arg(long, default_value_t = 1000)]
     blocks: u64,
+
+    /// What the chain dwells on.
+    #[arg(long, value_enum, default_value_t = ProfileName::Everything)]
+    profile: ProfileName,
 
     /// What the chain is generated from. The same seed gives the same chain on every machine.
     #[arg(long, default_value_t = 1)]
@@ -152,6 +156,42 @@ enum LogFormat {
     Json,
 }
 
+/// A [`Profile`] as it is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ProfileName {
+    /// Money in motion: chains, relays, rings, many outputs, three assets, burns, huge amounts.
+    Transfers,
+    /// Nearly everybody meets nearly everybody.
+    Contention,
+    /// Multisig configurations that are set, replaced, deleted and set again.
+    Multisig,
+    /// The block's miner and the dev key pay and are paid.
+    MinerActive,
+    /// Accounts that nobody has heard of before.
+    NewAccounts,
+    /// Credits that overflow, and nonces that are wrong.
+    Failures,
+    /// Several blocks of one blue score in a row.
+    SideBlocks,
+    /// All of it.
+    Everything,
+}
+
+impl From<ProfileName> for Profile {
+    fn from(name: ProfileName) -> Self {
+        match name {
+            ProfileName::Transfers => Self::Transfers,
+            ProfileName::Contention => Self::Contention,
+            ProfileName::Multisig => Self::Multisig,
+            ProfileName::MinerActive => Self::MinerActive,
+            ProfileName::NewAccounts => Self::NewAccounts,
+            ProfileName::Failures => Self::Failures,
+            ProfileName::SideBlocks => Self::SideBlocks,
+            ProfileName::Everything => Self::Everything,
+        }
+    }
+}
+
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -174,6 +214,7 @@ pub fn main() -> ExitCode {
         }
         Command::Soak(soak) => {
             let options = GeneratedOptions {
+                profile: soak.profile.into(),
                 seed: soak.seed,
                 blocks: soak.blocks,
                 transactions_per_block: soak.transactions_per_block as usize,

@@ -5,17 +5,22 @@
 //! and the rewards of the rules; only their signatures are not real, because nobody verifies them.
 //!
 //! A block is made of *shapes*, small groups of transactions that parallel executors have been seen
-//! to get wrong, among plain transfers.
+//! to get wrong, among plain transfers. A [`Profile`] says which shapes, and how many. Whatever is
+//! decided is decided with whole numbers: rounding is nothing that machines agree on.
 
 mod accounts;
-mod shapes;
+mod draft;
+mod profile;
+mod shape;
 
 use std::collections::VecDeque;
 
 use accounts::Accounts;
+use draft::Draft;
+pub use profile::Profile;
+use profile::pick;
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
-use shapes::Draft;
 use storage_snapshot::{
     Address, Amount, AssetId, BlockFacts, BlockHash, BlockRef, BlueScore, StateDelta, TopoHeight,
 };
@@ -29,13 +34,15 @@ use crate::{
 /// What a generated chain is like. Every field is part of its identity.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GeneratedOptions {
+    /// What it dwells on.
+    pub profile: Profile,
     /// Seeds everything.
     pub seed: u64,
     /// How many blocks follow the first one.
     pub blocks: u64,
     /// How many transactions a usual block has.
     pub transactions_per_block: usize,
-    /// The share of transactions, from 0 to 1, that meet in the block's one busy account.
+    /// The share of plain transfers, from 0 to 1, that meet in the block's one busy account.
     pub conflict_rate: f64,
 }
 
@@ -43,6 +50,8 @@ pub struct GeneratedOptions {
 #[derive(Debug)]
 pub struct GeneratedChain {
     options: GeneratedOptions,
+    /// The conflict rate as a whole number.
+    conflicts_per_million: u32,
     identity: ChainIdentity,
     base: StateDelta,
     accounts: Accounts,
@@ -59,13 +68,16 @@ impl GeneratedChain {
     /// The chain of these options.
     pub fn new(options: GeneratedOptions) -> Self {
         let accounts = Accounts::new(options.seed, options.transactions_per_block);
+        let GeneratedOptions { profile, seed, transactions_per_block, conflict_rate, .. } = options;
         let mut chain = Self {
             options,
+            // A rate within its range fits, and one outside is cut to it.
+            conflicts_per_million: (conflict_rate.clamp(0.0, 1.0) * 1e6).round() as u32,
             base: accounts.base_state(),
             identity: ChainIdentity {
                 name: format!(
-                    "a generated chain (seed {}, {} transactions per block, conflict rate {})",
-                    options.seed, options.transactions_per_block, options.conflict_rate
+                    "a generated chain (profile {profile}, seed {seed}, {transactions_per_block} \
+                     transactions per block, conflict rate {conflict_rate})"
                 ),
                 genesis: BlockHash::new([0; 32]),
                 dev: accounts.dev(),
@@ -111,17 +123,23 @@ impl GeneratedChain {
         let place = self.place(&mut random);
         let is_side =
             self.facts.back().is_some_and(|(_, facts)| facts.blue_score >= place.blue_score);
-        let miner = self.accounts.miner(&mut random);
+        let mix = self.options.profile.mix();
+        let miner = match random.random_ratio(mix.dev_mines_percent, 100) {
+            true => self.accounts.dev(),
+            false => self.accounts.miner(&mut random),
+        };
+        let size = pick(mix.sizes, &mut random);
+        let count = size.draw(self.options.transactions_per_block, &mut random);
 
         let mut draft = Draft::new(&mut self.accounts, miner, topoheight, self.tip);
-        let count = usual_size(self.options.transactions_per_block, &mut random);
-        draft.fill(count, self.options.conflict_rate, &mut random);
+        draft.fill(count, mix, self.conflicts_per_million, &mut random);
         let mut transactions = draft.finish();
         let fresh: Vec<_> = transactions.iter().take(RECENT_PER_BLOCK).cloned().collect();
         if is_side {
             // A block of another branch often carries what this branch has executed already.
             let recent: Vec<_> = self.recent.iter().collect();
-            let again = recent.choose_multiple(&mut random, 3).map(|again| (*again).clone());
+            let count = random.random_range(1..=AGAIN_MAX);
+            let again = recent.choose_multiple(&mut random, count).map(|again| (*again).clone());
             let at = random.random_range(0..=transactions.len());
             transactions.splice(at..at, again.collect::<Vec<_>>());
         }
@@ -132,16 +150,20 @@ impl GeneratedChain {
         self.seal(topoheight, place, miner, transactions, &mut random)
     }
 
-    /// One block in twenty is a sibling of the one before.
+    /// Now and then a block is a sibling of the one before, and sometimes several in a row are.
     fn place(&self, random: &mut ChaCha8Rng) -> Place {
+        let mix = self.options.profile.mix();
         let (reference, newest) = self.facts.back().copied().unwrap_or((
             BlockRef { topoheight: TopoHeight::GENESIS, hash: self.identity.genesis },
             BlockFacts::default(),
         ));
-        let parent = self.facts.iter().rev().nth(1).map(|(reference, _)| reference.hash);
+        let percent = if newest.side_block { mix.side_again_percent } else { mix.side_percent };
+        // The blocks of one blue score share their parent.
+        let mut older = self.facts.iter().rev();
+        let parent = older.find(|(_, facts)| facts.blue_score < newest.blue_score);
         match parent {
-            Some(parent) if random.random_ratio(1, 20) => {
-                Place { blue_score: newest.blue_score, tips: vec![parent] }
+            Some((parent, _)) if random.random_ratio(percent, 100) => {
+                Place { blue_score: newest.blue_score, tips: vec![parent.hash] }
             }
             _ => Place {
                 blue_score: BlueScore::new(newest.blue_score.as_u64() + 1),
@@ -235,19 +257,15 @@ struct Place {
     tips: Vec<BlockHash>,
 }
 
-/// Most blocks are of about the usual size; now and then one is empty or has one transaction.
-fn usual_size(usual: usize, random: &mut ChaCha8Rng) -> usize {
-    match random.random_range(0..100) {
-        0..2 => 0,
-        2..4 => usual.min(1),
-        _ => random.random_range(usual - usual / 8..=usual + usual / 8),
-    }
-}
-
-/// The second asset of the generated chain.
-pub(crate) const SECOND_ASSET: AssetId = AssetId::new([0xa5; 32]);
+/// The assets of a generated chain.
+const ASSETS: [AssetId; 3] = [AssetId::NATIVE, SECOND_ASSET, THIRD_ASSET];
+const SECOND_ASSET: AssetId = AssetId::new([0xa5; 32]);
+const THIRD_ASSET: AssetId = AssetId::new([0x3a; 32]);
 
 const BLOCK_VERSION: u8 = 3;
 const FIRST_TIMESTAMP_MS: u64 = 1_700_000_000_000;
 const RECENT_PER_BLOCK: usize = 4;
 const RECENT_MAX: usize = 32;
+
+/// How many transactions of earlier blocks a side block carries a second time at most.
+const AGAIN_MAX: usize = 5;

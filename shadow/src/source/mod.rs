@@ -7,7 +7,7 @@ mod recording;
 use std::{error::Error, fmt};
 
 pub use answers::{CurrentValue, NodeAnswers, Payout, VersionAnswer};
-pub use generated::{GeneratedChain, GeneratedOptions};
+pub use generated::{GeneratedChain, GeneratedOptions, Profile};
 pub use recording::{Recording, RecordingError};
 use serde::{Deserialize, Serialize};
 use storage_snapshot::{Address, BlockHash, StateDelta, TopoHeight};

@@ -12,7 +12,7 @@ use shadow::{
     },
     observe::observe,
     prepare::{ChainSoFar, prepare},
-    source::{BlockSource, ChainEvent, GeneratedChain, GeneratedOptions},
+    source::{BlockSource, ChainEvent, GeneratedChain, GeneratedOptions, Profile},
 };
 use storage_snapshot::{Address, MemoryState, StateKey, StateValue};
 
@@ -92,8 +92,13 @@ fn loads_are_counted_and_the_cache_saves_some() {
 
 #[test]
 fn generated_blocks_match_under_every_worker_count_and_seed() {
-    let options =
-        GeneratedOptions { seed: 5, blocks: 60, transactions_per_block: 40, conflict_rate: 0.3 };
+    let options = GeneratedOptions {
+        profile: Profile::Everything,
+        seed: 5,
+        blocks: 60,
+        transactions_per_block: 40,
+        conflict_rate: 0.3,
+    };
     let mut chain = GeneratedChain::new(options);
     let mut state = MemoryState::new();
     state.apply(&chain.base());

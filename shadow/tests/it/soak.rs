@@ -1,7 +1,7 @@
 //! The generated chain, verified from the command line.
 
 use serde_json::Value;
-use shadow::source::{BlockSource, ChainEvent, GeneratedChain, GeneratedOptions};
+use shadow::source::{BlockSource, ChainEvent, GeneratedChain, GeneratedOptions, Profile};
 
 use crate::program::{Ran, shadow};
 
@@ -82,6 +82,21 @@ fn the_conflict_rate_decides_how_many_batches_a_block_takes() {
 }
 
 #[test]
+fn every_profile_is_clean_and_is_a_chain_of_its_own() {
+    let state = tempfile::tempdir().unwrap();
+    let state_dir = ["--state-dir", state.path().to_str().unwrap(), "--blocks", "15"];
+    assert_eq!(soak(&state_dir).code, 0);
+    for profile in Profile::ALL {
+        let named = ["--profile", profile.name()];
+        let ran = soak(&[&named[..], &["--blocks", "15"]].concat());
+        assert_eq!(ran.code, 0, "{profile}: {ran:#?}");
+        let same = profile == Profile::default();
+        let code = soak(&[&state_dir[..], &named].concat()).code;
+        assert_eq!(code, if same { 0 } else { 2 }, "{profile} on the default's directory");
+    }
+}
+
+#[test]
 fn one_worker_exercises_nothing() {
     let ran = soak(&["--blocks", "20", "--workers", "1"]);
     assert_eq!(ran.code, 3, "{ran:#?}");
@@ -108,6 +123,7 @@ fn a_wrong_command_line_is_bad_usage() {
     check(&[], "Usage");
     check(&["soak", "--blocks", "many"], "--blocks");
     check(&["soak", "--conflict-rate", "1.5"], "--conflict-rate");
+    check(&["soak", "--profile", "nothing"], "--profile");
     check(&["soak", "--transactions-per-block", "0"], "--transactions-per-block");
     check(&["soak", "--workers", "0"], "--workers");
     check(&["replay"], "DIRECTORY");
@@ -118,8 +134,13 @@ fn a_wrong_command_line_is_bad_usage() {
 
 #[test]
 fn generated_blocks_are_sound() {
-    let options =
-        GeneratedOptions { seed: 3, blocks: 150, transactions_per_block: 40, conflict_rate: 0.2 };
+    let options = GeneratedOptions {
+        profile: Profile::Everything,
+        seed: 3,
+        blocks: 150,
+        transactions_per_block: 40,
+        conflict_rate: 0.2,
+    };
     let mut chain = GeneratedChain::new(options);
     let mut sides = 0;
     while let Some(event) = chain.next_event().unwrap() {

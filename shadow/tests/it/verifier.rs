@@ -12,7 +12,7 @@ use shadow::{
     judge::{Candidate, Judge, Progress},
     ledger::LedgerEntry,
     node::NodeCheck,
-    source::{BlockSource, ChainEvent, CommittedBlock, GeneratedChain, GeneratedOptions},
+    source::{BlockSource, ChainEvent, CommittedBlock, GeneratedChain, GeneratedOptions, Profile},
     summary::Summary,
 };
 use storage_snapshot::{Amount, MemoryState, StateRead, Store, StoreOptions, TopoHeight};
@@ -173,8 +173,13 @@ fn the_state_after_a_soak_is_the_sum_of_what_the_control_wrote() {
     }
 }
 
-const OPTIONS: GeneratedOptions =
-    GeneratedOptions { seed: 11, blocks: 1000, transactions_per_block: 30, conflict_rate: 0.2 };
+const OPTIONS: GeneratedOptions = GeneratedOptions {
+    profile: Profile::Everything,
+    seed: 11,
+    blocks: 1000,
+    transactions_per_block: 30,
+    conflict_rate: 0.2,
+};
 
 fn chain() -> impl Iterator<Item = CommittedBlock> {
     let mut chain = GeneratedChain::new(OPTIONS);

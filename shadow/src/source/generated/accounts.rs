@@ -4,7 +4,7 @@ use rand::{Rng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use storage_snapshot::{Address, Amount, AssetId, Nonce, StateDelta};
 
-use super::SECOND_ASSET;
+use super::{ASSETS, THIRD_ASSET};
 
 /// Every account that may send, with its next nonce.
 #[derive(Debug)]
@@ -15,8 +15,14 @@ pub(super) struct Accounts {
     founders: usize,
     miners: Vec<User>,
     dev: User,
+    /// Two that pay each other large amounts of any asset, and nobody else.
+    large: [User; 2],
+    /// Pairs that hand one huge amount to and fro, each in its asset.
+    huge: [HugePair; 2],
     /// Has almost all the units that a balance can hold, so that most credits overflow.
     rich: Address,
+    /// Users with a multisig configuration that a block before set.
+    guarded: Vec<usize>,
     /// How many accounts were ever named, for names of new ones.
     named: u64,
 }
@@ -28,53 +34,73 @@ pub(super) struct User {
     pub(super) nonce: Nonce,
 }
 
+/// Two accounts of which one has [`HUGE`] units more than the other.
+#[derive(Clone, Copy, Debug)]
+struct HugePair {
+    asset: AssetId,
+    users: [User; 2],
+    holder: usize,
+}
+
 /// Which account sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sender {
     User(usize),
     Miner(usize),
     Dev,
+    /// One of the two with large amounts.
+    Large(usize),
+    /// Of a pair with a huge amount, the one or the other.
+    Huge(usize, usize),
 }
 
 impl Accounts {
     /// As many users as blocks of this size need when nobody meets anybody, and some more.
     pub(super) fn new(seed: u64, transactions_per_block: usize) -> Self {
-        let mut accounts = Self {
-            seed,
-            users: Vec::new(),
-            founders: 0,
-            miners: Vec::new(),
-            dev: User { address: Address::new([0; 32]), nonce: Nonce::new(0) },
-            rich: Address::new([0; 32]),
-            named: 0,
+        let mut named = 0;
+        let mut new_user = || {
+            let user = User { address: address_of(seed, named), nonce: Nonce::new(0) };
+            named += 1;
+            user
         };
-        accounts.dev.address = accounts.new_address();
-        accounts.rich = accounts.new_address();
-        for _ in 0..MINERS {
-            let miner = accounts.new_user();
-            accounts.miners.push(miner);
-        }
-        for _ in 0..USERS_MIN.max(transactions_per_block * 4) {
-            let user = accounts.new_user();
-            accounts.users.push(user);
-        }
-        accounts.founders = accounts.users.len();
-        accounts
+        let dev = new_user();
+        let rich = new_user().address;
+        let miners = (0..MINERS).map(|_| new_user()).collect();
+        let large = [new_user(), new_user()];
+        let huge = [AssetId::NATIVE, THIRD_ASSET].map(|asset| HugePair {
+            asset,
+            users: [new_user(), new_user()],
+            holder: 0,
+        });
+        let founders = USERS_MIN.max(transactions_per_block * 4);
+        let users = (0..founders).map(|_| new_user()).collect();
+        Self { seed, users, founders, miners, dev, large, huge, rich, guarded: Vec::new(), named }
     }
 
     /// What everybody has before the first block. The dev key has nothing: the first block makes it.
     pub(super) fn base_state(&self) -> StateDelta {
         let mut base = StateDelta::new();
-        let mut found = |address: Address, native: u64, second: u64| {
+        let mut found = |address: Address, balance: &dyn Fn(AssetId) -> u64| {
             base.register(address);
             base.set_nonce(address, Nonce::new(0));
-            base.set_balance(address, AssetId::NATIVE, Amount::new(native));
-            base.set_balance(address, SECOND_ASSET, Amount::new(second));
+            for asset in ASSETS {
+                base.set_balance(address, asset, Amount::new(balance(asset)));
+            }
         };
         for user in self.users.iter().chain(&self.miners) {
-            found(user.address, WEALTH, WEALTH);
+            found(user.address, &|_| WEALTH);
         }
-        found(self.rich, u64::MAX - 10, u64::MAX - 10);
+        for user in &self.large {
+            found(user.address, &|_| LARGE_WEALTH);
+        }
+        for pair in &self.huge {
+            for (index, user) in pair.users.iter().enumerate() {
+                let holds = index == pair.holder;
+                let huge = |asset| if holds && asset == pair.asset { HUGE } else { 0 };
+                found(user.address, &|asset| HUGE_CHANGE + huge(asset));
+            }
+        }
+        found(self.rich, &|_| u64::MAX - RICH_ROOM);
         base
     }
 
@@ -91,17 +117,31 @@ impl Accounts {
         self.miners.choose(random).map_or(self.dev.address, |miner| miner.address)
     }
 
-    pub(super) fn users(&self) -> usize {
-        self.users.len()
-    }
-
     pub(super) fn address(&self, sender: Sender) -> Address {
         self.user(sender).address
     }
 
-    /// The sender that has this address, if it can send.
-    pub(super) fn miner_sender(&self, address: &Address) -> Option<Sender> {
-        self.miners.iter().position(|miner| miner.address == *address).map(Sender::Miner)
+    /// The sender that mines under this address.
+    pub(super) fn miner_sender(&self, address: &Address) -> Sender {
+        // Who is none of the miners is the dev key, the only other account that mines.
+        self.miners
+            .iter()
+            .position(|miner| miner.address == *address)
+            .map_or(Sender::Dev, Sender::Miner)
+    }
+
+    /// Who has the huge amount of a pair, who will have it, and of which asset it is: the amount is
+    /// handed over.
+    pub(super) fn hand_over(&mut self, pair: usize) -> (Sender, Sender, AssetId) {
+        let HugePair { asset, holder, .. } = self.huge[pair];
+        let receiver = 1 - holder;
+        self.huge[pair].holder = receiver;
+        (Sender::Huge(pair, holder), Sender::Huge(pair, receiver), asset)
+    }
+
+    /// The sender's next nonce.
+    pub(super) fn nonce(&self, sender: Sender) -> Nonce {
+        self.user(sender).nonce
     }
 
     /// The sender's next nonce, which is used up.
@@ -110,6 +150,8 @@ impl Accounts {
             Sender::User(index) => &mut self.users[index],
             Sender::Miner(index) => &mut self.miners[index],
             Sender::Dev => &mut self.dev,
+            Sender::Large(index) => &mut self.large[index],
+            Sender::Huge(pair, index) => &mut self.huge[pair].users[index],
         };
         let nonce = user.nonce;
         user.nonce = Nonce::new(nonce.as_u64() + 1);
@@ -118,11 +160,8 @@ impl Accounts {
 
     /// Somebody nobody has heard of.
     pub(super) fn new_address(&mut self) -> Address {
-        let mut hasher = blake3::Hasher::new_derive_key("shadow generated chain, account");
-        hasher.update(&self.seed.to_le_bytes());
-        hasher.update(&self.named.to_le_bytes());
         self.named += 1;
-        Address::new(*hasher.finalize().as_bytes())
+        address_of(self.seed, self.named - 1)
     }
 
     /// Lets an account that was just made send in later blocks.
@@ -132,17 +171,60 @@ impl Accounts {
         }
     }
 
+    /// Remembers that a user has a multisig configuration after the block.
+    pub(super) fn guard(&mut self, user: usize) {
+        if self.guarded.len() < GUARDED_MAX && !self.guarded.contains(&user) {
+            self.guarded.push(user);
+        }
+    }
+
+    /// A user that has one since an earlier block, who is going to delete it.
+    pub(super) fn unguard(&mut self, random: &mut ChaCha8Rng) -> Option<usize> {
+        if self.guarded.is_empty() {
+            return None;
+        }
+        let at = random.random_range(0..self.guarded.len());
+        Some(self.guarded.swap_remove(at))
+    }
+
+    /// The user deleted its configuration on another occasion.
+    pub(super) fn forget_guarded(&mut self, user: usize) {
+        self.guarded.retain(|guarded| *guarded != user);
+    }
+
     /// One of those who were there from the start and can afford to found another account.
     pub(super) fn founder(&self, random: &mut ChaCha8Rng) -> Sender {
         Sender::User(random.random_range(0..self.founders))
     }
 
-    /// A user, the first ones by far the most often.
+    /// Any user, each as often as any other.
+    pub(super) fn any_user(&self, random: &mut ChaCha8Rng) -> usize {
+        random.random_range(0..self.users.len())
+    }
+
+    /// A user, the first ones by far the most often: each rank about half as often as one half as
+    /// high, which is Zipf's law.
     pub(super) fn popular_user(&self, random: &mut ChaCha8Rng) -> usize {
-        let uniform: f64 = random.random();
-        // The rank grows with the exponential of a uniform number, which is Zipf's law.
-        let rank = (self.users.len() as f64).powf(uniform) - 1.0;
-        (rank as usize).min(self.users.len() - 1)
+        // Every length of a rank in bits is as likely as any other, and within a length every rank.
+        let bits = random.random_range(0..=self.users.len().ilog2());
+        let first = 1_usize << bits;
+        let rank = random.random_range(first..first * 2);
+        // Of the last length not every rank is taken; half of one that is not is of the length before.
+        let rank = if rank > self.users.len() { rank / 2 } else { rank };
+        rank - 1
+    }
+
+    /// So many founders in a row, all different and none of them `except`.
+    pub(super) fn others(
+        &self,
+        count: usize,
+        except: Address,
+        random: &mut ChaCha8Rng,
+    ) -> Vec<Address> {
+        let from = random.random_range(0..self.founders);
+        let in_a_circle = self.users.iter().take(self.founders).cycle().skip(from);
+        let addresses = in_a_circle.map(|user| user.address);
+        addresses.filter(|address| *address != except).take(count).collect()
     }
 
     fn user(&self, sender: Sender) -> &User {
@@ -150,17 +232,37 @@ impl Accounts {
             Sender::User(index) => &self.users[index],
             Sender::Miner(index) => &self.miners[index],
             Sender::Dev => &self.dev,
+            Sender::Large(index) => &self.large[index],
+            Sender::Huge(pair, index) => &self.huge[pair].users[index],
         }
     }
+}
 
-    fn new_user(&mut self) -> User {
-        User { address: self.new_address(), nonce: Nonce::new(0) }
-    }
+fn address_of(seed: u64, number: u64) -> Address {
+    let mut hasher = blake3::Hasher::new_derive_key("shadow generated chain, account");
+    hasher.update(&seed.to_le_bytes());
+    hasher.update(&number.to_le_bytes());
+    Address::new(*hasher.finalize().as_bytes())
 }
 
 const MINERS: usize = 3;
 const USERS_MIN: usize = 256;
 const USERS_MAX: usize = 1 << 20;
+const GUARDED_MAX: usize = 256;
 
 /// Enough of each asset to pay for a very long soak.
 const WEALTH: u64 = 1_000_000_000_000_000;
+
+/// What the two with large amounts have of each asset: more than they ever send in one direction,
+/// and far from what a balance can hold.
+const LARGE_WEALTH: u64 = 1 << 60;
+
+/// The amount that a pair hands to and fro. Together with the change of either of them it is less
+/// than a balance can hold.
+pub(super) const HUGE: u64 = u64::MAX - (1 << 40);
+
+/// What each of a pair has besides, for fees.
+const HUGE_CHANGE: u64 = 1 << 39;
+
+/// How much more the rich account can hold of each asset.
+pub(super) const RICH_ROOM: u64 = 10;
