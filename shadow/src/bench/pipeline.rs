@@ -23,7 +23,8 @@ use crate::{
     prepare::{ChainSoFar, prepare},
     rules::SIDE_BLOCK_WINDOW,
     source::{
-        BlockSource, ChainEvent, CommittedBlock, GeneratedChain, GeneratedOptions, SourceError,
+        BlockSource, ChainEvent, CommittedBlock, GeneratedChain, GeneratedOptions, Profile,
+        SourceError,
     },
     verifier::{Verifier, VerifyError},
 };
@@ -63,8 +64,13 @@ struct Chain {
 
 impl Chain {
     fn generate(transactions_per_block: usize, blocks: u64) -> Result<Self, VerifyError> {
-        let options =
-            GeneratedOptions { seed: 1, blocks, transactions_per_block, conflict_rate: 0.1 };
+        let options = GeneratedOptions {
+            profile: Profile::Transfers,
+            seed: 1,
+            blocks,
+            transactions_per_block,
+            conflict_rate: 0.1,
+        };
         let mut source = GeneratedChain::new(options);
         let mut blocks = Vec::new();
         while let Some(event) = source.next_event()? {
