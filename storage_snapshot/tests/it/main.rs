@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod concurrent;
+mod crash;
 mod damage;
 mod model;
 mod prop;
@@ -10,3 +11,4 @@ mod restart;
 mod snapshot;
 mod support;
 mod vectors;
+mod writer;
