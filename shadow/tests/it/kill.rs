@@ -51,7 +51,9 @@ fn is_killed(arguments: &[String], milliseconds: u64) -> bool {
 
 fn soak(seed: u64) -> Vec<String> {
     let seed = seed.to_string();
-    ["soak", "--json", "--blocks", "400", "--workers", "2", "--seed", &seed].map(str::to_owned).into()
+    ["soak", "--json", "--blocks", "400", "--workers", "2", "--seed", &seed]
+        .map(str::to_owned)
+        .into()
 }
 
 /// Everything that a run says of the chain, and not how long it took.

@@ -15,6 +15,7 @@ mod chain_recordings;
 mod digests;
 mod engines;
 mod faults;
+mod kill;
 mod opaque;
 mod program;
 mod recordings;
