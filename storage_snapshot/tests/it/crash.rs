@@ -91,7 +91,7 @@ fn killed_life(directory: &Path, seed: u64, life: u32, random: &mut ChaCha8Rng) 
 }
 
 /// Kills a process after some time of its own, and returns what it complained of.
-fn die(mut child: Child, microseconds: u64) -> String {
+pub(crate) fn die(mut child: Child, microseconds: u64) -> String {
     // Nothing waits for this to have been enough: any moment is a good one to die.
     std::thread::sleep(Duration::from_micros(microseconds));
     child.kill().unwrap();
@@ -107,8 +107,8 @@ fn die(mut child: Child, microseconds: u64) -> String {
 
 /// What the directory holds: the branch of every block, and of every verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Believed {
-    chain: Vec<u32>,
+pub(crate) struct Believed {
+    pub(crate) chain: Vec<u32>,
     verdicts: BTreeMap<u64, u32>,
 }
 
@@ -132,7 +132,7 @@ impl Believed {
 
     /// Goes on to the last moment since the last flush that looks like what was found, and returns
     /// how many steps after the flush that was.
-    fn replay(&mut self, steps: &[Step], found: &Found) -> Option<usize> {
+    pub(crate) fn replay(&mut self, steps: &[Step], found: &Found) -> Option<usize> {
         let mut now = self.clone();
         let mut same = found.is(&now).then(|| (0, now.clone()));
         let mut since = 0;
@@ -157,14 +157,14 @@ impl Believed {
 
 /// What is found in a directory. The log may begin later than the chain.
 #[derive(Debug)]
-struct Found {
+pub(crate) struct Found {
     below: u64,
     log: Vec<(u64, u32)>,
     verdicts: BTreeMap<u64, u32>,
 }
 
 impl Found {
-    fn read(store: &Store) -> Self {
+    pub(crate) fn read(store: &Store) -> Self {
         let below = crate::writer::next(store);
         let log = (0..below)
             .filter_map(|topoheight| store.block(at(topoheight)).unwrap())
@@ -193,7 +193,7 @@ fn branch(bytes: &[u8]) -> u32 {
 }
 
 /// Whether everything in the store is what the branches say, byte for byte.
-fn check_content(
+pub(crate) fn check_content(
     store: &Store,
     believed: &Believed,
     seed: u64,
@@ -269,7 +269,7 @@ fn check_state(store: &Store, block: &BlockCommit, state: &MemoryState) -> Resul
     Ok(())
 }
 
-fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
 }

@@ -5,6 +5,8 @@
 mod concurrent;
 mod crash;
 mod damage;
+mod files;
+mod full;
 mod model;
 mod prop;
 mod restart;

@@ -118,10 +118,20 @@ fn writes_until_it_is_killed() {
     let work = if std::env::var(WORK).unwrap() == "write" { Work::Write } else { Work::Hold };
     // The harness has begun a line.
     say("\n");
-    if let Err(error) = write(&directory, number(SEED), number(LIFE) as u32, work) {
-        say(&format!("! {error}\n! {error:?}\n"));
-        std::process::exit(FAILED);
+    let ended = write(&directory, number(SEED), number(LIFE) as u32, work);
+    match ended {
+        Ok(()) => {}
+        // The folding thread met the failure first, and says so.
+        Err(StoreError::Broken) => loop {
+            std::thread::park();
+        },
+        Err(error) => fail(&error),
     }
+}
+
+fn fail(error: &StoreError) -> ! {
+    say(&format!("! {error}\n! {error:?}\n"));
+    std::process::exit(FAILED)
 }
 
 fn write(directory: &Path, seed: u64, life: u32, work: Work) -> Result<(), StoreError> {
@@ -140,9 +150,9 @@ fn write(directory: &Path, seed: u64, life: u32, work: Work) -> Result<(), Store
                 true => folding.prune_log(TopoHeight::MAX),
                 false => Ok(0),
             });
-            // The writer meets the same failure, and says so.
-            if folded.is_err() {
-                return;
+            match folded {
+                Ok(_) | Err(StoreError::Broken) => {}
+                Err(error) => fail(&error),
             }
         }
     });

@@ -1,0 +1,138 @@
+//! A disk that has no room: the writer says so, what was flushed stays, and with room it goes on.
+
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::{
+    crash::{Believed, Found, check_content, number},
+    support::open,
+    writer::{FAILED, Step, Work, start},
+};
+
+#[test]
+fn a_file_that_may_not_grow_is_an_error_that_names_the_directory() {
+    let seed = number("SHADOW_SEED").unwrap_or(1);
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let (mut believed, mut blocks) = (Believed::default(), Vec::new());
+    let directory = tempfile::tempdir().unwrap();
+    for life in 0..number("SHADOW_KILLS").unwrap_or(12) as u32 {
+        let file = directory.path().join("state/db");
+        let length = file.metadata().map_or(0, |metadata| metadata.len());
+        // Every third life there is no room to begin with.
+        let more = if life % 3 == 2 { 0 } else { random.random_range(1..1_500_000) };
+        let limit = (length + more) / 512;
+        // Without the trap the signal would end the process before it learns anything.
+        let before = format!("trap '' XFSZ; ulimit -f {limit}");
+        let steps = failing_life(directory.path(), seed, life, &before);
+        check_left(directory.path(), seed, &mut believed, &steps, &mut blocks);
+    }
+    assert!(believed.chain.len() > 20, "{believed:?}");
+}
+
+#[test]
+fn a_full_disk_is_an_error_that_names_the_directory() {
+    let seed = number("SHADOW_SEED").unwrap_or(1);
+    let disk = tempfile::tempdir().unwrap();
+    let Some(mounted) = Mounted::new(disk.path(), "1m") else {
+        // Only root can mount. The other limit is the next best thing.
+        return a_file_that_may_not_grow_is_an_error_that_names_the_directory();
+    };
+    let directory = mounted.0.join("store");
+    let (mut believed, mut blocks) = (Believed::default(), Vec::new());
+    for life in 0..4 {
+        mounted.resize(&format!("{}k", 1_024 + life * 300));
+        let steps = failing_life(&directory, seed, life, "");
+        mounted.resize("64m");
+        check_left(&directory, seed, &mut believed, &steps, &mut blocks);
+    }
+    assert!(believed.chain.len() > 20, "{believed:?}");
+}
+
+#[track_caller]
+fn check_left(
+    directory: &Path,
+    seed: u64,
+    believed: &mut Believed,
+    steps: &[Step],
+    blocks: &mut Vec<storage_snapshot::BlockCommit>,
+) {
+    let store = open(directory);
+    let found = Found::read(&store);
+    assert!(
+        believed.replay(steps, &found).is_some(),
+        "SHADOW_SEED={seed}: {found:?} after {believed:?} and {steps:?}"
+    );
+    check_content(&store, believed, seed, blocks)
+        .unwrap_or_else(|what| panic!("SHADOW_SEED={seed}: {what}"));
+}
+
+/// Lets a process write until it fails, and returns what it said before.
+fn failing_life(directory: &Path, seed: u64, life: u32, before: &str) -> Vec<Step> {
+    let mut child = start(directory, seed, life, Work::Write, before);
+    let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let said = thread::spawn(move || {
+        let mut said = String::new();
+        stdout.read_to_string(&mut said).unwrap();
+        said
+    });
+    let complained = thread::spawn(move || {
+        let mut complained = String::new();
+        stderr.read_to_string(&mut complained).unwrap();
+        complained
+    });
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break Some(status);
+        }
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            break None;
+        }
+        thread::yield_now();
+        thread::sleep(Duration::from_millis(1));
+    };
+    let (said, complained) = (said.join().unwrap(), complained.join().unwrap());
+    let status = status.unwrap_or_else(|| panic!("the writer neither went on nor failed: {said}"));
+    assert_eq!(status.code(), Some(FAILED), "SHADOW_SEED={seed}: {said}\n{complained}");
+    let error = said.lines().find_map(|line| line.strip_prefix("! ")).unwrap();
+    assert!(error.contains(directory.to_str().unwrap()), "{error}");
+    said.lines().filter_map(Step::from_line).collect()
+}
+
+/// A small disk in memory, as long as this lives.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn new(path: &Path, size: &str) -> Option<Self> {
+        let options = format!("size={size}");
+        let status = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(path)
+            .stderr(std::process::Stdio::null())
+            .status();
+        status.is_ok_and(|status| status.success()).then(|| Self(path.to_owned()))
+    }
+
+    fn resize(&self, size: &str) {
+        let options = format!("remount,size={size}");
+        let status = Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap();
+        assert!(status.success());
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // Lazily: threads of the database may outlive the store by a moment.
+        let _gone = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
