@@ -46,11 +46,11 @@ impl Disk {
         cache_bytes: u64,
         flush_every_ms: Option<u64>,
     ) -> Result<Arc<Self>, StoreError> {
+        make(&path)?;
+        wait_for_former_owner(&path.join(DATABASE_FILE))?;
         let config =
             sled::Config::default().cache_capacity(cache_bytes).flush_every_ms(flush_every_ms);
-        make(&path, &config)?;
-        wait_for_former_owner(&path.join(DATABASE_FILE))?;
-        let database = open_database(&path, &config)?;
+        let database = open_database(&path, config)?;
         Ok(Arc::new(Self {
             database,
             path,
@@ -374,7 +374,7 @@ fn split_part_key(key: &[u8]) -> Option<(&[u8], u32)> {
 
 /// Makes a new database aside, so that it is either not there or whole: the database does not open
 /// what it was killed in the making of.
-fn make(path: &Path, config: &sled::Config) -> Result<(), StoreError> {
+fn make(path: &Path) -> Result<(), StoreError> {
     let io_error = |path: &Path| {
         let path = path.to_owned();
         move |source| StoreError::Io { path, source }
@@ -389,7 +389,7 @@ fn make(path: &Path, config: &sled::Config) -> Result<(), StoreError> {
         }
         _ => {}
     }
-    let database = open_database(&unfinished, config)?;
+    let database = open_database(&unfinished, sled::Config::default().flush_every_ms(None))?;
     let flushed = caught(|| database.flush());
     flushed.map_err(|error| database_error(&unfinished, error))?;
     drop(database);
@@ -397,8 +397,8 @@ fn make(path: &Path, config: &sled::Config) -> Result<(), StoreError> {
     fs::rename(&unfinished, path).map_err(io_error(path))
 }
 
-fn open_database(path: &Path, config: &sled::Config) -> Result<sled::Db, StoreError> {
-    caught(|| config.clone().path(path).open()).map_err(|error| database_error(path, error))
+fn open_database(path: &Path, config: sled::Config) -> Result<sled::Db, StoreError> {
+    caught(|| config.path(path).open()).map_err(|error| database_error(path, error))
 }
 
 /// The database panics where it finds what it does not expect, mostly in damaged files. Its locks do
