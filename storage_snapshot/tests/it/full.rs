@@ -48,7 +48,9 @@ fn a_full_disk_is_an_error_that_names_the_directory() {
     let directory = mounted.0.join("store");
     let (mut believed, mut blocks) = (Believed::default(), Vec::new());
     for life in 0..4 {
-        mounted.resize(&format!("{}k", 1_024 + life * 300));
+        if life > 0 {
+            mounted.resize(&format!("{}k", mounted.used_kibibytes() + u64::from(life) * 300));
+        }
         let steps = failing_life(&directory, seed, life, "");
         mounted.resize("64m");
         check_left(&directory, seed, &mut believed, &steps, &mut blocks);
@@ -76,7 +78,7 @@ fn check_left(
 
 /// Lets a process write until it fails, and returns what it said before.
 fn failing_life(directory: &Path, seed: u64, life: u32, before: &str) -> Vec<Step> {
-    let mut child = start(directory, seed, life, Work::Write, before);
+    let mut child = start(directory, seed, life, Work::Fill, before);
     let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
     let said = thread::spawn(move || {
         let mut said = String::new();
@@ -121,6 +123,13 @@ impl Mounted {
             .stderr(std::process::Stdio::null())
             .status();
         status.is_ok_and(|status| status.success()).then(|| Self(path.to_owned()))
+    }
+
+    fn used_kibibytes(&self) -> u64 {
+        let output =
+            Command::new("df").args(["-k", "--output=used"]).arg(&self.0).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().last().unwrap().trim().parse().unwrap()
     }
 
     fn resize(&self, size: &str) {

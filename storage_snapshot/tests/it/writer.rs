@@ -77,8 +77,11 @@ impl Step {
 /// What the process does once the store is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// Writes until it is killed or fails.
+    /// Writes until it is killed or fails, and goes back again and again so that the chain stays
+    /// short.
     Write,
+    /// Writes until it fails for want of room.
+    Fill,
     /// Waits to be killed.
     Hold,
 }
@@ -95,7 +98,7 @@ pub(crate) fn start(directory: &Path, seed: u64, life: u32, work: Work, before: 
         .env(DIRECTORY, directory)
         .env(LIFE, life.to_string())
         .env(SEED, seed.to_string())
-        .env(WORK, if work == Work::Write { "write" } else { "hold" })
+        .env(WORK, format!("{work:?}"))
         .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -115,7 +118,14 @@ fn writes_until_it_is_killed() {
     // Somebody may ask for the ignored tests as well.
     let Some(directory) = std::env::var_os(DIRECTORY).map(PathBuf::from) else { return };
     let number = |name: &str| std::env::var(name).unwrap().parse::<u64>().unwrap();
-    let work = if std::env::var(WORK).unwrap() == "write" { Work::Write } else { Work::Hold };
+    let work = match std::env::var(WORK).unwrap().as_str() {
+        "Write" => Work::Write,
+        "Fill" => Work::Fill,
+        work => {
+            assert_eq!(work, "Hold");
+            Work::Hold
+        }
+    };
     // The harness has begun a line.
     say("\n");
     let ended = write(&directory, number(SEED), number(LIFE) as u32, work);
@@ -157,12 +167,12 @@ fn write(directory: &Path, seed: u64, life: u32, work: Work) -> Result<(), Store
         }
     });
     let mut random = random(seed, u64::MAX, life);
-    let first = next(&store);
+    let blocks = if work == Work::Fill { u64::MAX / 2 } else { BLOCKS_A_LIFE };
+    let mut bound = next(&store) + blocks;
     let mut branch = life * 10_000;
     loop {
         let topoheight = next(&store);
-        let choice =
-            if topoheight > first + BLOCKS_A_LIFE { 75 } else { random.random_range(0..100) };
+        let choice = if topoheight > bound { 75 } else { random.random_range(0..100) };
         match choice {
             0..70 => {
                 let verdict = random.random();
@@ -179,13 +189,13 @@ fn write(directory: &Path, seed: u64, life: u32, work: Work) -> Result<(), Store
                 let from = topoheight.saturating_sub(random.random_range(1..30));
                 tell(Step::Rollback { from });
                 match store.rollback(from.checked_sub(1).map(at)) {
-                    Err(StoreError::BelowView { .. }) => tell(Step::Refused),
+                    Err(StoreError::BelowView { .. }) => {
+                        tell(Step::Refused);
+                        bound += 1;
+                    }
                     rolled_back => rolled_back?,
                 }
                 branch += 1;
-                if topoheight > first + BLOCKS_A_LIFE && next(&store) == topoheight {
-                    return Ok(());
-                }
             }
             78..86 => {
                 let from = topoheight.saturating_sub(random.random_range(1..6));
