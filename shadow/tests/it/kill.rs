@@ -1,4 +1,5 @@
-//! The program is killed at any moment and started again, and ends as if it had never been stopped.
+//! The program is killed at any moment, or runs out of room, and is started again, and ends as if it
+//! had never been stopped.
 
 use std::{
     os::unix::process::ExitStatusExt,
@@ -30,6 +31,36 @@ fn a_soak_that_is_killed_ends_like_one_that_was_never_stopped() {
         let ran = shadow(&arguments);
         assert_eq!(comparable(&ran), undisturbed, "SHADOW_SEED={seed}, kill {killed}: {ran:#?}");
     }
+}
+
+#[test]
+fn a_soak_without_room_is_an_infrastructure_error_and_goes_on_with_room() {
+    let seed = number("SHADOW_SEED").unwrap_or(1);
+    let undisturbed = comparable(&shadow(soak(seed)));
+    let state = tempfile::tempdir().unwrap();
+    let path = state.path().to_str().unwrap();
+    let mut arguments = soak(seed);
+    arguments.extend(["--state-dir".to_owned(), path.to_owned()]);
+    for kibibytes in [0, 300, 1_024, 2_048] {
+        // Without the trap the signal would end the process before it learns anything.
+        let limited = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", kibibytes * 2);
+        let output = Command::new("sh")
+            .args(["-c", &limited, env!("CARGO_BIN_EXE_shadow")])
+            .args(&arguments)
+            .env_remove("SHADOW_STATE_DIR")
+            .output()
+            .unwrap();
+        let ran = Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        };
+        assert_eq!(ran.code, 4, "{kibibytes} KiB: {ran:#?}");
+        let summary = ran.summary();
+        assert_eq!(summary["verdict"], "error", "{summary:#}");
+        assert!(summary["error"].as_str().unwrap().contains(path), "{summary:#}");
+    }
+    assert_eq!(comparable(&shadow(&arguments)), undisturbed);
 }
 
 /// Starts the program and kills it; whether it had not ended before.

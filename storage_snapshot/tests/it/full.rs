@@ -1,7 +1,10 @@
-//! A disk that has no room: the writer says so, what was flushed stays, and with room it goes on.
+//! A disk that has no room or takes nothing: the writer says so, what was flushed stays, and it goes
+//! on once it can.
 
 use std::{
+    fs,
     io::Read,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -10,11 +13,12 @@ use std::{
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use storage_snapshot::{Store, StoreError, StoreOptions};
 
 use crate::{
     crash::{Believed, Found, check_content, number},
     support::open,
-    writer::{FAILED, Step, Work, start},
+    writer::{FAILED, Step, Work, commit, start},
 };
 
 #[test]
@@ -56,6 +60,42 @@ fn a_full_disk_is_an_error_that_names_the_directory() {
         check_left(&directory, seed, &mut believed, &steps, &mut blocks);
     }
     assert!(believed.chain.len() > 20, "{believed:?}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_an_error_that_says_so() {
+    let disk = tempfile::tempdir().unwrap();
+    let directory = disk.path().join("store");
+    let mounted = Mounted::new(disk.path(), "8m");
+    if let Some(mounted) = &mounted {
+        // Permissions mean nothing to root, but a disk that is mounted read-only does.
+        open(&directory).commit(commit(1, 0, 0)).unwrap();
+        mounted.remount("ro");
+        check_read_only(&directory);
+        check_read_only(&disk.path().join("another"));
+        mounted.remount("rw");
+    } else {
+        open(&directory).commit(commit(1, 0, 0)).unwrap();
+        let modes = |mode| {
+            for path in [&directory.join("lock"), &directory] {
+                fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+            }
+        };
+        modes(0o555);
+        check_read_only(&directory);
+        check_read_only(&directory.join("another"));
+        modes(0o755);
+    }
+    assert_eq!(open(&directory).tip().unwrap().block, commit(1, 0, 0).block);
+}
+
+#[track_caller]
+fn check_read_only(directory: &Path) {
+    let error = Store::open(directory, StoreOptions::default()).unwrap_err();
+    assert!(matches!(&error, StoreError::Io { path, .. } if path.starts_with(directory)));
+    let message = error.to_string();
+    assert!(message.contains("make it writable or choose another directory"), "{message}");
+    assert!(message.contains(directory.to_str().unwrap()), "{message}");
 }
 
 #[track_caller]
@@ -133,7 +173,11 @@ impl Mounted {
     }
 
     fn resize(&self, size: &str) {
-        let options = format!("remount,size={size}");
+        self.remount(&format!("size={size}"));
+    }
+
+    fn remount(&self, options: &str) {
+        let options = format!("remount,{options}");
         let status = Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap();
         assert!(status.success());
     }
