@@ -17,11 +17,12 @@ use storage_snapshot::{BlockCommit, MemoryState, StateKey, StateRead, Store};
 use crate::{
     model::{digest, universe},
     support::{at, native, open},
-    writer::{Step, Work, commit, crowd, entry, start},
+    writer::{Step, Work, commit, crowd, entry, start, write_if_asked},
 };
 
 #[test]
 fn after_a_kill_there_is_what_was_there_at_one_moment_since_the_last_flush() {
+    write_if_asked();
     let seed = number("SHADOW_SEED").unwrap_or(1);
     let kills = number("SHADOW_KILLS").unwrap_or(12);
     let mut random = ChaCha8Rng::seed_from_u64(seed);

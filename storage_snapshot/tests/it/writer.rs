@@ -1,7 +1,7 @@
 //! A process of its own that writes to a store until it is killed, and says what it is about to do.
 //!
-//! The process is this test binary again, started for the one test of this module that is otherwise
-//! ignored. Everything that it writes is a function of the seed, the topoheight and the branch, so
+//! The process is this test binary again, started for one test that becomes the writer where its
+//! environment says so. Everything that it writes is a function of the seed, the topoheight and the branch, so
 //! that whoever reads the directory afterwards knows what has to be there.
 
 use std::{
@@ -94,7 +94,7 @@ pub(crate) fn start(directory: &Path, seed: u64, life: u32, work: Work, before: 
     Command::new("sh")
         .args(["-c", &format!("{before}\nexec \"$0\" \"$@\"")])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "writer::writes_until_it_is_killed", "--ignored", "--nocapture"])
+        .args(["--exact", BECOMES_THE_WRITER, "--nocapture"])
         .env(DIRECTORY, directory)
         .env(LIFE, life.to_string())
         .env(SEED, seed.to_string())
@@ -107,15 +107,15 @@ pub(crate) fn start(directory: &Path, seed: u64, life: u32, work: Work, before: 
         .unwrap()
 }
 
+const BECOMES_THE_WRITER: &str =
+    "crash::after_a_kill_there_is_what_was_there_at_one_moment_since_the_last_flush";
 const DIRECTORY: &str = "SHADOW_WRITER_DIRECTORY";
 const LIFE: &str = "SHADOW_WRITER_LIFE";
 const SEED: &str = "SHADOW_WRITER_SEED";
 const WORK: &str = "SHADOW_WRITER_WORK";
 
-#[test]
-#[ignore = "the process that other tests start and kill"]
-fn writes_until_it_is_killed() {
-    // Somebody may ask for the ignored tests as well.
+/// Where this process was started as the writer, it writes and does not come back.
+pub(crate) fn write_if_asked() {
     let Some(directory) = std::env::var_os(DIRECTORY).map(PathBuf::from) else { return };
     let number = |name: &str| std::env::var(name).unwrap().parse::<u64>().unwrap();
     let work = match std::env::var(WORK).unwrap().as_str() {
@@ -130,7 +130,7 @@ fn writes_until_it_is_killed() {
     say("\n");
     let ended = write(&directory, number(SEED), number(LIFE) as u32, work);
     match ended {
-        Ok(()) => {}
+        Ok(()) => std::process::exit(0),
         // The folding thread met the failure first, and says so.
         Err(StoreError::Broken) => loop {
             std::thread::park();
