@@ -17,6 +17,7 @@ mod digests;
 mod engines;
 mod faults;
 mod generated;
+mod kill;
 mod opaque;
 mod program;
 mod recordings;

@@ -14,8 +14,9 @@
 //! The key is part of the checksum, so that an entry that was moved is damaged too.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io,
+    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -45,13 +46,11 @@ impl Disk {
         cache_bytes: u64,
         flush_every_ms: Option<u64>,
     ) -> Result<Arc<Self>, StoreError> {
-        wait_for_former_owner(&path.join("db"))?;
-        let database = sled::Config::default()
-            .path(&path)
-            .cache_capacity(cache_bytes)
-            .flush_every_ms(flush_every_ms)
-            .open()
-            .map_err(|error| database_error(&path, error))?;
+        make(&path)?;
+        wait_for_former_owner(&path.join(DATABASE_FILE))?;
+        let config =
+            sled::Config::default().cache_capacity(cache_bytes).flush_every_ms(flush_every_ms);
+        let database = open_database(&path, config)?;
         Ok(Arc::new(Self {
             database,
             path,
@@ -61,9 +60,7 @@ impl Disk {
     }
 
     pub(super) fn tree(self: &Arc<Self>, name: TreeName) -> Result<Tree, StoreError> {
-        let tree = self
-            .database
-            .open_tree(name.as_str())
+        let tree = caught(|| self.database.open_tree(name.as_str()))
             .map_err(|error| database_error(&self.path, error))?;
         Ok(Tree { disk: Arc::clone(self), name, tree, rewriting: RwLock::new(()) })
     }
@@ -72,9 +69,7 @@ impl Disk {
     ///
     /// It is stored as plain bytes, so that a program that knows another form can still read it.
     pub(super) fn format_version(&self) -> Result<Option<u32>, StoreError> {
-        let stored = self
-            .database
-            .get(FORMAT_VERSION_KEY)
+        let stored = caught(|| self.database.get(FORMAT_VERSION_KEY))
             .map_err(|error| database_error(&self.path, error))?;
         let Some(stored) = stored else { return Ok(None) };
         let bytes = stored.as_ref().try_into().map_err(|_| StoreError::Corrupt {
@@ -86,8 +81,7 @@ impl Disk {
     }
 
     pub(super) fn set_format_version(&self, version: u32) -> Result<(), StoreError> {
-        let inserted = self.database.insert(FORMAT_VERSION_KEY, version.to_be_bytes().as_slice());
-        self.written(inserted.map(drop))?;
+        self.written(|| self.database.insert(FORMAT_VERSION_KEY, &version.to_be_bytes()))?;
         self.flush()
     }
 
@@ -98,8 +92,7 @@ impl Disk {
 
     pub(super) fn flush(&self) -> Result<(), StoreError> {
         self.writable()?;
-        let flushed = self.database.flush();
-        self.written(flushed.map(drop))?;
+        self.written(|| self.database.flush())?;
         self.unflushed_bytes.store(0, Ordering::Relaxed);
         Ok(())
     }
@@ -115,16 +108,18 @@ impl Disk {
         {
             let _first = first.rewriting.write();
             let _second = second.rewriting.write();
-            let written = (&first.tree, &second.tree).transaction(|(first, second)| {
-                first.apply_batch(&first_writes.batch)?;
-                second.apply_batch(&second_writes.batch)?;
-                Ok(())
-            });
-            self.written(written.map_err(|error| match error {
-                TransactionError::Storage(error) => error,
-                // Nothing above aborts.
-                TransactionError::Abort(()) => sled::Error::Unsupported("aborted".to_owned()),
-            }))?;
+            self.written(|| {
+                let written = (&first.tree, &second.tree).transaction(|(first, second)| {
+                    first.apply_batch(&first_writes.batch)?;
+                    second.apply_batch(&second_writes.batch)?;
+                    Ok(())
+                });
+                written.map_err(|error| match error {
+                    TransactionError::Storage(error) => error,
+                    // Nothing above aborts.
+                    TransactionError::Abort(()) => sled::Error::Unsupported("aborted".to_owned()),
+                })
+            })?;
         }
         self.press(bytes)
     }
@@ -139,8 +134,8 @@ impl Disk {
         if before + bytes < BYTES_IN_FLIGHT { Ok(()) } else { self.flush() }
     }
 
-    fn written<T>(&self, result: sled::Result<T>) -> Result<T, StoreError> {
-        result.map_err(|error| {
+    fn written<T>(&self, write: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
+        caught(write).map_err(|error| {
             self.broken.store(true, Ordering::Release);
             database_error(&self.path, error)
         })
@@ -229,15 +224,15 @@ impl Tree {
         self.disk.writable()?;
         {
             let _rewriting = self.rewriting.write();
-            self.disk.written(self.tree.apply_batch(writes.batch))?;
+            self.disk.written(|| self.tree.apply_batch(writes.batch))?;
         }
         self.disk.press(writes.bytes)
     }
 
     /// The key of the first entry at or after a key.
     pub(super) fn next_key(&self, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let found = self.tree.range(from..).next();
-        let Some((key, _)) = found.transpose().map_err(|error| self.read_error(error))? else {
+        let found = caught(|| self.tree.range(from..).next().transpose());
+        let Some((key, _)) = found.map_err(|error| self.read_error(error))? else {
             return Ok(None);
         };
         match split_part_key(&key) {
@@ -248,7 +243,7 @@ impl Tree {
 
     /// The key of the last entry.
     pub(super) fn last_key(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        let last = self.tree.last().map_err(|error| self.read_error(error))?;
+        let last = caught(|| self.tree.last()).map_err(|error| self.read_error(error))?;
         let Some((key, _)) = last else { return Ok(None) };
         match split_part_key(&key) {
             Some((entry, _)) => Ok(Some(entry.to_vec())),
@@ -280,13 +275,14 @@ impl Tree {
     /// Removes as many entries as fit into a batch, but at least one.
     fn remove_some(
         &self,
-        keys: impl Iterator<Item = sled::Result<sled::IVec>>,
+        mut keys: impl Iterator<Item = sled::Result<sled::IVec>>,
     ) -> Result<u64, StoreError> {
         let mut writes = Writes::default();
         let mut entries = 0;
         let mut current: Option<Vec<u8>> = None;
-        for key in keys {
-            let key = key.map_err(|error| self.read_error(error))?;
+        while let Some(key) =
+            caught(|| keys.next().transpose()).map_err(|error| self.read_error(error))?
+        {
             let (entry, _) =
                 split_part_key(&key).ok_or_else(|| self.corrupt(&key, Corruption::Parts))?;
             if current.as_deref() != Some(entry) {
@@ -311,7 +307,7 @@ impl Tree {
     }
 
     fn part(&self, key: &[u8], number: u32) -> Result<Option<sled::IVec>, StoreError> {
-        self.tree.get(part_key(key, number)).map_err(|error| self.read_error(error))
+        caught(|| self.tree.get(part_key(key, number))).map_err(|error| self.read_error(error))
     }
 
     fn split<'a>(&self, key: &[u8], part: &'a [u8]) -> Result<(Head, &'a [u8]), StoreError> {
@@ -346,6 +342,9 @@ impl Tree {
     }
 }
 
+/// What the database calls the file that it keeps locked.
+const DATABASE_FILE: &str = "db";
+
 const FORMAT_VERSION_KEY: &[u8] = b"format_version";
 
 /// The most entries in one batch: ten thousand at once cost gigabytes of memory.
@@ -371,6 +370,47 @@ fn part_key(key: &[u8], number: u32) -> Vec<u8> {
 fn split_part_key(key: &[u8]) -> Option<(&[u8], u32)> {
     let (entry, number) = key.split_last_chunk()?;
     Some((entry, u32::from_be_bytes(*number)))
+}
+
+/// Makes a new database aside, so that it is either not there or whole: the database does not open
+/// what it was killed in the making of.
+fn make(path: &Path) -> Result<(), StoreError> {
+    let io_error = |path: &Path| {
+        let path = path.to_owned();
+        move |source| StoreError::Io { path, source }
+    };
+    if path.try_exists().map_err(io_error(path))? {
+        return Ok(());
+    }
+    let unfinished = path.with_extension("new");
+    match fs::remove_dir_all(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(io_error(&unfinished)(error));
+        }
+        _ => {}
+    }
+    let database = open_database(&unfinished, sled::Config::default().flush_every_ms(None))?;
+    let flushed = caught(|| database.flush());
+    flushed.map_err(|error| database_error(&unfinished, error))?;
+    drop(database);
+    wait_for_former_owner(&unfinished.join(DATABASE_FILE))?;
+    fs::rename(&unfinished, path).map_err(io_error(path))
+}
+
+fn open_database(path: &Path, config: sled::Config) -> Result<sled::Db, StoreError> {
+    caught(|| config.path(path).open()).map_err(|error| database_error(path, error))
+}
+
+/// The database panics where it finds what it does not expect, mostly in damaged files. Its locks do
+/// not outlive the panic, and nothing of ours is changed in between.
+fn caught<T>(call: impl FnOnce() -> sled::Result<T>) -> sled::Result<T> {
+    panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
+        let text = match payload.downcast::<String>() {
+            Ok(text) => *text,
+            Err(payload) => payload.downcast::<&str>().map_or("a panic", |text| *text).to_owned(),
+        };
+        Err(sled::Error::ReportableBug(text))
+    })
 }
 
 /// Dropping the database leaves some of its work to threads that it does not wait for, and they keep

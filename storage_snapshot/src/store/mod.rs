@@ -29,22 +29,47 @@
 //!
 //! # Durability
 //!
-//! * **When the process crashes**, the store opens again at a block boundary: with a tip that was
-//!   committed, with nothing torn, and with everything that was committed before the last
-//!   [`Store::flush`] that returned, or that the background flush (`flush_every_ms`) had reached.
-//!   Later commits may be lost, the last ones first. A commit does not flush by itself.
-//! * **When the power fails**, the promise is the database's: its `flush` is a `sync_file_range` on
-//!   Linux, which starts writing data out and waits for that, but commits neither the disk's own
-//!   cache nor the file's metadata. An `fsync` happens in the background thread every
-//!   `flush_every_ms` and when the store is closed. What was fsynced is found again; later writes may
-//!   be missing. Without `flush_every_ms` there is no such thread and no such promise before the
-//!   store is closed.
+//! What a commit writes goes into a buffer of the database in this process. From there it is written
+//! to the file, in the order of the commits, when the buffer is full, when somebody flushes, and every
+//! `flush_every_ms`. A commit does not flush by itself, but every 256 KiB of commits does.
+//!
+//! * **When the process crashes**, however it ends, the store opens again at a moment through which it
+//!   went: some first part of everything that was written to log and ledger, in order and with no
+//!   gap, so with nothing torn and a tip that was committed. That part has at least everything up to
+//!   the last [`Store::flush`] that returned. Since then may be missing what the buffer held: without
+//!   another flush that is what was committed in the last `flush_every_ms` and what the last flush of
+//!   the background took, and never more than about 256 KiB of it. With `None` only the latter bound
+//!   remains. These blocks are to be committed again: at 20 blocks a second and the usual 500 ms that
+//!   are some ten. What was handed to the operating system does not depend on the process any more.
+//! * **When the power fails**, the promise is weaker. On Linux the database's `flush` is a `write`
+//!   and a `sync_file_range` that waits for the data to be sent to the disk. It neither empties the
+//!   disk's own cache nor writes the file's metadata, such as the new length of a file that grew, so
+//!   even what was flushed may be missing. An `fsync` happens in the background every
+//!   `flush_every_ms`, and when the store is closed. What was written before the last one is found
+//!   again, if the disk is honest; what was written after it may be missing or, where the disk wrote
+//!   in another order, be found damaged. That is refused as such, or it ends the database's own log
+//!   and so is found as an older tip. Without `flush_every_ms` there is no `fsync` before the store is
+//!   closed. The directory in which a new store was made is not synchronized either: after a loss of
+//!   power within seconds of that there may be none.
 //! * The log is flushed before a fold writes what is in it to the view, and the view before the log
-//!   is pruned, so neither depends on the other's luck.
+//!   is pruned, so neither depends on the other's luck when the process crashes.
+//! * A new database is made aside and then renamed, because one whose making was killed half way
+//!   cannot be opened.
 //! * Everything that is read is verified by a checksum. A byte that changed is
-//!   [`StoreError::Corrupt`], never state.
+//!   [`StoreError::Corrupt`] or [`StoreError::Database`], never state. Where the file was cut, or
+//!   damaged in what the database had written last, it opens at an older block, and *whatever was
+//!   flushed above that is lost without a word*: the database cannot tell damage at the end of its
+//!   log from a write that was never finished.
 //! * After a failed write every further write is refused until the store is opened again, because
-//!   what is on disk is only known then.
+//!   what is on disk is only known then. A disk without room is such a failure: it is met by the
+//!   write or the flush that follows, as [`StoreError::Io`] or [`StoreError::Database`], and what was
+//!   flushed before is there when there is room again.
+//! * The database panics in places where it finds what it does not expect. Such a panic in a call of
+//!   the store is caught and becomes [`StoreError::Database`], though the panic hook still prints
+//!   it. Its own threads cannot be guarded: a panic there is printed and ends that thread. The
+//!   background flush also ends, with no more than a line in the log, at the first write that fails;
+//!   the next write of the store meets the same failure. What aborts the process, or never returns,
+//!   cannot be caught either.
 //!
 //! # Ownership
 //!

@@ -3,10 +3,14 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod concurrent;
+mod crash;
 mod damage;
+mod files;
+mod full;
 mod model;
 mod prop;
 mod restart;
 mod snapshot;
 mod support;
 mod vectors;
+mod writer;

@@ -92,29 +92,14 @@ impl Model {
         Some((written_at, version))
     }
 
-    /// From scratch, with bytes and sums of its own.
+    /// From scratch.
     fn digest(&self, position: Option<TopoHeight>) -> [u8; 32] {
         let state = self.state(position);
         let written: BTreeSet<_> = self
             .up_to(position)
             .flat_map(|b| b.delta.keys().chain(b.correction.keys()).chain(&b.unknown))
             .collect();
-        let mut sum = [0_u64; 4];
-        for key in written {
-            let hash = blake3::hash(&canonical(key, state.read(key)));
-            let mut carry = false;
-            for (limb, bytes) in sum.iter_mut().zip(hash.as_bytes().chunks_exact(8)) {
-                let (partial, first) =
-                    limb.overflowing_add(u64::from_le_bytes(bytes.try_into().unwrap()));
-                let (total, second) = partial.overflowing_add(carry.into());
-                (*limb, carry) = (total, first || second);
-            }
-        }
-        let mut digest = [0; 32];
-        for (bytes, limb) in digest.chunks_exact_mut(8).zip(sum) {
-            bytes.copy_from_slice(&limb.to_le_bytes());
-        }
-        digest
+        digest(written, &state)
     }
 
     fn is_remembered(&self, topoheight: TopoHeight) -> bool {
@@ -136,6 +121,29 @@ impl Model {
         let picked = index.index(self.blocks.len() + 2) as u64;
         (first + picked).checked_sub(1).map(at)
     }
+}
+
+/// The digest of the keys that were written, with bytes and sums of its own.
+pub(crate) fn digest<'a>(
+    written: impl IntoIterator<Item = &'a StateKey>,
+    state: &MemoryState,
+) -> [u8; 32] {
+    let mut sum = [0_u64; 4];
+    for key in written {
+        let hash = blake3::hash(&canonical(key, state.read(key)));
+        let mut carry = false;
+        for (limb, bytes) in sum.iter_mut().zip(hash.as_bytes().chunks_exact(8)) {
+            let (partial, first) =
+                limb.overflowing_add(u64::from_le_bytes(bytes.try_into().unwrap()));
+            let (total, second) = partial.overflowing_add(carry.into());
+            (*limb, carry) = (total, first || second);
+        }
+    }
+    let mut digest = [0; 32];
+    for (bytes, limb) in digest.chunks_exact_mut(8).zip(sum) {
+        bytes.copy_from_slice(&limb.to_le_bytes());
+    }
+    digest
 }
 
 fn wrote(block: &BlockCommit, key: &StateKey) -> bool {

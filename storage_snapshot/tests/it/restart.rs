@@ -1,11 +1,16 @@
 //! What is there after closing and opening again, after a crash, and who may open.
 
+use std::io::{BufRead, BufReader};
+
 use storage_snapshot::{
     LockHolder, StateDelta, StateKey, StateRead, Store, StoreError, StoreOptions, TxHash,
     lock_holder,
 };
 
-use crate::support::{ALICE, BOB, at, balance, block, close_raw, native, open, pays, raw};
+use crate::{
+    support::{ALICE, BOB, at, balance, block, close_raw, native, open, pays, raw},
+    writer::{Work, start},
+};
 
 #[test]
 fn everything_is_there_again_after_a_restart() {
@@ -83,16 +88,43 @@ fn whoever_is_refused_learns_who_has_the_directory() {
 }
 
 #[test]
-fn another_format_version_is_refused() {
+fn another_process_that_has_the_directory_is_named() {
     let directory = tempfile::tempdir().unwrap();
-    drop(open(directory.path()));
-    let database = raw(directory.path());
-    database.insert(b"format_version", &2_u32.to_be_bytes()).unwrap();
-    close_raw(database, directory.path());
-    assert!(matches!(
-        Store::open(directory.path(), StoreOptions::default()),
-        Err(StoreError::FormatVersion { found: 2, supported: 1, .. })
-    ));
+    let mut holder = start(directory.path(), 0, 0, Work::Hold, "");
+    let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap() == "opened"));
+    let refused = Store::open(directory.path(), StoreOptions::default()).unwrap_err();
+    let message = refused.to_string();
+    assert!(message.contains(&format!("in use by process {}", holder.id())), "{message}");
+    assert!(message.contains(directory.path().to_str().unwrap()), "{message}");
+    assert_eq!(lock_holder(directory.path()).unwrap().unwrap().pid, holder.id());
+    // Killed, so that nothing but the operating system can give the lock back.
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert_eq!(lock_holder(directory.path()).unwrap(), None);
+    open(directory.path());
+}
+
+#[test]
+fn another_format_version_is_refused() {
+    for version in [0, Store::FORMAT_VERSION + 1] {
+        let directory = tempfile::tempdir().unwrap();
+        drop(open(directory.path()));
+        let database = raw(directory.path());
+        database.insert(b"format_version", &version.to_be_bytes()).unwrap();
+        close_raw(database, directory.path());
+        let refused = Store::open(directory.path(), StoreOptions::default()).unwrap_err();
+        assert!(matches!(
+            refused,
+            StoreError::FormatVersion { found, supported: Store::FORMAT_VERSION, .. }
+                if found == version
+        ));
+        let message = refused.to_string();
+        assert!(
+            message.contains("use the program that wrote it, or start with an empty"),
+            "{message}"
+        );
+    }
 }
 
 #[test]

@@ -1,0 +1,147 @@
+//! Files that were cut or changed behind the store's back: what is served is what was written, up to
+//! some committed block, or it is an error.
+
+use std::{
+    fs::{self, OpenOptions},
+    os::unix::fs::FileExt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use storage_snapshot::{StateRead, Store, StoreError, StoreOptions};
+
+use crate::{
+    crash::number,
+    support::{ALICE, at, balance, native, open},
+    writer::{commit, entry, next},
+};
+
+const BLOCKS: u64 = 120;
+const SEED: u64 = 5;
+
+/// Commits blocks with verdicts, folds some, and closes the store in several lives.
+fn prepared() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for life in 0..3 {
+        let store = open(directory.path());
+        store.set_identity(b"a chain").unwrap();
+        for topoheight in life * BLOCKS / 3..(life + 1) * BLOCKS / 3 {
+            let verdict = entry(SEED, topoheight, 0);
+            store.commit_with_ledger(block(topoheight), &verdict).unwrap();
+        }
+        store.advance_view(at((life + 1) * BLOCKS / 3 - 10)).unwrap();
+    }
+    directory
+}
+
+fn block(topoheight: u64) -> storage_snapshot::BlockCommit {
+    let mut commit = commit(SEED, topoheight, 0);
+    commit.delta.insert(native(ALICE), Some(balance(topoheight)));
+    commit
+}
+
+#[test]
+fn a_file_that_was_cut_is_an_error_or_an_older_block() {
+    check("cut", |path, random| {
+        let file = OpenOptions::new().write(true).open(path).unwrap();
+        let length = file.metadata().unwrap().len();
+        file.set_len(random.random_range(0..length.max(1))).unwrap();
+    });
+}
+
+#[test]
+fn a_file_in_which_bytes_changed_is_an_error_or_an_older_block() {
+    check("changed", |path, random| {
+        let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+        let length = file.metadata().unwrap().len();
+        for _ in 0..random.random_range(1..20) {
+            let (mut byte, offset) = ([0], random.random_range(0..length));
+            file.read_exact_at(&mut byte, offset).unwrap();
+            file.write_all_at(&[byte[0] ^ random.random_range(1..=255_u8)], offset).unwrap();
+        }
+    });
+}
+
+/// Damages a copy of one directory in some way, many times, and looks at what is served.
+fn check(what: &str, damage: impl Fn(&Path, &mut ChaCha8Rng)) {
+    let seed = number("SHADOW_SEED").unwrap_or(1);
+    let prepared = prepared();
+    let (mut refused, mut older, mut whole) = (0, 0, 0);
+    for case in 0..number("SHADOW_KILLS").unwrap_or(24) {
+        let mut random = ChaCha8Rng::seed_from_u64(seed.wrapping_mul(1_000_003) + case);
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("state");
+        fs::create_dir(&state).unwrap();
+        fs::create_dir(state.join("blobs")).unwrap();
+        let files = files_of(&prepared.path().join("state"));
+        for file in &files {
+            fs::copy(file, state.join(file.file_name().unwrap())).unwrap();
+        }
+        // The large file has most of the content, so it is damaged most of the time.
+        let picked = match random.random_ratio(2, 3) {
+            true => state.join("db"),
+            false => {
+                let file = &files[random.random_range(0..files.len())];
+                state.join(file.file_name().unwrap())
+            }
+        };
+        damage(&picked, &mut random);
+        let place = format!("SHADOW_SEED={seed}, case {case}: {} {what}", picked.display());
+        let served = catch_unwind(AssertUnwindSafe(|| serve(directory.path(), &place)))
+            .unwrap_or_else(|_| panic!("{place}: a panic"));
+        match served {
+            Err(error) => {
+                refused += 1;
+                let message = error.to_string();
+                let named = message.contains(directory.path().to_str().unwrap());
+                assert!(named || matches!(error, StoreError::Corrupt { .. }), "{place}: {message}");
+            }
+            Ok(BLOCKS) => whole += 1,
+            Ok(_) => older += 1,
+        }
+    }
+    assert!(refused + older > 0, "no damage was ever seen, {whole} were whole");
+}
+
+/// Reads everything that there is, and returns how many blocks that is.
+fn serve(directory: &Path, place: &str) -> Result<u64, StoreError> {
+    let store = Store::open(directory, StoreOptions::default())?;
+    let blocks = next(&store);
+    assert!(blocks <= BLOCKS, "{place}: {blocks} blocks");
+    if let Some(identity) = store.identity()? {
+        assert_eq!(identity, b"a chain", "{place}");
+    }
+    for topoheight in 0..blocks {
+        if let Some(found) = store.block(at(topoheight))? {
+            assert_eq!(found.commit, block(topoheight), "{place}: block {topoheight}");
+        }
+    }
+    for verdict in store.ledger_range(at(0)..=at(u64::MAX)) {
+        let (topoheight, verdict) = verdict?;
+        assert_eq!(verdict, entry(SEED, topoheight.as_u64(), 0), "{place}: verdict {topoheight}");
+    }
+    let first = store.view_tip().map_or(0, |view| view.as_u64());
+    for topoheight in first..blocks {
+        let snapshot = store.snapshot_at(at(topoheight))?;
+        match snapshot.read(&native(ALICE)) {
+            Ok(value) => assert_eq!(value, Some(balance(topoheight)), "{place}: {topoheight}"),
+            Err(error) => assert!(
+                matches!(error, storage_snapshot::ReadError::Storage(_)),
+                "{place}: {error}"
+            ),
+        }
+    }
+    Ok(blocks)
+}
+
+fn files_of(directory: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .collect();
+    files.sort();
+    files
+}
