@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use comparator::{ExplainLimits, MismatchRecord, explain};
 use storage_snapshot::{Store, StoreOptions};
 use tracing_subscriber::EnvFilter;
@@ -80,8 +83,8 @@ struct Soak {
     blocks: u64,
 
     /// What the chain dwells on.
-    #[arg(long, value_enum, default_value_t = ProfileName::Everything)]
-    profile: ProfileName,
+    #[arg(long, default_value_t, value_parser = profile())]
+    profile: Profile,
 
     /// What the chain is generated from. The same seed gives the same chain on every machine.
     #[arg(long, default_value_t = 1)]
@@ -156,42 +159,6 @@ enum LogFormat {
     Json,
 }
 
-/// A [`Profile`] as it is typed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ProfileName {
-    /// Money in motion: chains, relays, rings, many outputs, three assets, burns, huge amounts.
-    Transfers,
-    /// Nearly everybody meets nearly everybody.
-    Contention,
-    /// Multisig configurations that are set, replaced, deleted and set again.
-    Multisig,
-    /// The block's miner and the dev key pay and are paid.
-    MinerActive,
-    /// Accounts that nobody has heard of before.
-    NewAccounts,
-    /// Credits that overflow, and nonces that are wrong.
-    Failures,
-    /// Several blocks of one blue score in a row.
-    SideBlocks,
-    /// All of it.
-    Everything,
-}
-
-impl From<ProfileName> for Profile {
-    fn from(name: ProfileName) -> Self {
-        match name {
-            ProfileName::Transfers => Self::Transfers,
-            ProfileName::Contention => Self::Contention,
-            ProfileName::Multisig => Self::Multisig,
-            ProfileName::MinerActive => Self::MinerActive,
-            ProfileName::NewAccounts => Self::NewAccounts,
-            ProfileName::Failures => Self::Failures,
-            ProfileName::SideBlocks => Self::SideBlocks,
-            ProfileName::Everything => Self::Everything,
-        }
-    }
-}
-
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -214,7 +181,7 @@ pub fn main() -> ExitCode {
         }
         Command::Soak(soak) => {
             let options = GeneratedOptions {
-                profile: soak.profile.into(),
+                profile: soak.profile,
                 seed: soak.seed,
                 blocks: soak.blocks,
                 transactions_per_block: soak.transactions_per_block as usize,
@@ -364,6 +331,14 @@ fn refuse(message: &str) -> ExitCode {
 /// With one worker nothing would be exercised, so a machine with one core runs two all the same.
 fn default_workers() -> u32 {
     u32::try_from(num_cpus::get()).unwrap_or(u32::MAX).clamp(2, 1024)
+}
+
+/// Reads a profile by the name that it has in the chain's own.
+fn profile() -> impl TypedValueParser<Value = Profile> {
+    PossibleValuesParser::new(Profile::ALL.map(Profile::name)).try_map(|name| {
+        let found = Profile::ALL.into_iter().find(|profile| profile.name() == name);
+        found.ok_or_else(|| format!("there is no profile {name}"))
+    })
 }
 
 fn rate(text: &str) -> Result<f64, String> {

@@ -3,8 +3,6 @@
 //! Reward, side block and executed marks follow from the chain so far. They are decided once, here,
 //! so that the control and all candidates start from the same facts.
 
-use std::collections::HashSet;
-
 use comparator::OpaqueKind;
 use storage_snapshot::{Address, Amount, BlockFacts, BlockRef, StateKey, TxHash};
 
@@ -52,8 +50,7 @@ pub fn prepare<E: Fn(&TxHash) -> bool>(block: Block, chain: &ChainSoFar<'_, E>) 
     let reward = Reward::split(total, dev_percentage(block.blue_score.as_u64()));
 
     let named_keys = named_keys(&block.miner, &chain.dev, &block.transactions);
-    let mut seen = HashSet::with_capacity(block.transactions.len());
-    let duplicates = block.transactions.iter().any(|transaction| !seen.insert(transaction.hash));
+    let duplicates = block.has_duplicate_transactions();
     let transactions: Vec<_> = block
         .transactions
         .into_iter()

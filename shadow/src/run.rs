@@ -55,7 +55,7 @@ pub(crate) fn run(
     let asked = [ParallelExecutor::NAME]
         .into_iter()
         .chain((options.node == NodeCheck::Compare).then_some(NODE));
-    let summary = Summary::new(asked.map(str::to_owned));
+    let mut summary = Summary::new(asked.map(str::to_owned));
     let seconds = || started.elapsed().as_secs_f64();
 
     // The input is looked at first: a bad one must leave no trace.
@@ -83,10 +83,7 @@ pub(crate) fn run(
         return failed(summary, seconds(), error.to_string(), code_of(&error));
     }
     let outcome = verify(options, &path, &store, &mut *source);
-    let (summary, added) = match add_ledger(summary.clone(), &store) {
-        Ok(summary) => (summary, Ok(())),
-        Err(error) => (summary, Err(error)),
-    };
+    let added = add_ledger(&mut summary, &store);
     let digest = store.tip().map(|tip| tip.digest);
     let (summary, code) = match outcome.and_then(|end| added.map(|()| end)) {
         Ok(End::Complete) => {
@@ -170,11 +167,11 @@ fn verify(
     }
 }
 
-fn add_ledger(mut summary: Summary, store: &Store) -> Result<Summary, VerifyError> {
+fn add_ledger(summary: &mut Summary, store: &Store) -> Result<(), VerifyError> {
     for entry in entries(store, TopoHeight::GENESIS) {
         summary.add(&entry?);
     }
-    Ok(summary)
+    Ok(())
 }
 
 /// Every block has exactly one verdict: a hole would be a block that was dropped silently.
