@@ -49,16 +49,9 @@ impl TryFrom<ExecutionJson> for Execution {
     type Error = WireError;
 
     fn try_from(json: ExecutionJson) -> Result<Self, WireError> {
-        let mut delta = StateDelta::new();
-        for entry in json.writes {
-            let (key, value) = entry.try_into()?;
-            if delta.insert(key, value).is_some() {
-                return Err(WireError::KeyTwice(key));
-            }
-        }
         Ok(Self {
+            delta: delta_of(json.writes)?,
             outcomes: json.outcomes.into_iter().map(Outcome::try_from).collect::<Result<_, _>>()?,
-            delta,
             totals: json.totals,
             exercise: json.exercise.into(),
         })
@@ -94,16 +87,14 @@ pub fn pre_state_to_json(state: &MemoryState) -> Result<Vec<StateEntryJson>, Wir
 ///
 /// When an entry makes no sense, or a key is listed twice.
 pub fn pre_state_from_json(entries: Vec<StateEntryJson>) -> Result<MemoryState, WireError> {
-    let mut listed = StateDelta::new();
-    for entry in entries {
-        let (key, value) = entry.try_into()?;
-        if listed.insert(key, value).is_some() {
-            return Err(WireError::KeyTwice(key));
-        }
-    }
     let mut state = MemoryState::new();
-    state.apply(&listed);
+    state.apply(&delta_of(entries)?);
     Ok(state)
+}
+
+fn delta_of(entries: Vec<StateEntryJson>) -> Result<StateDelta, WireError> {
+    let writes = entries.into_iter().map(TryInto::try_into).collect::<Result<_, WireError>>()?;
+    StateDelta::from_unique(writes).map_err(WireError::KeyTwice)
 }
 
 /// The JSON object of one key of state and its value.

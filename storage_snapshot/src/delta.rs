@@ -4,19 +4,47 @@
 //! value that was there before. The chain stores a version for the last two, so all three are kept
 //! apart here and compared as such.
 
-use std::collections::{BTreeMap, btree_map};
+use std::sync::Arc;
 
 use crate::{Address, Amount, AssetId, MultisigConfig, Nonce, StateKey, StateValue};
 
 /// The sorted writes of one block: for each written key its value afterwards, or `None` where the
 /// block deleted it.
+///
+/// It is made once and then handed around, so a clone shares the writes and costs nothing. Collect
+/// it from its writes: adding them one by one moves what comes after each of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StateDelta(BTreeMap<StateKey, Option<StateValue>>);
+pub struct StateDelta(Arc<Vec<Write>>);
+
+/// A written key with its value afterwards.
+type Write = (StateKey, Option<StateValue>);
 
 impl StateDelta {
     /// No writes.
-    pub const fn new() -> Self {
-        Self(BTreeMap::new())
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The writes, in any order, if no key is among them twice.
+    ///
+    /// # Errors
+    ///
+    /// A key that occurs twice.
+    ///
+    /// # Panics
+    ///
+    /// As [`StateDelta::insert`].
+    pub fn from_unique(mut writes: Vec<(StateKey, Option<StateValue>)>) -> Result<Self, StateKey> {
+        for (key, value) in &writes {
+            assert_kind(key, value.as_ref());
+        }
+        if !is_strictly_sorted(&writes) {
+            writes.sort_unstable_by_key(|(key, _)| *key);
+            if let Some(pair) = writes.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+                return Err(pair[0].0);
+            }
+        }
+        Ok(Self(Arc::new(writes)))
     }
 
     /// Records a write and returns the one that it replaces.
@@ -29,45 +57,57 @@ impl StateDelta {
         key: StateKey,
         value: Option<StateValue>,
     ) -> Option<Option<StateValue>> {
-        if let Some(value) = &value {
-            assert!(key.holds(value), "{key} cannot hold {value:?}");
+        assert_kind(&key, value.as_ref());
+        let place = self.place(&key);
+        let writes = Arc::make_mut(&mut self.0);
+        match place {
+            Ok(index) => Some(std::mem::replace(&mut writes[index].1, value)),
+            Err(index) => {
+                writes.insert(index, (key, value));
+                None
+            }
         }
-        self.0.insert(key, value)
     }
 
     /// Records the nonce of an account.
     pub fn set_nonce(&mut self, account: Address, nonce: Nonce) {
-        self.0.insert(StateKey::Nonce(account), Some(StateValue::Nonce(nonce)));
+        self.insert(StateKey::Nonce(account), Some(StateValue::Nonce(nonce)));
     }
 
     /// Records a balance.
     pub fn set_balance(&mut self, account: Address, asset: AssetId, amount: Amount) {
-        self.0.insert(StateKey::Balance(account, asset), Some(StateValue::Balance(amount)));
+        self.insert(StateKey::Balance(account, asset), Some(StateValue::Balance(amount)));
     }
 
     /// Records a multisig configuration, or its deletion.
     pub fn set_multisig(&mut self, account: Address, config: Option<MultisigConfig>) {
-        self.0.insert(StateKey::Multisig(account), config.map(StateValue::Multisig));
+        self.insert(StateKey::Multisig(account), config.map(StateValue::Multisig));
     }
 
     /// Records that an account became known to the chain.
     pub fn register(&mut self, account: Address) {
-        self.0.insert(StateKey::Registered(account), Some(StateValue::Registered));
+        self.insert(StateKey::Registered(account), Some(StateValue::Registered));
     }
 
     /// What was written under a key: `None` for no write, `Some(None)` for a deletion.
     pub fn get(&self, key: &StateKey) -> Option<Option<&StateValue>> {
-        self.0.get(key).map(Option::as_ref)
+        let index = self.place(key).ok()?;
+        self.0.get(index).map(|(_, value)| value.as_ref())
     }
 
     /// Takes a write back.
     pub fn remove(&mut self, key: &StateKey) -> Option<Option<StateValue>> {
-        self.0.remove(key)
+        let index = self.place(key).ok()?;
+        Some(Arc::make_mut(&mut self.0).remove(index).1)
     }
 
     /// Adds the writes of a later delta; where both write a key the later one stays.
     pub fn extend(&mut self, later: StateDelta) {
-        self.0.extend(later.0);
+        if self.is_empty() {
+            *self = later;
+        } else if !later.is_empty() {
+            *self = std::mem::take(self).into_iter().chain(later).collect();
+        }
     }
 
     /// The writes in the order of their keys.
@@ -77,7 +117,7 @@ impl StateDelta {
 
     /// The written keys in order.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = &StateKey> {
-        self.0.keys()
+        self.0.iter().map(|(key, _)| key)
     }
 
     /// How many keys are written.
@@ -89,25 +129,55 @@ impl StateDelta {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    fn place(&self, key: &StateKey) -> Result<usize, usize> {
+        self.0.binary_search_by(|(written, _)| written.cmp(key))
+    }
 }
 
 impl IntoIterator for StateDelta {
     type Item = (StateKey, Option<StateValue>);
-    type IntoIter = btree_map::IntoIter<StateKey, Option<StateValue>>;
+    type IntoIter = std::vec::IntoIter<Write>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        Arc::unwrap_or_clone(self.0).into_iter()
     }
 }
 
 impl FromIterator<(StateKey, Option<StateValue>)> for StateDelta {
-    /// Where a key occurs twice the last write stays.
+    /// Where a key occurs twice the last write stays. Writes that come in the order of their keys
+    /// are not sorted again.
+    ///
+    /// # Panics
+    ///
+    /// As [`StateDelta::insert`].
     fn from_iter<I: IntoIterator<Item = (StateKey, Option<StateValue>)>>(writes: I) -> Self {
-        let mut delta = Self::new();
-        for (key, value) in writes {
-            delta.insert(key, value);
+        let mut writes: Vec<Write> = writes.into_iter().collect();
+        for (key, value) in &writes {
+            assert_kind(key, value.as_ref());
         }
-        delta
+        if !is_strictly_sorted(&writes) {
+            writes.sort_by_key(|(key, _)| *key);
+            // Of those with one key the first stays, and it gets what the last one has.
+            writes.dedup_by(|later, first| {
+                let same = later.0 == first.0;
+                if same {
+                    first.1 = later.1.take();
+                }
+                same
+            });
+        }
+        Self(Arc::new(writes))
+    }
+}
+
+fn is_strictly_sorted(writes: &[Write]) -> bool {
+    writes.is_sorted_by(|(one, _), (next, _)| one < next)
+}
+
+fn assert_kind(key: &StateKey, value: Option<&StateValue>) {
+    if let Some(value) = value {
+        assert!(key.holds(value), "{key} cannot hold {value:?}");
     }
 }
 
@@ -135,6 +205,48 @@ mod tests {
         delta.extend(later);
         assert_eq!(delta.len(), 2);
         assert_eq!(delta.get(&StateKey::Nonce(A)), Some(Some(&StateValue::Nonce(Nonce::new(2)))));
+    }
+
+    #[test]
+    fn collected_writes_are_sorted_and_the_last_one_of_a_key_stays() {
+        let nonce = |account, nonce| {
+            (
+                StateKey::Nonce(Address::new([account; 32])),
+                Some(StateValue::Nonce(Nonce::new(nonce))),
+            )
+        };
+        let writes = [nonce(2, 1), nonce(1, 1), nonce(2, 2), nonce(1, 2), nonce(2, 3)];
+        let delta: StateDelta = writes.into_iter().collect();
+        assert_eq!(delta.into_iter().collect::<Vec<_>>(), [nonce(1, 2), nonce(2, 3)]);
+    }
+
+    #[test]
+    fn writes_of_which_no_key_may_occur_twice_come_in_any_order() {
+        let registered = |account| {
+            (StateKey::Registered(Address::new([account; 32])), Some(StateValue::Registered))
+        };
+        let check = |accounts: &[u8], expected: Result<&[u8], u8>| {
+            let made = StateDelta::from_unique(accounts.iter().copied().map(registered).collect());
+            let expected =
+                expected.map(|accounts| accounts.iter().copied().map(registered).collect());
+            assert_eq!(made, expected.map_err(|account| registered(account).0));
+        };
+        check(&[], Ok(&[]));
+        check(&[1, 2, 3], Ok(&[1, 2, 3]));
+        check(&[3, 1, 2], Ok(&[1, 2, 3]));
+        check(&[1, 2, 2], Err(2));
+        check(&[3, 1, 3], Err(3));
+    }
+
+    #[test]
+    fn what_is_added_to_a_clone_is_not_in_the_original() {
+        let mut delta = StateDelta::new();
+        delta.register(A);
+        let mut clone = delta.clone();
+        clone.set_nonce(A, Nonce::new(1));
+        assert_eq!((delta.len(), clone.len()), (1, 2));
+        assert_eq!(clone.remove(&StateKey::Nonce(A)), Some(Some(StateValue::Nonce(Nonce::new(1)))));
+        assert_eq!(clone, delta);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use rand::{Rng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
-use storage_snapshot::{Address, Amount, AssetId, Nonce, StateDelta};
+use storage_snapshot::{Address, Amount, AssetId, Nonce, StateDelta, StateKey, StateValue};
 
 use super::{ASSETS, THIRD_ASSET};
 
@@ -79,13 +79,14 @@ impl Accounts {
 
     /// What everybody has before the first block. The dev key has nothing: the first block makes it.
     pub(super) fn base_state(&self) -> StateDelta {
-        let mut base = StateDelta::new();
+        let mut base = Vec::new();
         let mut found = |address: Address, balance: &dyn Fn(AssetId) -> u64| {
-            base.register(address);
-            base.set_nonce(address, Nonce::new(0));
-            for asset in ASSETS {
-                base.set_balance(address, asset, Amount::new(balance(asset)));
-            }
+            base.push((StateKey::Registered(address), Some(StateValue::Registered)));
+            base.push((StateKey::Nonce(address), Some(StateValue::Nonce(Nonce::new(0)))));
+            base.extend(ASSETS.map(|asset| {
+                let balance = StateValue::Balance(Amount::new(balance(asset)));
+                (StateKey::Balance(address, asset), Some(balance))
+            }));
         };
         for user in self.users.iter().chain(&self.miners) {
             found(user.address, &|_| WEALTH);
@@ -101,7 +102,7 @@ impl Accounts {
             }
         }
         found(self.rich, &|_| u64::MAX - RICH_ROOM);
-        base
+        base.into_iter().collect()
     }
 
     pub(super) fn dev(&self) -> Address {
