@@ -14,6 +14,7 @@ use crate::{
     chain::Claimed,
     execute::ExecutableBlock,
     known::KnownState,
+    rules::NamedKeys,
     source::{NodeAnswers, VersionAnswer},
 };
 
@@ -59,7 +60,7 @@ pub struct Compared<'a> {
     /// What the node says in the block itself.
     pub claimed: &'a Claimed,
     /// The keys that the block names.
-    pub named_keys: &'a [StateKey],
+    pub named_keys: &'a NamedKeys,
     /// What the control did.
     pub control: &'a Execution,
     /// The state before the block.
@@ -126,8 +127,8 @@ impl NodeFindings {
         for key in confirmed {
             self.correction.remove(key);
         }
-        let written = compared.control.delta.keys();
-        let expected: HashSet<_> = written.chain(compared.named_keys).copied().collect();
+        let written = compared.control.delta.keys().copied();
+        let expected: HashSet<_> = written.chain(compared.named_keys.iter()).collect();
         let mut unanswered: Vec<_> = expected.difference(&answered).collect();
         unanswered.sort_unstable();
         for key in unanswered {

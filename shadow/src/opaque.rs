@@ -14,6 +14,7 @@ use storage_snapshot::{
 use crate::{
     chain::{OpaqueKind, Transaction, TransactionData},
     execute::{ExecutableBlock, ExecutableTransaction},
+    rules::NamedKeys,
     source::{NodeAnswers, Payout, VersionAnswer},
 };
 
@@ -44,13 +45,13 @@ pub struct TakenState {
 /// When the state before the block cannot be read.
 pub fn take_state(
     block: &ExecutableBlock,
-    named_keys: &[StateKey],
+    named_keys: &NamedKeys,
     parent: &impl StateRead,
     answers: &NodeAnswers,
 ) -> Result<TakenState, ReadError> {
     let mut taken = TakenState::default();
     let payouts = payouts(block, answers);
-    let mut keys: BTreeSet<StateKey> = named_keys.iter().copied().collect();
+    let mut keys: BTreeSet<StateKey> = named_keys.iter().collect();
     keys.extend(answers.versions.iter().map(|(key, _)| *key));
     keys.extend(payouts.keys().map(|(account, asset)| StateKey::Balance(*account, *asset)));
 
@@ -92,7 +93,7 @@ impl TakenState {
         &mut self,
         key: &StateKey,
         payouts: &BTreeMap<(Address, AssetId), Amount>,
-        named_keys: &[StateKey],
+        named_keys: &NamedKeys,
         parent: &impl StateRead,
     ) -> Result<(), ReadError> {
         if matches!(key, StateKey::Registered(_)) {
@@ -105,7 +106,7 @@ impl TakenState {
             _ => None,
         };
         if let (Some(paid), StateKey::Balance(account, asset)) = (paid, key)
-            && named_keys.binary_search(key).is_err()
+            && !named_keys.contains(key)
         {
             let before = match parent.read(key) {
                 Ok(Some(StateValue::Balance(amount))) => Some(amount),

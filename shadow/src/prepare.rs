@@ -3,13 +3,15 @@
 //! Reward, side block and executed marks follow from the chain so far. They are decided once, here,
 //! so that the control and all candidates start from the same facts.
 
+use std::sync::Arc;
+
 use comparator::OpaqueKind;
-use storage_snapshot::{Address, Amount, BlockFacts, BlockRef, StateKey, TxHash};
+use storage_snapshot::{Address, Amount, BlockFacts, BlockRef, TxHash};
 
 use crate::{
     chain::{Block, Claimed},
     execute::{ExecutableBlock, ExecutableTransaction},
-    rules::{Quirk, Quirks, Reward, SideBlock, dev_percentage, named_keys},
+    rules::{NamedKeys, Quirk, Quirks, Reward, SideBlock, dev_percentage},
 };
 
 /// A block with everything decided that the chain decides before it runs.
@@ -19,8 +21,8 @@ pub struct PreparedBlock {
     pub executable: ExecutableBlock,
     /// What the node says of the block in the block itself.
     pub claimed: Claimed,
-    /// The keys that the block names, sorted.
-    pub named_keys: Vec<StateKey>,
+    /// The keys that the block names.
+    pub named_keys: Arc<NamedKeys>,
     /// Why the block is not executed here, if it is not.
     pub opaque: Option<OpaqueKind>,
     /// What later blocks need to know, but for what it burns.
@@ -49,7 +51,7 @@ pub fn prepare<E: Fn(&TxHash) -> bool>(block: Block, chain: &ChainSoFar<'_, E>) 
     let total = reward(parent.emitted_supply, side_block, block.claimed.reward, &mut quirks);
     let reward = Reward::split(total, dev_percentage(block.blue_score.as_u64()));
 
-    let named_keys = named_keys(&block.miner, &chain.dev, &block.transactions);
+    let named_keys = NamedKeys::of_block(&block.miner, &chain.dev, block.transactions.iter());
     let duplicates = block.has_duplicate_transactions();
     let transactions: Vec<_> = block
         .transactions
@@ -75,7 +77,7 @@ pub fn prepare<E: Fn(&TxHash) -> bool>(block: Block, chain: &ChainSoFar<'_, E>) 
             transactions,
         },
         claimed: block.claimed,
-        named_keys,
+        named_keys: Arc::new(named_keys),
         opaque,
         facts: BlockFacts {
             blue_score: block.blue_score,

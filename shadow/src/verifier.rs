@@ -306,10 +306,7 @@ fn sound(
     prepared: &PreparedBlock,
     pre_state: &PreState,
 ) -> Result<SoundControl, NoControl> {
-    let unnamed = control.execution.delta.keys().find(|key| {
-        // The keys that a block names are sorted.
-        prepared.named_keys.binary_search(key).is_err()
-    });
+    let unnamed = control.execution.delta.keys().find(|key| !prepared.named_keys.contains(key));
     if let Some(key) = unnamed {
         let message = format!("it wrote {key}, which the block does not name");
         return Err(NoControl::Inconclusive(Inconclusive::ControlInvariant(message)));

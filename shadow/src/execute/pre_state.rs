@@ -4,18 +4,24 @@
 //! from by construction, a block can be executed again from its evidence alone, and no snapshot has
 //! to stay open while a slow candidate thinks.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use storage_snapshot::{ReadError, StateKey, StateRead, StateValue};
+
+use crate::rules::NamedKeys;
 
 /// The values of a block's named keys before it; what is not listed does not exist.
 #[derive(Clone, Debug, Default)]
 pub struct PreState {
-    values: HashMap<StateKey, Known, ahash::RandomState>,
+    keys: Arc<NamedKeys>,
+    /// In the order of the keys.
+    values: Vec<Known>,
 }
 
 #[derive(Clone, Debug)]
 enum Known {
+    /// The key has no value.
+    None,
     Value(StateValue),
     /// Listed so that reading it is an error instead of "does not exist".
     Unknown,
@@ -28,41 +34,48 @@ impl PreState {
     ///
     /// When the snapshot fails. A value that is not *known* is no error here: it becomes one for
     /// the executor that needs it.
-    pub fn resolve(keys: &[StateKey], snapshot: &impl StateRead) -> Result<Self, ReadError> {
-        let mut values = HashMap::with_capacity_and_hasher(keys.len(), Default::default());
-        for key in keys {
-            match snapshot.read(key) {
-                Ok(Some(value)) => values.insert(*key, Known::Value(value)),
-                Ok(None) => None,
-                Err(ReadError::Unknown(_)) => values.insert(*key, Known::Unknown),
+    pub fn resolve(keys: &Arc<NamedKeys>, snapshot: &impl StateRead) -> Result<Self, ReadError> {
+        let mut values = vec![Known::None; keys.len()];
+        for (position, key) in keys.by_account() {
+            values[position] = match snapshot.read(&key) {
+                Ok(Some(value)) => Known::Value(value),
+                Ok(None) => continue,
+                Err(ReadError::Unknown(_)) => Known::Unknown,
                 Err(error) => return Err(error),
             };
         }
-        Ok(Self { values })
+        Ok(Self { keys: Arc::clone(keys), values })
     }
 
-    /// The values that exist, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (&StateKey, &StateValue)> {
-        self.values.iter().filter_map(|(key, known)| match known {
+    /// The values that exist, in the order of their keys.
+    pub fn iter(&self) -> impl Iterator<Item = (StateKey, &StateValue)> {
+        self.keys.iter().zip(&self.values).filter_map(|(key, known)| match known {
             Known::Value(value) => Some((key, value)),
-            Known::Unknown => None,
+            Known::None | Known::Unknown => None,
         })
     }
 }
 
 impl StateRead for PreState {
     fn read(&self, key: &StateKey) -> Result<Option<StateValue>, ReadError> {
-        match self.values.get(key) {
+        match self.keys.position(key).map(|position| &self.values[position]) {
             Some(Known::Value(value)) => Ok(Some(value.clone())),
             Some(Known::Unknown) => Err(ReadError::Unknown(*key)),
-            None => Ok(None),
+            Some(Known::None) | None => Ok(None),
         }
     }
 }
 
 impl FromIterator<(StateKey, StateValue)> for PreState {
     fn from_iter<I: IntoIterator<Item = (StateKey, StateValue)>>(values: I) -> Self {
-        let values = values.into_iter().map(|(key, value)| (key, Known::Value(value))).collect();
-        Self { values }
+        let listed: Vec<_> = values.into_iter().collect();
+        let keys: NamedKeys = listed.iter().map(|(key, _)| key).collect();
+        let mut values = vec![Known::None; keys.len()];
+        for (key, value) in listed {
+            if let Some(position) = keys.position(&key) {
+                values[position] = Known::Value(value);
+            }
+        }
+        Self { keys: Arc::new(keys), values }
     }
 }

@@ -10,6 +10,7 @@ use comparator::{
     Execution, Exercise, FailReason, Failure, Outcome, Provenance, Schedule, SkipReason, Status,
     Totals,
 };
+use smallvec::SmallVec;
 use storage_snapshot::{
     Address, Amount, AssetId, MultisigConfig, Nonce, ReadError, StateDelta, StateKey, StateRead,
     StateValue, TxHash,
@@ -43,7 +44,7 @@ impl SerialExecutor {
         block: &ExecutableBlock,
         parent: &impl StateRead,
     ) -> Result<Control, ControlError> {
-        let mut state = SerialState::new(parent);
+        let mut state = SerialState::new(parent, block.transactions.len());
         let mut outcomes = Vec::with_capacity(block.transactions.len());
         let mut fees = Amount::ZERO;
 
@@ -187,12 +188,22 @@ impl From<ControlError> for Stop {
 /// chain takes what an account spends from what it received in one go.
 struct SerialState<'a, S> {
     parent: &'a S,
-    nonce_windows: HashMap<Address, NonceWindow, ahash::RandomState>,
-    nonces: HashMap<Address, Nonce, ahash::RandomState>,
-    balances: HashMap<(Address, AssetId), Balance, ahash::RandomState>,
-    multisigs: HashMap<Address, Option<MultisigConfig>, ahash::RandomState>,
+    accounts: HashMap<Address, Account, ahash::RandomState>,
     burned: Amount,
     quirks: Quirks,
+}
+
+/// An account within a block, as far as the block got to it.
+#[derive(Default)]
+struct Account {
+    /// The nonces that it used; of a source only.
+    window: Option<NonceWindow>,
+    /// The nonce that was written.
+    nonce: Option<Nonce>,
+    /// Nearly always the native one alone.
+    balances: SmallVec<[(AssetId, Balance); 1]>,
+    /// The configuration that was written.
+    multisig: Option<Option<MultisigConfig>>,
 }
 
 /// A balance within a block.
@@ -208,13 +219,11 @@ struct Balance {
 }
 
 impl<'a, S: StateRead> SerialState<'a, S> {
-    fn new(parent: &'a S) -> Self {
+    fn new(parent: &'a S, transactions: usize) -> Self {
         Self {
             parent,
-            nonce_windows: HashMap::default(),
-            nonces: HashMap::default(),
-            balances: HashMap::default(),
-            multisigs: HashMap::default(),
+            // Most transactions name two accounts.
+            accounts: HashMap::with_capacity_and_hasher(transactions * 2 + 2, Default::default()),
             burned: Amount::ZERO,
             quirks: Quirks::default(),
         }
@@ -222,9 +231,7 @@ impl<'a, S: StateRead> SerialState<'a, S> {
 
     fn apply(&mut self, effect: Effect<'_>) -> Result<(), Stop> {
         match effect {
-            Effect::Nonce(account, nonce) => {
-                self.nonces.insert(*account, nonce);
-            }
+            Effect::Nonce(account, nonce) => self.account(account).nonce = Some(nonce),
             Effect::Debit(account, asset, amount) => {
                 let balance = self.balance(account, asset)?;
                 let exact = balance.spent.checked_add(amount);
@@ -244,9 +251,7 @@ impl<'a, S: StateRead> SerialState<'a, S> {
                 let burned = self.burned.checked_add(amount);
                 self.burned = burned.ok_or(ControlError::TotalOverflow("burned units"))?;
             }
-            Effect::Multisig(account, config) => {
-                self.multisigs.insert(*account, config);
-            }
+            Effect::Multisig(account, config) => self.account(account).multisig = Some(config),
         }
         Ok(())
     }
@@ -267,13 +272,17 @@ impl<'a, S: StateRead> SerialState<'a, S> {
         nonce: Nonce,
         transaction: TxHash,
     ) -> Result<bool, ControlError> {
-        if !self.nonce_windows.contains_key(account) {
-            let initial = read_nonce(self.parent, account)?;
-            let initial = initial
-                .ok_or(ControlError::SourceWithoutNonce { transaction, source: *account })?;
-            self.nonce_windows.insert(*account, NonceWindow::new(initial));
-        }
-        let used = self.nonce_windows.get_mut(account).and_then(|window| window.use_nonce(nonce));
+        let source = self.accounts.entry(*account).or_default();
+        let window = match &mut source.window {
+            Some(window) => window,
+            None => {
+                let initial = read_nonce(self.parent, account)?;
+                let initial = initial
+                    .ok_or(ControlError::SourceWithoutNonce { transaction, source: *account })?;
+                source.window.insert(NonceWindow::new(initial))
+            }
+        };
+        let used = window.use_nonce(nonce);
         match used {
             Some(Used::WithGap) => self.quirks.count(Quirk::NonceGap),
             Some(Used::OutOfOrder) => self.quirks.count(Quirk::NonceOutOfOrder),
@@ -284,65 +293,100 @@ impl<'a, S: StateRead> SerialState<'a, S> {
 
     fn undo_nonce(&mut self, account: &Address, nonce: Nonce) {
         self.quirks.count(Quirk::FailedKeepsEffects);
-        if let Some(window) = self.nonce_windows.get_mut(account) {
+        if let Some(window) = &mut self.account(account).window {
             window.undo(nonce);
         }
     }
 
     /// After an executed transaction the account's nonce is the highest expected one.
     fn settle_nonce(&mut self, account: &Address, nonce: Nonce) {
-        if let Some(window) = self.nonce_windows.get(account)
+        let source = self.account(account);
+        if let Some(window) = &source.window
             && Some(window.expected()) != nonce.next()
         {
-            self.nonces.insert(*account, window.expected());
+            source.nonce = Some(window.expected());
         }
     }
 
+    fn account(&mut self, account: &Address) -> &mut Account {
+        self.accounts.entry(*account).or_default()
+    }
+
     fn balance(&mut self, account: &Address, asset: AssetId) -> Result<&mut Balance, ControlError> {
-        use std::collections::hash_map::Entry;
-        match self.balances.entry((*account, asset)) {
-            Entry::Occupied(entry) => Ok(entry.into_mut()),
-            Entry::Vacant(entry) => {
+        let balances = &mut self.accounts.entry(*account).or_default().balances;
+        let index = match balances.iter().position(|(held, _)| *held == asset) {
+            Some(index) => index,
+            None => {
                 let credited = read_balance(self.parent, account, asset)?;
-                Ok(entry.insert(Balance {
+                let untouched = Balance {
                     credited,
                     spent: Amount::ZERO,
                     was_credited: false,
                     was_debited: false,
-                }))
+                };
+                balances.push((asset, untouched));
+                balances.len() - 1
             }
-        }
+        };
+        Ok(&mut balances[index].1)
     }
 
-    /// The writes of the block: every touched key once, with its value at the end.
-    fn finish(self) -> Result<(StateDelta, Quirks), ControlError> {
-        let Self { parent, nonces, balances, multisigs, mut quirks, .. } = self;
-        let mut delta = StateDelta::new();
-        for ((account, asset), balance) in balances {
-            // Looked at by a credit that overflowed, but never touched.
-            if !balance.was_credited && !balance.was_debited {
-                continue;
-            }
-            if balance.spent > balance.credited {
-                quirks.count(Quirk::DebitWrapped);
-            }
-            delta.set_balance(account, asset, balance.credited.wrapping_sub(balance.spent));
-            if balance.was_credited {
-                if !nonces.contains_key(&account) && read_nonce(parent, &account)?.is_none() {
-                    delta.set_nonce(account, Nonce::new(0));
+    /// The writes of the block: every touched key once, with its value at the end, in the order of
+    /// the keys.
+    fn finish(mut self) -> Result<(StateDelta, Quirks), ControlError> {
+        let mut accounts: Vec<_> = self.accounts.iter_mut().collect();
+        accounts.sort_unstable_by_key(|(account, _)| **account);
+        let mut writes = Vec::with_capacity(accounts.len() * 3);
+        for (account, staged) in &accounts {
+            let nonce = match staged.nonce {
+                None if staged.was_credited() && read_nonce(self.parent, account)?.is_none() => {
+                    Some(Nonce::new(0))
                 }
-                if parent.read(&StateKey::Registered(account))?.is_none() {
-                    delta.register(account);
-                }
+                written => written,
+            };
+            if let Some(nonce) = nonce {
+                writes.push((StateKey::Nonce(**account), Some(StateValue::Nonce(nonce))));
             }
         }
-        for (account, nonce) in nonces {
-            delta.set_nonce(account, nonce);
+        for (account, staged) in &mut accounts {
+            staged.balances.sort_unstable_by_key(|(asset, _)| *asset);
+            for (asset, balance) in &staged.balances {
+                if !balance.was_touched() {
+                    continue;
+                }
+                if balance.spent > balance.credited {
+                    self.quirks.count(Quirk::DebitWrapped);
+                }
+                let after = balance.credited.wrapping_sub(balance.spent);
+                let key = StateKey::Balance(**account, *asset);
+                writes.push((key, Some(StateValue::Balance(after))));
+            }
         }
-        for (account, config) in multisigs {
-            delta.set_multisig(account, config);
+        for (account, staged) in &mut accounts {
+            if let Some(config) = staged.multisig.take() {
+                writes.push((StateKey::Multisig(**account), config.map(StateValue::Multisig)));
+            }
         }
-        Ok((delta, quirks))
+        for (account, staged) in &accounts {
+            let key = StateKey::Registered(**account);
+            if staged.was_credited() && self.parent.read(&key)?.is_none() {
+                writes.push((key, Some(StateValue::Registered)));
+            }
+        }
+        Ok((writes.into_iter().collect(), self.quirks))
+    }
+}
+
+impl Account {
+    fn was_credited(&self) -> bool {
+        self.balances.iter().any(|(_, balance)| balance.was_credited)
+    }
+}
+
+impl Balance {
+    /// A credit that overflowed looked at the balance and left it alone.
+    const fn was_touched(&self) -> bool {
+        self.was_credited || self.was_debited
     }
 }
 

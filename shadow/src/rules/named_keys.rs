@@ -4,47 +4,275 @@
 //! never from what an execution says it touched: a candidate that drops an account from its own
 //! list would otherwise hide its own fault.
 
+use std::{collections::HashMap, iter};
+
 use storage_snapshot::{Address, AssetId, StateKey};
 
 use crate::chain::{Transaction, TransactionData};
 
-/// Nonce, multisig and registration of miner, dev key, sources and destinations, and their
-/// balances in the native asset and in each asset that is named with them. Sorted, each once.
-pub fn named_keys<'a>(
-    miner: &Address,
-    dev: &Address,
-    transactions: impl IntoIterator<Item = &'a Transaction>,
-) -> Vec<StateKey> {
-    let mut balances: Vec<(Address, AssetId)> =
-        vec![(*miner, AssetId::NATIVE), (*dev, AssetId::NATIVE)];
-    for transaction in transactions {
-        let source = transaction.source;
-        balances.push((source, AssetId::NATIVE));
-        match &transaction.data {
-            TransactionData::Transfers(transfers) => {
-                for transfer in transfers {
-                    balances.push((source, transfer.asset));
-                    balances.push((transfer.destination, AssetId::NATIVE));
-                    balances.push((transfer.destination, transfer.asset));
+/// Nonce, multisig and registration of some accounts, and their balances in the native asset and in
+/// others: sorted, each once.
+///
+/// Kept by account, because that is how they are asked for: a key is found with one look-up of its
+/// account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamedKeys {
+    /// In order.
+    accounts: Vec<Address>,
+    /// The place of each account among the accounts.
+    places: HashMap<Address, u32, ahash::RandomState>,
+    /// The assets that come with each account, in the order of the accounts; sorted for each.
+    assets: Vec<AssetId>,
+    /// Where the assets of each account begin, and where the last ones end.
+    starts: Vec<u32>,
+}
+
+impl NamedKeys {
+    /// What a block names: miner, dev key, sources and destinations, the native asset with each of
+    /// them, and the assets that a transaction moves with those between whom it moves them.
+    pub fn of_block<'a>(
+        miner: &Address,
+        dev: &Address,
+        transactions: impl ExactSizeIterator<Item = &'a Transaction>,
+    ) -> Self {
+        let mut named = Naming::with_capacity(transactions.len() * 2);
+        named.account(miner);
+        named.account(dev);
+        for transaction in transactions {
+            let source = named.account(&transaction.source);
+            match &transaction.data {
+                TransactionData::Transfers(transfers) => {
+                    for transfer in transfers {
+                        let destination = named.account(&transfer.destination);
+                        named.asset(source, transfer.asset);
+                        named.asset(destination, transfer.asset);
+                    }
+                }
+                TransactionData::Burn { asset, .. } => named.asset(source, *asset),
+                TransactionData::Multisig(_) => {}
+                TransactionData::Opaque(opaque) => {
+                    opaque.deposits().for_each(|(asset, _)| named.asset(source, asset));
                 }
             }
-            TransactionData::Burn { asset, .. } => balances.push((source, *asset)),
-            TransactionData::Multisig(_) => {}
-            TransactionData::Opaque(opaque) => {
-                balances.extend(opaque.deposits().map(|(asset, _)| (source, asset)));
+        }
+        named.sorted()
+    }
+
+    /// The keys in order.
+    pub fn iter(&self) -> impl Iterator<Item = StateKey> {
+        let accounts = || self.accounts.iter().copied();
+        let balances = (0..self.accounts.len()).flat_map(|place| {
+            let account = self.accounts[place];
+            self.assets_at(place).iter().map(move |asset| StateKey::Balance(account, *asset))
+        });
+        accounts()
+            .map(StateKey::Nonce)
+            .chain(balances)
+            .chain(accounts().map(StateKey::Multisig))
+            .chain(accounts().map(StateKey::Registered))
+    }
+
+    /// The keys together with their [`position`](Self::position), the keys of an account together.
+    pub fn by_account(&self) -> impl Iterator<Item = (usize, StateKey)> {
+        self.accounts.iter().enumerate().flat_map(|(place, account)| {
+            let balances = self.assets_at(place).iter().enumerate();
+            let first = self.accounts.len() + self.starts[place] as usize;
+            let balances = balances
+                .map(move |(nth, asset)| (first + nth, StateKey::Balance(*account, *asset)));
+            iter::once((place, StateKey::Nonce(*account))).chain(balances).chain([
+                (self.multisigs_from() + place, StateKey::Multisig(*account)),
+                (self.registrations_from() + place, StateKey::Registered(*account)),
+            ])
+        })
+    }
+
+    /// Where a key comes in the order of the keys; `None` if it is not among them.
+    pub fn position(&self, key: &StateKey) -> Option<usize> {
+        let place = *self.places.get(key.account())? as usize;
+        Some(match key {
+            StateKey::Nonce(_) => place,
+            StateKey::Balance(_, asset) => {
+                let nth = self.assets_at(place).iter().position(|named| named == asset)?;
+                self.accounts.len() + self.starts[place] as usize + nth
+            }
+            StateKey::Multisig(_) => self.multisigs_from() + place,
+            StateKey::Registered(_) => self.registrations_from() + place,
+        })
+    }
+
+    /// Whether a key is among them.
+    pub fn contains(&self, key: &StateKey) -> bool {
+        self.position(key).is_some()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.accounts.len() * 3 + self.assets.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.accounts.is_empty()
+    }
+
+    fn assets_at(&self, place: usize) -> &[AssetId] {
+        &self.assets[self.starts[place] as usize..self.starts[place + 1] as usize]
+    }
+
+    fn multisigs_from(&self) -> usize {
+        self.accounts.len() + self.assets.len()
+    }
+
+    fn registrations_from(&self) -> usize {
+        self.multisigs_from() + self.accounts.len()
+    }
+}
+
+impl<'a> FromIterator<&'a StateKey> for NamedKeys {
+    /// The accounts of these keys, with all that comes with an account.
+    fn from_iter<I: IntoIterator<Item = &'a StateKey>>(keys: I) -> Self {
+        let mut named = Naming::default();
+        for key in keys {
+            let account = named.account(key.account());
+            if let Some(asset) = key.asset() {
+                named.asset(account, *asset);
+            }
+        }
+        named.sorted()
+    }
+}
+
+/// Accounts and assets in the order in which they are named.
+#[derive(Default)]
+struct Naming {
+    accounts: Vec<Address>,
+    places: HashMap<Address, u32, ahash::RandomState>,
+    /// Apart from the native one, which comes with every account.
+    assets: Vec<(u32, AssetId)>,
+}
+
+impl Naming {
+    fn with_capacity(accounts: usize) -> Self {
+        Self {
+            accounts: Vec::with_capacity(accounts),
+            places: HashMap::with_capacity_and_hasher(accounts, Default::default()),
+            assets: Vec::new(),
+        }
+    }
+
+    fn account(&mut self, account: &Address) -> u32 {
+        *self.places.entry(*account).or_insert_with(|| {
+            self.accounts.push(*account);
+            // A block of 2^32 accounts fits into no memory.
+            (self.accounts.len() - 1) as u32
+        })
+    }
+
+    fn asset(&mut self, account: u32, asset: AssetId) {
+        if asset != AssetId::NATIVE {
+            self.assets.push((account, asset));
+        }
+    }
+
+    fn sorted(mut self) -> NamedKeys {
+        // The first bytes nearly always decide, and fit into a register.
+        let mut order: Vec<(u64, u32)> =
+            (0..).zip(&self.accounts).map(|(named, account)| (prefix(account), named)).collect();
+        let account = |named: u32| &self.accounts[named as usize];
+        order.sort_unstable_by(|(one_prefix, one), (other_prefix, other)| {
+            one_prefix.cmp(other_prefix).then_with(|| account(*one).cmp(account(*other)))
+        });
+        let mut place_of = vec![0; order.len()];
+        for (place, (_, named)) in (0_u32..).zip(&order) {
+            place_of[*named as usize] = place;
+        }
+
+        for (place, _) in &mut self.assets {
+            *place = place_of[*place as usize];
+        }
+        self.assets.sort_unstable();
+        self.assets.dedup();
+        let mut others = self.assets.into_iter().peekable();
+        let mut assets = Vec::with_capacity(order.len() + others.len());
+        let mut starts = Vec::with_capacity(order.len() + 1);
+        for place in (0_u32..).take(order.len()) {
+            starts.push(assets.len() as u32);
+            // Its number is the lowest, so it comes first.
+            assets.push(AssetId::NATIVE);
+            assets.extend(iter::from_fn(|| others.next_if(|(at, _)| *at == place)).map(|(_, a)| a));
+        }
+        starts.push(assets.len() as u32);
+
+        let accounts = order.iter().map(|(_, named)| *account(*named)).collect();
+        let mut places = self.places;
+        for place in places.values_mut() {
+            *place = place_of[*place as usize];
+        }
+        NamedKeys { accounts, places, assets, starts }
+    }
+}
+
+fn prefix(account: &Address) -> u64 {
+    account.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn keys() -> impl Strategy<Value = Vec<StateKey>> {
+        let account = (0..4_u8, 0..4_u8).prop_map(|(first, last)| {
+            let mut bytes = [first; 32];
+            bytes[31] = last;
+            Address::new(bytes)
+        });
+        let asset = (0..4_u8).prop_map(|byte| AssetId::new([byte; 32]));
+        let key = (account, asset, 0..4_u8).prop_map(|(account, asset, kind)| match kind {
+            0 => StateKey::Nonce(account),
+            1 => StateKey::Balance(account, asset),
+            2 => StateKey::Multisig(account),
+            _ => StateKey::Registered(account),
+        });
+        prop::collection::vec(key, 0..40)
+    }
+
+    proptest! {
+        #[test]
+        fn the_keys_of_the_accounts_are_in_order_and_found_at_their_position(listed in keys()) {
+            let mut model = BTreeSet::new();
+            for key in &listed {
+                let account = *key.account();
+                model.extend([
+                    *key,
+                    StateKey::Nonce(account),
+                    StateKey::Balance(account, AssetId::NATIVE),
+                    StateKey::Multisig(account),
+                    StateKey::Registered(account),
+                ]);
+            }
+            let named: NamedKeys = listed.iter().collect();
+            prop_assert!(named.iter().eq(model.iter().copied()));
+            prop_assert_eq!(named.len(), model.len());
+            prop_assert_eq!(named.is_empty(), model.is_empty());
+            for (position, key) in model.iter().enumerate() {
+                prop_assert_eq!(named.position(key), Some(position));
+            }
+            let mut by_account: Vec<_> = named.by_account().collect();
+            prop_assert!(by_account.is_sorted_by_key(|(_, key)| *key.account()));
+            by_account.sort_unstable();
+            prop_assert!(by_account.into_iter().eq(model.iter().copied().enumerate()));
+        }
+
+        #[test]
+        fn a_key_that_is_not_named_has_no_position(listed in keys(), asked in keys()) {
+            let named: NamedKeys = listed.iter().collect();
+            for key in asked {
+                prop_assert_eq!(named.contains(&key), named.iter().any(|other| other == key));
             }
         }
     }
-    balances.sort_unstable();
-    balances.dedup();
-    let mut accounts: Vec<Address> = balances.iter().map(|(account, _)| *account).collect();
-    accounts.dedup();
-    // Each kind of key is sorted by account, and the kinds come in the order of the keys.
-    let mut keys = Vec::with_capacity(accounts.len() * 3 + balances.len());
-    keys.extend(accounts.iter().map(|account| StateKey::Nonce(*account)));
-    keys.extend(balances.into_iter().map(|(account, asset)| StateKey::Balance(account, asset)));
-    keys.extend(accounts.iter().map(|account| StateKey::Multisig(*account)));
-    keys.extend(accounts.into_iter().map(StateKey::Registered));
-    debug_assert!(keys.is_sorted(), "the keys are looked up by bisection");
-    keys
 }

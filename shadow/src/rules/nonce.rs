@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 
+use smallvec::SmallVec;
 use storage_snapshot::Nonce;
 
 /// The nonces that one account has used within a block.
@@ -13,8 +14,8 @@ use storage_snapshot::Nonce;
 pub struct NonceWindow {
     initial: Nonce,
     expected: Nonce,
-    /// In the order of use.
-    used: Vec<Nonce>,
+    /// In the order of use. Most accounts send one transaction, or a few.
+    used: SmallVec<[Nonce; 2]>,
     /// Every used nonce is below this one, so a chain of transactions needs no search.
     unused_from: Nonce,
 }
@@ -32,8 +33,8 @@ pub enum Used {
 
 impl NonceWindow {
     /// Nothing used yet by an account whose nonce is `initial`.
-    pub const fn new(initial: Nonce) -> Self {
-        Self { initial, expected: initial, used: Vec::new(), unused_from: initial }
+    pub fn new(initial: Nonce) -> Self {
+        Self { initial, expected: initial, used: SmallVec::new(), unused_from: initial }
     }
 
     /// Uses a nonce; `None` if it is below the initial one, used already, or the last of all.

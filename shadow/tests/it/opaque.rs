@@ -6,7 +6,7 @@ use shadow::{
     chain::{FeeType, OpaqueData, TransactionData},
     execute::ExecutableBlock,
     opaque::{TakenState, take_state},
-    rules::named_keys,
+    rules::NamedKeys,
     source::{NodeAnswers, Payout, VersionAnswer},
 };
 use storage_snapshot::{Address, Amount, MemoryState, Nonce, StateKey, StateRead, StateValue};
@@ -118,10 +118,10 @@ fn take(world: &World, answers: &NodeAnswers) -> TakenState {
     let block: Arc<ExecutableBlock> = world.block();
     let bodies = block.transactions.iter().map(|transaction| &transaction.body);
     assert!(bodies.clone().all(|body| body.fee_type == FeeType::Tos));
-    let named = named_keys(&M, &DEV, bodies);
+    let named = NamedKeys::of_block(&M, &DEV, bodies);
     let mut before = MemoryState::new();
     for (key, value) in world.pre_state().iter() {
-        before.set(*key, Some(value.clone()));
+        before.set(key, Some(value.clone()));
     }
     assert!(before.read(&StateKey::Nonce(A)).unwrap().is_some());
     take_state(&block, &named, &before, answers).unwrap()

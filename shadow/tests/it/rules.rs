@@ -1,9 +1,11 @@
 //! The chain's rules, one small block each, by what the serial executor makes of it.
 
+use std::sync::Arc;
+
 use comparator::{Execution, FailReason, SkipReason, Status};
 use shadow::{
     execute::{ControlError, PreState, SerialExecutor},
-    rules::{Quirk, named_keys},
+    rules::{NamedKeys, Quirk},
 };
 use storage_snapshot::{Amount, Nonce, ReadError, StateKey, StateValue};
 
@@ -187,12 +189,12 @@ fn a_value_that_is_not_known_has_no_result() {
     let mut before: storage_snapshot::MemoryState = Default::default();
     let mut keys = Vec::new();
     for (key, value) in world.pre_state().iter() {
-        before.set(*key, Some(value.clone()));
-        keys.push(*key);
+        before.set(key, Some(value.clone()));
+        keys.push(key);
     }
     let unknown = StateKey::Balance(A, NATIVE);
     before.forget(unknown);
-    let pre_state = PreState::resolve(&keys, &before).unwrap();
+    let pre_state = PreState::resolve(&Arc::new(keys.iter().collect()), &before).unwrap();
     let error = SerialExecutor.control(&world.block(), &pre_state).unwrap_err();
     assert_eq!(error, ControlError::Read(ReadError::Unknown(unknown)));
 }
@@ -211,7 +213,7 @@ fn a_block_names_every_key_that_it_may_touch_once_and_in_order() {
     let world = world.burn(A, 0, GOLD, 1, 1).multisig(C, 0, 1, &[D], 1).pay(B, 1, M, 1, 1);
     let block = world.block();
     let bodies = block.transactions.iter().map(|transaction| &transaction.body);
-    let named = named_keys(&M, &DEV, bodies);
+    let named: Vec<_> = NamedKeys::of_block(&M, &DEV, bodies).iter().collect();
     let people = [M, DEV, A, B, C];
     let mut expected: Vec<_> = people
         .iter()

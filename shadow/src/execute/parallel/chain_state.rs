@@ -3,13 +3,11 @@
 //! Transactions of one batch never name the same account, so lanes meet only in the map itself. No
 //! lane ever holds two accounts at once, so none can wait for another.
 
-use std::{
-    collections::HashMap,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use comparator::{FailReason, Outcome, SkipReason, Status};
 use dashmap::{DashMap, mapref::one::RefMut};
+use smallvec::SmallVec;
 use storage_snapshot::{
     Address, Amount, AssetId, MultisigConfig, Nonce, ReadError, StateDelta, StateKey, StateRead,
     StateValue, TxHash,
@@ -38,7 +36,8 @@ pub struct ParallelChainState<S> {
 struct AccountState {
     nonces: Option<NonceWindow>,
     nonce: Option<Nonce>,
-    balances: HashMap<AssetId, BalanceState, ahash::RandomState>,
+    /// Nearly always the native one alone.
+    balances: SmallVec<[(AssetId, BalanceState); 1]>,
     multisig: Option<Option<MultisigConfig>>,
 }
 
@@ -79,36 +78,15 @@ impl<S: StateRead> ParallelChainState<S> {
         }
     }
 
-    /// Executes one transaction. Callable from several lanes at once for transactions that name
-    /// different accounts.
-    pub(super) fn execute(&self, transaction: &ExecutableTransaction) -> Result<Outcome, Stop> {
-        let body = &transaction.body;
-        let outcome = |status, fee| Outcome { hash: body.hash, status, fee };
-        if transaction.already_executed {
-            return Ok(outcome(Status::Skipped(SkipReason::AlreadyExecuted), Amount::ZERO));
-        }
-        if !self.use_nonce(&body.source, body.nonce, body.hash)? {
-            return Ok(outcome(Status::Skipped(SkipReason::Nonce), Amount::ZERO));
-        }
-        match for_each_effect(body, |effect| self.apply(effect)) {
-            Ok(()) => {
-                self.settle_nonce(&body.source);
-                self.add_total(&self.fees, body.fee);
-                Ok(outcome(Status::Executed, body.fee))
-            }
-            Err(Stop::CreditOverflow) => {
-                if let Some(window) = &mut self.account(&body.source).nonces {
-                    window.undo(body.nonce);
-                }
-                Ok(outcome(Status::Failed(FailReason::CreditOverflow), Amount::ZERO))
-            }
-            Err(stop) => Err(stop),
-        }
+    /// A lane on this state. Several may run at once as long as their transactions name different
+    /// accounts.
+    pub(super) fn lane(&self) -> Lane<'_, S> {
+        Lane { state: self, held: None, requested: 0, from_store: 0 }
     }
 
     /// Credits a reward or the fees.
     pub(super) fn credit(&self, account: &Address, amount: Amount) -> Result<(), Stop> {
-        self.apply(Effect::Credit(account, AssetId::NATIVE, amount))
+        self.lane().apply(Effect::Credit(account, AssetId::NATIVE, amount))
     }
 
     /// The fees of what was executed so far; `None` if they overflowed.
@@ -121,7 +99,7 @@ impl<S: StateRead> ParallelChainState<S> {
         self.total(&self.burned)
     }
 
-    /// How often state was asked for so far.
+    /// How often state was asked for by the lanes that have ended.
     pub fn loads(&self) -> Loads {
         let requested = self.loads_requested.load(Ordering::Relaxed);
         let from_store = self.loads_from_store.load(Ordering::Relaxed);
@@ -130,113 +108,47 @@ impl<S: StateRead> ParallelChainState<S> {
 
     /// The writes of the block, once all its transactions have run.
     pub(super) fn into_delta(self) -> Result<StateDelta, ReadError> {
-        let mut delta = StateDelta::new();
-        for (account, state) in self.accounts {
+        let Self { parent, accounts, .. } = self;
+        let mut accounts: Vec<_> = accounts.into_iter().collect();
+        // Sorted by account the writes of each kind come out in the order of their keys.
+        let mut order: Vec<_> = accounts.iter_mut().collect();
+        order.sort_unstable_by_key(|(account, _)| *account);
+
+        let (mut nonces, mut multisigs, mut registered) = (Vec::new(), Vec::new(), Vec::new());
+        let mut balances = Vec::with_capacity(order.len());
+        for (account, state) in order {
             let mut credited = false;
+            state.balances.sort_unstable_by_key(|(asset, _)| *asset);
             for (asset, balance) in &state.balances {
                 credited |= balance.credited;
                 if balance.credited || balance.debited {
                     let after = balance.before_and_credits.wrapping_sub(balance.spent);
-                    delta.set_balance(account, *asset, after);
+                    let key = StateKey::Balance(*account, *asset);
+                    balances.push((key, Some(StateValue::Balance(after))));
                 }
             }
+            let key = StateKey::Nonce(*account);
             match state.nonce {
-                Some(nonce) => delta.set_nonce(account, nonce),
-                None if credited && self.parent.read(&StateKey::Nonce(account))?.is_none() => {
-                    delta.set_nonce(account, Nonce::new(0));
+                Some(nonce) => nonces.push((key, Some(StateValue::Nonce(nonce)))),
+                None if credited && parent.read(&key)?.is_none() => {
+                    nonces.push((key, Some(StateValue::Nonce(Nonce::new(0)))));
                 }
                 None => {}
             }
-            if credited && self.parent.read(&StateKey::Registered(account))?.is_none() {
-                delta.register(account);
+            let key = StateKey::Registered(*account);
+            if credited && parent.read(&key)?.is_none() {
+                registered.push((key, Some(StateValue::Registered)));
             }
-            if let Some(config) = state.multisig {
-                delta.set_multisig(account, config);
+            if let Some(config) = state.multisig.take() {
+                multisigs.push((StateKey::Multisig(*account), config.map(StateValue::Multisig)));
             }
         }
-        Ok(delta)
-    }
-
-    fn apply(&self, effect: Effect<'_>) -> Result<(), Stop> {
-        match effect {
-            Effect::Nonce(account, nonce) => self.account(account).nonce = Some(nonce),
-            Effect::Debit(account, asset, amount) => {
-                self.with_balance(account, asset, |balance| {
-                    balance.spent = balance.spent.saturating_add(amount);
-                    balance.debited = true;
-                })?;
-            }
-            Effect::Credit(account, asset, amount) => {
-                let credited = self.with_balance(account, asset, |balance| {
-                    let after = balance.before_and_credits.checked_add(amount)?;
-                    balance.before_and_credits = after;
-                    balance.credited = true;
-                    Some(())
-                })?;
-                credited.ok_or(Stop::CreditOverflow)?;
-            }
-            Effect::Burn(amount) => self.add_total(&self.burned, amount),
-            Effect::Multisig(account, config) => self.account(account).multisig = Some(config),
-        }
-        Ok(())
-    }
-
-    fn use_nonce(
-        &self,
-        account: &Address,
-        nonce: Nonce,
-        transaction: TxHash,
-    ) -> Result<bool, Stop> {
-        let mut state = self.account(account);
-        self.loads_requested.fetch_add(1, Ordering::Relaxed);
-        if state.nonces.is_none() {
-            let Some(StateValue::Nonce(initial)) = self.load(&StateKey::Nonce(*account))? else {
-                return Err(Stop::SourceWithoutNonce(transaction));
-            };
-            state.nonces = Some(NonceWindow::new(initial));
-        }
-        Ok(state.nonces.as_mut().is_some_and(|window| window.use_nonce(nonce).is_some()))
-    }
-
-    fn settle_nonce(&self, account: &Address) {
-        let mut state = self.account(account);
-        if let Some(window) = &state.nonces {
-            state.nonce = Some(window.expected());
-        }
-    }
-
-    /// Cache first: the snapshot is asked only for what no transaction of the block needed before.
-    fn with_balance<R>(
-        &self,
-        account: &Address,
-        asset: AssetId,
-        change: impl FnOnce(&mut BalanceState) -> R,
-    ) -> Result<R, ReadError> {
-        self.loads_requested.fetch_add(1, Ordering::Relaxed);
-        let mut state = self.account(account);
-        if let Some(balance) = state.balances.get_mut(&asset) {
-            return Ok(change(balance));
-        }
-        let before = match self.load(&StateKey::Balance(*account, asset))? {
-            Some(StateValue::Balance(amount)) => amount,
-            _ => Amount::ZERO,
-        };
-        let balance = state.balances.entry(asset).or_insert(BalanceState {
-            before_and_credits: before,
-            spent: Amount::ZERO,
-            credited: false,
-            debited: false,
-        });
-        Ok(change(balance))
+        nonces.reserve(balances.len() + multisigs.len() + registered.len());
+        Ok(nonces.into_iter().chain(balances).chain(multisigs).chain(registered).collect())
     }
 
     fn load(&self, key: &StateKey) -> Result<Option<StateValue>, ReadError> {
-        self.loads_from_store.fetch_add(1, Ordering::Relaxed);
         self.parent.read(key)
-    }
-
-    fn account(&self, account: &Address) -> RefMut<'_, Address, AccountState> {
-        self.accounts.entry(*account).or_default()
     }
 
     fn add_total(&self, total: &AtomicU64, amount: Amount) {
@@ -249,5 +161,134 @@ impl<S: StateRead> ParallelChainState<S> {
     fn total(&self, total: &AtomicU64) -> Option<Amount> {
         let overflowed = self.total_overflowed.load(Ordering::Relaxed);
         (!overflowed).then(|| Amount::new(total.load(Ordering::Relaxed)))
+    }
+}
+
+/// One worker's way through its share of a batch.
+///
+/// It keeps hold of the account that it came to last, because a transaction comes to its source
+/// several times in a row, and lets go of it before it takes another one.
+pub(super) struct Lane<'a, S> {
+    state: &'a ParallelChainState<S>,
+    held: Option<RefMut<'a, Address, AccountState>>,
+    requested: u64,
+    from_store: u64,
+}
+
+impl<S: StateRead> Lane<'_, S> {
+    /// Executes one transaction.
+    pub(super) fn execute(&mut self, transaction: &ExecutableTransaction) -> Result<Outcome, Stop> {
+        let body = &transaction.body;
+        let outcome = |status, fee| Outcome { hash: body.hash, status, fee };
+        if transaction.already_executed {
+            return Ok(outcome(Status::Skipped(SkipReason::AlreadyExecuted), Amount::ZERO));
+        }
+        if !self.use_nonce(&body.source, body.nonce, body.hash)? {
+            return Ok(outcome(Status::Skipped(SkipReason::Nonce), Amount::ZERO));
+        }
+        match for_each_effect(body, |effect| self.apply(effect)) {
+            Ok(()) => {
+                self.settle_nonce(&body.source);
+                self.state.add_total(&self.state.fees, body.fee);
+                Ok(outcome(Status::Executed, body.fee))
+            }
+            Err(Stop::CreditOverflow) => {
+                if let Some(window) = &mut self.account(&body.source).nonces {
+                    window.undo(body.nonce);
+                }
+                Ok(outcome(Status::Failed(FailReason::CreditOverflow), Amount::ZERO))
+            }
+            Err(stop) => Err(stop),
+        }
+    }
+
+    fn apply(&mut self, effect: Effect<'_>) -> Result<(), Stop> {
+        match effect {
+            Effect::Nonce(account, nonce) => self.account(account).nonce = Some(nonce),
+            Effect::Debit(account, asset, amount) => {
+                let balance = self.balance(account, asset)?;
+                balance.spent = balance.spent.saturating_add(amount);
+                balance.debited = true;
+            }
+            Effect::Credit(account, asset, amount) => {
+                let balance = self.balance(account, asset)?;
+                let after = balance.before_and_credits.checked_add(amount);
+                balance.before_and_credits = after.ok_or(Stop::CreditOverflow)?;
+                balance.credited = true;
+            }
+            Effect::Burn(amount) => self.state.add_total(&self.state.burned, amount),
+            Effect::Multisig(account, config) => self.account(account).multisig = Some(config),
+        }
+        Ok(())
+    }
+
+    fn use_nonce(
+        &mut self,
+        account: &Address,
+        nonce: Nonce,
+        transaction: TxHash,
+    ) -> Result<bool, Stop> {
+        self.requested += 1;
+        if self.account(account).nonces.is_none() {
+            self.from_store += 1;
+            let initial = match self.state.load(&StateKey::Nonce(*account))? {
+                Some(StateValue::Nonce(initial)) => initial,
+                _ => return Err(Stop::SourceWithoutNonce(transaction)),
+            };
+            self.account(account).nonces = Some(NonceWindow::new(initial));
+        }
+        let window = self.account(account).nonces.as_mut();
+        Ok(window.is_some_and(|window| window.use_nonce(nonce).is_some()))
+    }
+
+    fn settle_nonce(&mut self, account: &Address) {
+        let source = self.account(account);
+        if let Some(window) = &source.nonces {
+            source.nonce = Some(window.expected());
+        }
+    }
+
+    /// Cache first: the snapshot is asked only for what no transaction of the block needed before.
+    fn balance(
+        &mut self,
+        account: &Address,
+        asset: AssetId,
+    ) -> Result<&mut BalanceState, ReadError> {
+        self.requested += 1;
+        let balances = &self.account(account).balances;
+        let index = match balances.iter().position(|(held, _)| *held == asset) {
+            Some(index) => index,
+            None => {
+                self.from_store += 1;
+                let before = match self.state.load(&StateKey::Balance(*account, asset))? {
+                    Some(StateValue::Balance(amount)) => amount,
+                    _ => Amount::ZERO,
+                };
+                let balance = BalanceState {
+                    before_and_credits: before,
+                    spent: Amount::ZERO,
+                    credited: false,
+                    debited: false,
+                };
+                let balances = &mut self.account(account).balances;
+                balances.push((asset, balance));
+                balances.len() - 1
+            }
+        };
+        Ok(&mut self.account(account).balances[index].1)
+    }
+
+    fn account(&mut self, account: &Address) -> &mut AccountState {
+        // Two accounts in one hand could be the two that another lane holds the other way round.
+        self.held.take_if(|held| held.key() != account);
+        let state = self.state;
+        self.held.get_or_insert_with(|| state.accounts.entry(*account).or_default()).value_mut()
+    }
+}
+
+impl<S> Drop for Lane<'_, S> {
+    fn drop(&mut self) {
+        self.state.loads_requested.fetch_add(self.requested, Ordering::Relaxed);
+        self.state.loads_from_store.fetch_add(self.from_store, Ordering::Relaxed);
     }
 }

@@ -76,8 +76,10 @@ impl ParallelExecutor {
         let state = Arc::into_inner(state)
             .ok_or_else(|| Failure::Error("a lane still holds the block's state".to_owned()))?;
         let delta = state.into_delta().map_err(|error| failure(Stop::Read(error)))?;
+        // In the order of the block, however they came: nobody has to search for them then.
+        outcomes.sort_unstable_by_key(|(index, _)| *index);
         let execution = Execution {
-            outcomes,
+            outcomes: outcomes.into_iter().map(|(_, outcome)| outcome).collect(),
             delta,
             totals: Totals {
                 fees,
@@ -136,13 +138,13 @@ fn run_batch(
     block: &Arc<ExecutableBlock>,
     state: &Arc<ParallelChainState<Arc<PreState>>>,
     batch: &[usize],
-    outcomes: &mut Vec<Outcome>,
+    outcomes: &mut Vec<(usize, Outcome)>,
 ) -> Result<u32, Failure> {
     let chunk = batch.len().div_ceil(workers).max(1);
     let lanes = batch.len().div_ceil(chunk);
     if lanes < 2 {
         let ran = run_lane(block, state, batch)?;
-        let executed = ran.iter().any(|outcome| outcome.status == Status::Executed);
+        let executed = ran.iter().any(|(_, outcome)| outcome.status == Status::Executed);
         outcomes.extend(ran);
         return Ok(u32::from(executed));
     }
@@ -155,7 +157,7 @@ fn run_batch(
             let indexes = batch.chunks(chunk).nth(lane).unwrap_or_default();
             let ran = run_lane(&block, &state, indexes);
             if let Ok(ran) = &ran
-                && ran.iter().any(|outcome| outcome.status == Status::Executed)
+                && ran.iter().any(|(_, outcome)| outcome.status == Status::Executed)
             {
                 lanes_that_executed.fetch_add(1, Ordering::Relaxed);
             }
@@ -176,30 +178,36 @@ fn run_lane(
     block: &ExecutableBlock,
     state: &ParallelChainState<Arc<PreState>>,
     indexes: &[usize],
-) -> Result<Vec<Outcome>, Failure> {
+) -> Result<Vec<(usize, Outcome)>, Failure> {
     let mut outcomes = Vec::with_capacity(indexes.len());
+    let mut lane = state.lane();
     for index in indexes {
         let transaction = &block.transactions[*index];
-        let outcome = catch_unwind(AssertUnwindSafe(|| state.execute(transaction)));
-        outcomes.push(match outcome {
+        let outcome = catch_unwind(AssertUnwindSafe(|| lane.execute(transaction)));
+        let outcome = match outcome {
             Ok(outcome) => outcome.map_err(failure)?,
             Err(panic) => Outcome {
                 hash: transaction.body.hash,
                 status: Status::Failed(FailReason::Other(panic_message(&*panic))),
                 fee: Amount::ZERO,
             },
-        });
+        };
+        outcomes.push((*index, outcome));
     }
     Ok(outcomes)
 }
 
-fn already_executed(block: &ExecutableBlock) -> Vec<Outcome> {
-    let skipped = block.transactions.iter().filter(|transaction| transaction.already_executed);
+fn already_executed(block: &ExecutableBlock) -> Vec<(usize, Outcome)> {
+    let listed = block.transactions.iter().enumerate();
+    let skipped = listed.filter(|(_, transaction)| transaction.already_executed);
     let mut outcomes = Vec::with_capacity(block.transactions.len());
-    outcomes.extend(skipped.map(|transaction| Outcome {
-        hash: transaction.body.hash,
-        status: Status::Skipped(SkipReason::AlreadyExecuted),
-        fee: Amount::ZERO,
+    outcomes.extend(skipped.map(|(index, transaction)| {
+        let outcome = Outcome {
+            hash: transaction.body.hash,
+            status: Status::Skipped(SkipReason::AlreadyExecuted),
+            fee: Amount::ZERO,
+        };
+        (index, outcome)
     }));
     outcomes
 }
