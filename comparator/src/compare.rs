@@ -91,7 +91,7 @@ fn same(control: &Execution, candidate: &Execution) -> bool {
     }
     control.totals == candidate.totals
         && control.delta == candidate.delta
-        && by_hash(control) == by_hash(candidate)
+        && (control.outcomes == candidate.outcomes || by_hash(control) == by_hash(candidate))
 }
 
 /// What an agreement is worth.

@@ -5,12 +5,13 @@
 //! that go back, multisig configurations that nobody asked to change, sums that do not add up.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     fmt,
 };
 
+use smallvec::SmallVec;
 use storage_snapshot::{
-    Address, Amount, AssetId, Nonce, ReadError, StateKey, StateRead, StateValue, TxHash,
+    Address, Amount, AssetId, Nonce, ReadError, Reader, StateKey, StateRead, StateValue, TxHash,
 };
 
 use crate::{Execution, Field, Inconclusive, Status};
@@ -38,7 +39,7 @@ pub struct TransactionExpectation {
     pub source: Address,
     /// Every asset that it debits or credits, the one of its fee included. If the transaction fails
     /// its debits stay and its credits are lost, so these assets then leak.
-    pub assets: Vec<AssetId>,
+    pub assets: SmallVec<[AssetId; 1]>,
     /// What it destroys when it is executed.
     pub burns: Option<(AssetId, Amount)>,
     /// Whether it sets or deletes the multisig configuration of its source.
@@ -86,10 +87,11 @@ pub fn check(
     let leaky_assets = expectations.leaky_assets.clone();
     let mut found = Invariants { leaky_assets, ..Invariants::default() };
     let transactions = match_transactions(execution, expectations, &mut found.violations);
+    let mut before = pre_state.reader();
     check_totals(execution, expectations, &transactions, &mut found.violations);
-    check_nonces(execution, pre_state, &transactions, &mut found)?;
+    check_nonces(execution, &mut *before, &transactions, &mut found)?;
     check_multisig(execution, &transactions, &mut found.violations);
-    check_conservation(execution, pre_state, expectations, &transactions, &mut found)?;
+    check_conservation(execution, &mut *before, expectations, &transactions, &mut found)?;
     Ok(found)
 }
 
@@ -155,37 +157,39 @@ fn check_totals(
 
 fn check_nonces(
     execution: &Execution,
-    pre_state: &dyn StateRead,
+    before: &mut Reader<'_>,
     transactions: &[Matched<'_>],
     found: &mut Invariants,
 ) -> Result<(), ReadError> {
-    let mut must_rise = BTreeMap::new();
+    let mut must_rise: HashMap<&Address, &TxHash, ahash::RandomState> = HashMap::default();
+    must_rise.reserve(transactions.len());
     for (transaction, status) in transactions {
         if **status == Status::Executed {
-            must_rise.entry(transaction.source).or_insert(transaction.hash);
+            must_rise.entry(&transaction.source).or_insert(&transaction.hash);
         }
     }
-    for (account, transaction) in &must_rise {
-        if execution.delta.get(&StateKey::Nonce(*account)).is_none() {
-            found
-                .violations
-                .push(Violation::NonceNotRaised { account: *account, transaction: *transaction });
-        }
-    }
+    let mut not_raised = BTreeMap::new();
+    let mut went_back = Vec::new();
     for (key, written) in execution.delta.iter() {
-        let StateKey::Nonce(account) = key else { continue };
-        let Some(before) = known(pre_state, key, found)? else { continue };
+        // The nonces come first.
+        let StateKey::Nonce(account) = key else { break };
+        let must_rise = must_rise.remove(account);
+        let Some(before) = known(before, key, found)? else { continue };
         let before = before.as_ref().and_then(as_nonce);
         let after = written.and_then(as_nonce);
         // An account without a nonce is below one with nonce 0, which is how `Option` is ordered.
         if after < before {
-            found.violations.push(Violation::NonceWentBack { account: *account, before, after });
-        } else if let Some(transaction) = must_rise.get(account).filter(|_| after == before) {
-            found
-                .violations
-                .push(Violation::NonceNotRaised { account: *account, transaction: *transaction });
+            went_back.push(Violation::NonceWentBack { account: *account, before, after });
+        } else if let Some(transaction) = must_rise.filter(|_| after == before) {
+            not_raised.insert(account, transaction);
         }
     }
+    // Those whose nonce was not written at all.
+    not_raised.extend(must_rise);
+    found.violations.extend(went_back);
+    found.violations.extend(not_raised.into_iter().map(|(account, transaction)| {
+        Violation::NonceNotRaised { account: *account, transaction: *transaction }
+    }));
     Ok(())
 }
 
@@ -194,6 +198,11 @@ fn check_multisig(
     transactions: &[Matched<'_>],
     violations: &mut Vec<Violation>,
 ) {
+    let written: Vec<_> =
+        execution.delta.keys().filter(|key| matches!(key, StateKey::Multisig(_))).collect();
+    if written.is_empty() {
+        return;
+    }
     // A transaction that was skipped had no effect, so it does not allow one either.
     let allowed: BTreeSet<&Address> = transactions
         .iter()
@@ -202,17 +211,13 @@ fn check_multisig(
         })
         .map(|(transaction, _)| &transaction.source)
         .collect();
-    for key in execution.delta.keys() {
-        let StateKey::Multisig(account) = key else { continue };
-        if !allowed.contains(account) {
-            violations.push(Violation::MultisigNotAllowed(*account));
-        }
-    }
+    let not_allowed = written.into_iter().map(StateKey::account).filter(|a| !allowed.contains(a));
+    violations.extend(not_allowed.copied().map(Violation::MultisigNotAllowed));
 }
 
 fn check_conservation(
     execution: &Execution,
-    pre_state: &dyn StateRead,
+    before: &mut Reader<'_>,
     expectations: &Expectations,
     transactions: &[Matched<'_>],
     found: &mut Invariants,
@@ -234,7 +239,7 @@ fn check_conservation(
     let mut unknown = BTreeSet::new();
     for (key, written) in execution.delta.iter() {
         let StateKey::Balance(_, asset) = key else { continue };
-        let Some(before) = known(pre_state, key, found)? else {
+        let Some(before) = known(before, key, found)? else {
             unknown.insert(*asset);
             continue;
         };
@@ -269,11 +274,11 @@ fn burns(transactions: &[Matched<'_>]) -> impl Iterator<Item = (AssetId, Amount)
 
 /// The value before the block; `None`, and a note of the key, if it is not known.
 fn known(
-    pre_state: &dyn StateRead,
+    before: &mut Reader<'_>,
     key: &StateKey,
     found: &mut Invariants,
 ) -> Result<Option<Option<StateValue>>, ReadError> {
-    match pre_state.read(key) {
+    match before(key) {
         Ok(value) => Ok(Some(value)),
         Err(ReadError::Unknown(_)) => {
             found.unknown_keys.insert(*key);

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use comparator::{Inconclusive, OpaqueKind, Status};
+use comparator::{Expectations, Inconclusive, OpaqueKind, Status};
 use storage_snapshot::StateDigest;
 
 use crate::{
@@ -47,7 +47,12 @@ pub struct Case {
 #[derive(Debug)]
 pub enum Finding {
     /// A result to compare with.
-    Control(Box<Control>),
+    Control {
+        /// What the serial execution found.
+        control: Box<Control>,
+        /// What the block says about any right execution of it, the control's own included.
+        expectations: Expectations,
+    },
     /// The block is not executed here.
     Opaque(OpaqueKind),
     /// There is no result, so nothing is claimed.
@@ -59,7 +64,7 @@ impl Case {
     pub(crate) fn entry(&self) -> LedgerEntry {
         let mut quirks: BTreeMap<String, u64> = BTreeMap::new();
         let control_quirks = match &self.finding {
-            Finding::Control(control) => control.quirks.clone(),
+            Finding::Control { control, .. } => control.quirks.clone(),
             Finding::Opaque(_) | Finding::Inconclusive(_) => Quirks::default(),
         };
         for (quirk, count) in self.quirks.iter().chain(control_quirks.iter()) {
@@ -92,7 +97,7 @@ impl Case {
         let total = self.block.transactions.len() as u64;
         let mut counts = TransactionCounts { total, ..TransactionCounts::default() };
         match &self.finding {
-            Finding::Control(control) => {
+            Finding::Control { control, .. } => {
                 for outcome in &control.execution.outcomes {
                     match outcome.status {
                         Status::Executed => counts.executed += 1,

@@ -16,14 +16,14 @@ use std::{
 };
 
 use comparator::{
-    CompareError, Limits, Mismatch, MismatchSink, NotExercised, Schedule, Severity, SinkError,
-    Verdict, compare_with_sound,
+    CompareError, Expectations, Limits, Mismatch, MismatchSink, NotExercised, Schedule, Severity,
+    SinkError, Verdict, compare_with_sound,
 };
 use storage_snapshot::{Store, StoreError, TopoHeight};
 
 use crate::{
     case::{Case, Finding},
-    execute::{BlockExecutor, Control, expectations},
+    execute::{BlockExecutor, Control},
     ledger::{CandidateEntry, LedgerEntry, LedgerError, entry_at},
     locate::Rerun,
     node::NodeFindings,
@@ -169,7 +169,9 @@ impl JudgeLoop {
     fn judge(&mut self, case: &Case) -> Result<LedgerEntry, JudgeError> {
         let mut entry = case.entry();
         match &case.finding {
-            Finding::Control(control) => self.judge_by(control, case, &mut entry)?,
+            Finding::Control { control, expectations } => {
+                self.judge_by(control, expectations, case, &mut entry)?;
+            }
             Finding::Opaque(kind) => {
                 self.without_control(&Verdict::Opaque(kind.clone()), case, &mut entry)
             }
@@ -184,10 +186,10 @@ impl JudgeLoop {
     fn judge_by(
         &mut self,
         control: &Control,
+        expectations: &Expectations,
         case: &Case,
         entry: &mut LedgerEntry,
     ) -> Result<(), JudgeError> {
-        let expectations = expectations(&case.block);
         for candidate in self.candidates.clone() {
             let (observation, loads) =
                 observe(&*candidate.executor, &case.block, &case.pre_state, candidate.schedule);
@@ -196,7 +198,7 @@ impl JudgeLoop {
                 &control.execution,
                 &observation,
                 &*case.pre_state,
-                &expectations,
+                expectations,
                 &Limits::default(),
             )
             .map_err(JudgeError::Compare)?;

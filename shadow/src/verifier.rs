@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use comparator::{Inconclusive, OpaqueKind, check};
+use comparator::{Expectations, Inconclusive, OpaqueKind, check};
 use storage_snapshot::{
     BlockCommit, BlockHash, BlockRef, ReadError, Snapshot, StateDelta, Store, StoreError,
     TopoHeight, TxHash,
@@ -223,7 +223,10 @@ impl Verifier {
             commit,
             node_counts: node.as_ref().map(|node| node.counts).unwrap_or_default(),
             conservation_unchecked: control.leaky_assets,
-            finding: Finding::Control(Box::new(control.control)),
+            finding: Finding::Control {
+                control: Box::new(control.control),
+                expectations: control.expectations,
+            },
             node,
             blind: false,
         })
@@ -275,6 +278,8 @@ struct Step {
 /// A control that keeps every rule that can be told from the block alone.
 struct SoundControl {
     control: Control,
+    /// What it was checked against.
+    expectations: Expectations,
     /// How many assets it touched of which it cannot be told whether they were conserved.
     leaky_assets: u64,
 }
@@ -315,7 +320,10 @@ fn sound(
     match check(&control.execution, pre_state, &expectations) {
         Ok(found) => match found.broken() {
             Some(reason) => Err(NoControl::Inconclusive(reason)),
-            None => Ok(SoundControl { control, leaky_assets: found.leaky_assets.len() as u64 }),
+            None => {
+                let leaky_assets = found.leaky_assets.len() as u64;
+                Ok(SoundControl { control, expectations, leaky_assets })
+            }
         },
         Err(error) => Err(NoControl::Inconclusive(Inconclusive::ControlFailed(error.to_string()))),
     }

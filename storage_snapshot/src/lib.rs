@@ -21,7 +21,9 @@ pub use digest::StateDigest;
 pub use error::{Corruption, StoreError, TreeName};
 pub use ids::{Address, AssetId, BlockHash, ParseIdError, TxHash};
 pub use memory::MemoryState;
-pub use state::{BlockFacts, BlockRef, MultisigConfig, ReadError, StateKey, StateRead, StateValue};
+pub use state::{
+    BlockFacts, BlockRef, MultisigConfig, ReadError, Reader, StateKey, StateRead, StateValue,
+};
 pub use store::{
     BlockCommit, CommittedBlock, LockHolder, Snapshot, Store, StoreOptions, Tip, lock_holder,
 };

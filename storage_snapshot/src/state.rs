@@ -129,17 +129,34 @@ pub trait StateRead {
     /// When the value cannot be told. That is not the same as having none, and must never be
     /// taken as zero.
     fn read(&self, key: &StateKey) -> Result<Option<StateValue>, ReadError>;
+
+    /// A reader for many keys. It answers like [`read`](Self::read), and may be faster when it is
+    /// asked in the order of the keys: whoever keeps them in order need not search for each.
+    fn reader(&self) -> Box<Reader<'_>> {
+        Box::new(|key| self.read(key))
+    }
 }
+
+/// Answers for one key after another.
+pub type Reader<'a> = dyn FnMut(&StateKey) -> Result<Option<StateValue>, ReadError> + 'a;
 
 impl<S: StateRead + ?Sized> StateRead for &S {
     fn read(&self, key: &StateKey) -> Result<Option<StateValue>, ReadError> {
         (**self).read(key)
+    }
+
+    fn reader(&self) -> Box<Reader<'_>> {
+        (**self).reader()
     }
 }
 
 impl<S: StateRead + ?Sized> StateRead for std::sync::Arc<S> {
     fn read(&self, key: &StateKey) -> Result<Option<StateValue>, ReadError> {
         (**self).read(key)
+    }
+
+    fn reader(&self) -> Box<Reader<'_>> {
+        (**self).reader()
     }
 }
 

@@ -47,7 +47,7 @@ impl Case {
         let transaction = |number, source, asset| TransactionExpectation {
             hash: tx(number),
             source,
-            assets: [AssetId::NATIVE, asset].into(),
+            assets: [AssetId::NATIVE, asset].into_iter().collect(),
             burns: None,
             changes_multisig: false,
         };

@@ -134,7 +134,7 @@ impl Block {
         let mut expectation = TransactionExpectation {
             hash,
             source,
-            assets: vec![AssetId::NATIVE],
+            assets: [AssetId::NATIVE].into(),
             burns: None,
             changes_multisig: matches!(plan.kind, Kind::Multisig(_)),
         };

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use storage_snapshot::{ReadError, StateKey, StateRead, StateValue};
+use storage_snapshot::{ReadError, Reader, StateKey, StateRead, StateValue};
 
 use crate::rules::NamedKeys;
 
@@ -54,15 +54,28 @@ impl PreState {
             Known::None | Known::Unknown => None,
         })
     }
-}
 
-impl StateRead for PreState {
-    fn read(&self, key: &StateKey) -> Result<Option<StateValue>, ReadError> {
-        match self.keys.position(key).map(|position| &self.values[position]) {
+    fn answer(
+        &self,
+        key: &StateKey,
+        position: Option<usize>,
+    ) -> Result<Option<StateValue>, ReadError> {
+        match position.map(|position| &self.values[position]) {
             Some(Known::Value(value)) => Ok(Some(value.clone())),
             Some(Known::Unknown) => Err(ReadError::Unknown(*key)),
             Some(Known::None) | None => Ok(None),
         }
+    }
+}
+
+impl StateRead for PreState {
+    fn read(&self, key: &StateKey) -> Result<Option<StateValue>, ReadError> {
+        self.answer(key, self.keys.position(key))
+    }
+
+    fn reader(&self) -> Box<Reader<'_>> {
+        let mut finder = self.keys.finder();
+        Box::new(move |key| self.answer(key, finder.position(key)))
     }
 }
 

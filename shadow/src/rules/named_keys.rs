@@ -88,16 +88,12 @@ impl NamedKeys {
 
     /// Where a key comes in the order of the keys; `None` if it is not among them.
     pub fn position(&self, key: &StateKey) -> Option<usize> {
-        let place = *self.places.get(key.account())? as usize;
-        Some(match key {
-            StateKey::Nonce(_) => place,
-            StateKey::Balance(_, asset) => {
-                let nth = self.assets_at(place).iter().position(|named| named == asset)?;
-                self.accounts.len() + self.starts[place] as usize + nth
-            }
-            StateKey::Multisig(_) => self.multisigs_from() + place,
-            StateKey::Registered(_) => self.registrations_from() + place,
-        })
+        self.position_at(self.place(key.account())?, key)
+    }
+
+    /// Finds positions one after another, without a search if asked in the order of the keys.
+    pub fn finder(&self) -> Finder<'_> {
+        Finder { keys: self, next: 0 }
     }
 
     /// Whether a key is among them.
@@ -113,6 +109,23 @@ impl NamedKeys {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.accounts.is_empty()
+    }
+
+    fn place(&self, account: &Address) -> Option<usize> {
+        self.places.get(account).map(|place| *place as usize)
+    }
+
+    /// The position of a key of the account at a place.
+    fn position_at(&self, place: usize, key: &StateKey) -> Option<usize> {
+        Some(match key {
+            StateKey::Nonce(_) => place,
+            StateKey::Balance(_, asset) => {
+                let nth = self.assets_at(place).iter().position(|named| named == asset)?;
+                self.accounts.len() + self.starts[place] as usize + nth
+            }
+            StateKey::Multisig(_) => self.multisigs_from() + place,
+            StateKey::Registered(_) => self.registrations_from() + place,
+        })
     }
 
     fn assets_at(&self, place: usize) -> &[AssetId] {
@@ -139,6 +152,28 @@ impl<'a> FromIterator<&'a StateKey> for NamedKeys {
             }
         }
         named.sorted()
+    }
+}
+
+/// Finds the positions of keys, and looks first where the next one in order would be.
+#[derive(Clone, Debug)]
+pub struct Finder<'a> {
+    keys: &'a NamedKeys,
+    /// The place after the account that was found last.
+    next: usize,
+}
+
+impl Finder<'_> {
+    /// As [`NamedKeys::position`].
+    pub fn position(&mut self, key: &StateKey) -> Option<usize> {
+        let account = key.account();
+        let likely = [self.next, self.next.wrapping_sub(1)];
+        let place = likely
+            .into_iter()
+            .find(|place| self.keys.accounts.get(*place) == Some(account))
+            .or_else(|| self.keys.place(account))?;
+        self.next = place + 1;
+        self.keys.position_at(place, key)
     }
 }
 
@@ -272,6 +307,15 @@ mod tests {
             let named: NamedKeys = listed.iter().collect();
             for key in asked {
                 prop_assert_eq!(named.contains(&key), named.iter().any(|other| other == key));
+            }
+        }
+
+        #[test]
+        fn a_finder_finds_the_same_in_order_and_out_of_it(listed in keys(), asked in keys()) {
+            let named: NamedKeys = listed.iter().collect();
+            let mut finder = named.finder();
+            for key in named.iter().chain(asked) {
+                prop_assert_eq!(finder.position(&key), named.position(&key));
             }
         }
     }
