@@ -1,10 +1,10 @@
 //! Execution alone: the serial engine against the parallel one.
 
-use std::{hint::black_box, time::Duration};
+use std::hint::black_box;
 
 use comparator::Schedule;
 
-use super::{EngineRow, Length, Report, medians, speed_up, timed, transfers};
+use super::{EngineRow, Length, Report, medians, micros_each, speed_up, timed, transfers};
 use crate::{
     execute::{BlockExecutor, SerialExecutor, parallel::ParallelExecutor},
     source::SourceError,
@@ -45,7 +45,7 @@ pub(super) fn measure(
                     run(&engine, workers)
                 }],
             )?;
-            let per_transaction = |time: Duration| time.as_secs_f64() * 1e6 / transactions as f64;
+            let per_transaction = |time| micros_each(time, transactions);
             report.engines.push(EngineRow {
                 transactions,
                 conflict_rate,

@@ -34,6 +34,11 @@ pub struct Report {
     /// The speed of verifying blocks of so many transactions, over that of executing them serially
     /// and committing.
     pub overhead: BTreeMap<String, f64>,
+    /// The processor time of verifying blocks of so many transactions, over that of executing them
+    /// serially and committing.
+    pub cpu_over_serial: BTreeMap<String, f64>,
+    /// Where the time of the pipeline goes, by the size of the blocks.
+    pub pipeline: Vec<PipelineRow>,
     /// Transfers per second of the serial engine, in blocks of 10,000 between distinct accounts.
     pub serial_tx_per_second: f64,
     /// The speed of the parallel engine on all cores over that of the serial one, by
@@ -70,6 +75,29 @@ pub struct EngineRow {
     pub parallel_all_us: f64,
 }
 
+/// The way of blocks of one size, in microseconds per transaction.
+#[derive(Clone, Debug, Serialize)]
+pub struct PipelineRow {
+    /// How many transactions a block has.
+    pub transactions: usize,
+    /// Serial execution and commit alone, as it elapses.
+    pub alone_us: f64,
+    /// With verification, as it elapses.
+    pub verified_us: f64,
+    /// Serial execution and commit alone, in processor time.
+    pub alone_cpu_us: f64,
+    /// With verification, in processor time.
+    pub verified_cpu_us: f64,
+    /// The serial execution within the verified run, as it elapses.
+    pub serial_us: f64,
+    /// The commit within it.
+    pub commit_us: f64,
+    /// The parallel execution within it.
+    pub parallel_us: f64,
+    /// Checking the invariants and comparing within it.
+    pub compare_us: f64,
+}
+
 /// Measures.
 ///
 /// # Errors
@@ -97,10 +125,16 @@ fn medians<const N: usize>(
             times.push(contender()?);
         }
     }
-    Ok(times.map(|mut times| {
-        times.sort_unstable();
-        times.get(times.len() / 2).copied().unwrap_or_default()
-    }))
+    Ok(times.map(median))
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+fn micros_each(time: Duration, count: usize) -> f64 {
+    time.as_secs_f64() * 1e6 / count as f64
 }
 
 fn timed<R>(work: impl FnOnce() -> R) -> (R, Duration) {
@@ -143,7 +177,32 @@ impl fmt::Display for Report {
                  commit alone"
             )?;
         }
-        writeln!(f, "comparing: {:.1} % of the pipeline's time", self.compare_share * 100.0)?;
+        writeln!(f)?;
+        writeln!(
+            f,
+            "microseconds per transaction of the pipeline; those in brackets of processor time"
+        )?;
+        for row in &self.pipeline {
+            writeln!(
+                f,
+                "blocks of {}: {:.2} ({:.2}) alone, {:.2} ({:.2}) verified: serial {:.2}, commit {:.2}, \
+                 parallel {:.2}, compare {:.2}",
+                row.transactions,
+                row.alone_us,
+                row.alone_cpu_us,
+                row.verified_us,
+                row.verified_cpu_us,
+                row.serial_us,
+                row.commit_us,
+                row.parallel_us,
+                row.compare_us,
+            )?;
+        }
+        writeln!(
+            f,
+            "comparing: {:.1} % of the pipeline's processor time",
+            self.compare_share * 100.0
+        )?;
         writeln!(
             f,
             "committing 1,000 writes: {:.1} times as fast as a batch of 1,000 entries in sled",

@@ -10,11 +10,12 @@ use std::{
 };
 
 use comparator::{MemorySink, Schedule};
+use cpu_time::ProcessTime;
 use storage_snapshot::{
-    BlockCommit, StateDelta, Store, StoreError, StoreOptions, TopoHeight, TxHash,
+    Address, BlockCommit, StateDelta, Store, StoreError, StoreOptions, TopoHeight, TxHash,
 };
 
-use super::{Length, Report, medians, speed_up};
+use super::{Length, PipelineRow, Report, median, medians, micros_each, speed_up};
 use crate::{
     execute::{PreState, SerialExecutor, parallel::ParallelExecutor},
     judge::{Candidate, FLUSH_INTERVAL, Judge, Progress},
@@ -34,26 +35,89 @@ pub(super) fn measure(
     workers: u32,
     report: &mut Report,
 ) -> Result<(), VerifyError> {
-    let (mut compare, mut elapsed) = (0.0, 0.0);
+    let (mut compare, mut processor) = (Duration::ZERO, Duration::ZERO);
     for transactions in [100, 1000] {
         let (blocks, rounds) = match length {
             Length::Full => (40_000 / transactions, 11),
             Length::Quick => (20_000 / transactions, 5),
         };
         let chain = Chain::generate(transactions, blocks as u64)?;
+        let mut runs = Vec::new();
+        let mut alone_processor = Vec::new();
         let [alone, verified] = medians(
             rounds,
-            [&mut || chain.serial_and_commit(), &mut || {
-                let (time, compared) = chain.verified(workers)?;
-                compare += compared;
-                elapsed += time.as_secs_f64();
-                Ok(time)
-            }],
+            [
+                &mut || {
+                    let cost = chain.serial_and_commit()?;
+                    alone_processor.push(cost.processor);
+                    Ok(cost.elapsed)
+                },
+                &mut || {
+                    let run = chain.verified(workers)?;
+                    let elapsed = run.cost.elapsed;
+                    runs.push(run);
+                    Ok(elapsed)
+                },
+            ],
         )?;
+        compare += runs.iter().map(|run| run.steps.compare).sum::<Duration>();
+        processor += runs.iter().map(|run| run.cost.processor).sum::<Duration>();
+
+        let count = chain.transactions();
+        let step = |step: fn(&VerifiedRun) -> Duration| {
+            micros_each(median(runs.iter().map(step).collect()), count)
+        };
+        let row = PipelineRow {
+            transactions,
+            alone_us: micros_each(alone, count),
+            verified_us: micros_each(verified, count),
+            alone_cpu_us: micros_each(median(alone_processor), count),
+            verified_cpu_us: step(|run| run.cost.processor),
+            serial_us: step(|run| run.steps.serial),
+            commit_us: step(|run| run.steps.commit),
+            parallel_us: step(|run| run.steps.parallel),
+            compare_us: step(|run| run.steps.compare),
+        };
         report.overhead.insert(transactions.to_string(), speed_up(alone, verified));
+        report
+            .cpu_over_serial
+            .insert(transactions.to_string(), row.verified_cpu_us / row.alone_cpu_us);
+        report.pipeline.push(row);
     }
-    report.compare_share = compare / elapsed;
+    report.compare_share = speed_up(compare, processor);
     Ok(())
+}
+
+/// What a run cost.
+#[derive(Clone, Copy)]
+struct Cost {
+    elapsed: Duration,
+    /// The time of all processors together.
+    processor: Duration,
+}
+
+impl Cost {
+    fn of<E>(work: impl FnOnce() -> Result<(), E>) -> Result<Self, E> {
+        let (started, processor) = (Instant::now(), ProcessTime::now());
+        work()?;
+        Ok(Self { elapsed: started.elapsed(), processor: processor.elapsed() })
+    }
+}
+
+/// A verified run of a chain.
+struct VerifiedRun {
+    cost: Cost,
+    /// Where the time went, by the ledger.
+    steps: Steps,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Steps {
+    serial: Duration,
+    commit: Duration,
+    parallel: Duration,
+    /// With the invariants of the control.
+    compare: Duration,
 }
 
 /// A chain that was generated beforehand, so that only its way is measured.
@@ -89,15 +153,22 @@ impl Chain {
         self.blocks.iter().map(copy).collect()
     }
 
+    fn transactions(&self) -> usize {
+        self.blocks.iter().map(|listed| listed.block.transactions.len()).sum()
+    }
+
     /// Serial execution and commit: what a node does anyway.
-    fn serial_and_commit(&self) -> Result<Duration, VerifyError> {
+    fn serial_and_commit(&self) -> Result<Cost, VerifyError> {
         let directory = tempfile::tempdir().map_err(SourceError::Io)?;
         let store = Store::open(directory.path(), StoreOptions::default())?;
         let source = GeneratedChain::new(self.options);
         store.seed(&source.base())?;
         let dev = source.identity().dev;
         let blocks = self.copies();
-        let started = Instant::now();
+        Cost::of(|| Self::apply(&store, dev, blocks))
+    }
+
+    fn apply(store: &Store, dev: Address, blocks: Vec<CommittedBlock>) -> Result<(), VerifyError> {
         // The verifier makes its verdicts durable on another thread now and then, and the commits with
         // them; without the same here the comparison would flatter it.
         let (stop, stopped) = mpsc::channel::<()>();
@@ -136,12 +207,11 @@ impl Chain {
         drop(stop);
         // A thread that panicked has flushed nothing more; the last flush is here.
         flusher.join().unwrap_or(Ok(()))?;
-        store.flush()?;
-        Ok(started.elapsed())
+        Ok(store.flush()?)
     }
 
-    /// The same, verified: the time it takes, and the seconds of it that comparing took.
-    fn verified(&self, workers: u32) -> Result<(Duration, f64), VerifyError> {
+    /// The same, verified.
+    fn verified(&self, workers: u32) -> Result<VerifiedRun, VerifyError> {
         let directory = tempfile::tempdir().map_err(SourceError::Io)?;
         let store = Store::open(directory.path(), StoreOptions::default())?;
         let source = GeneratedChain::new(self.options);
@@ -156,16 +226,20 @@ impl Chain {
         .map_err(SourceError::Io)?;
         let mut verifier = Verifier::new(store.clone(), &source, NodeCheck::Ignore, judge)?;
         let blocks = self.copies();
-        let started = Instant::now();
-        for block in blocks {
-            verifier.verify_block(block)?;
-        }
-        verifier.finish()?;
-        let elapsed = started.elapsed();
-        let mut compare = 0.0;
+        let cost = Cost::of(|| {
+            for block in blocks {
+                verifier.verify_block(block)?;
+            }
+            verifier.finish()
+        })?;
+        let mut steps = Steps::default();
         for entry in entries(&store, TopoHeight::GENESIS) {
-            compare += entry?.seconds.compare;
+            let seconds = entry?.seconds;
+            steps.serial += Duration::from_secs_f64(seconds.serial);
+            steps.commit += Duration::from_secs_f64(seconds.commit);
+            steps.parallel += Duration::from_secs_f64(seconds.parallel);
+            steps.compare += Duration::from_secs_f64(seconds.compare);
         }
-        Ok((elapsed, compare))
+        Ok(VerifiedRun { cost, steps })
     }
 }
