@@ -4,14 +4,19 @@
 //! The text form is 64 lower-case hex digits everywhere but in the node's own answers, where an
 //! account is a bech32 address; that translation belongs to whoever speaks to the node.
 
-use std::{fmt, str::FromStr};
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, PartialEq, Eq)]
         pub struct $name([u8; 32]);
 
         impl $name {
@@ -23,6 +28,25 @@ macro_rules! id {
             /// The bytes of the id.
             pub const fn as_bytes(&self) -> &[u8; 32] {
                 &self.0
+            }
+        }
+
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                order(&self.0, &other.0)
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                // All are of one length, so it need not be told.
+                state.write(&self.0);
             }
         }
 
@@ -97,6 +121,13 @@ impl AssetId {
     pub const NATIVE: Self = Self([0; 32]);
 }
 
+/// The order of the bytes. Most of what is sorted differs in the first eight, which are compared in
+/// one step.
+fn order(one: &[u8; 32], other: &[u8; 32]) -> Ordering {
+    let first = |bytes: &[u8; 32]| bytes.first_chunk().map(|first| u64::from_be_bytes(*first));
+    first(one).cmp(&first(other)).then_with(|| one.cmp(other))
+}
+
 /// A text that is not 64 lower-case hex digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseIdError {
@@ -160,6 +191,22 @@ mod tests {
         check(&"A".repeat(64));
         check(&"g".repeat(64));
         check(&"é".repeat(32));
+    }
+
+    #[test]
+    fn the_order_is_that_of_the_bytes() {
+        let base = [0x80; 32];
+        for place in 0..32 {
+            for (byte, later) in [(0x7f, 0xff), (0x81, 0x00)] {
+                let mut other = base;
+                other[place] = byte;
+                // What comes after the first difference decides nothing.
+                other[place + 1..].fill(later);
+                let ordering = Address::new(base).cmp(&Address::new(other));
+                assert_eq!(ordering, base.cmp(&other), "byte {place} is {byte:#x}");
+            }
+        }
+        assert_eq!(Address::new(base).cmp(&Address::new(base)), Ordering::Equal);
     }
 
     #[test]

@@ -188,7 +188,12 @@ impl From<ControlError> for Stop {
 /// chain takes what an account spends from what it received in one go.
 struct SerialState<'a, S> {
     parent: &'a S,
-    accounts: HashMap<Address, Account, ahash::RandomState>,
+    /// In the order in which the block came to them.
+    accounts: Vec<(Address, Account)>,
+    places: HashMap<Address, usize, ahash::RandomState>,
+    /// The place of the account that was needed last: a transaction needs its source several times
+    /// in a row.
+    last: usize,
     burned: Amount,
     quirks: Quirks,
 }
@@ -220,10 +225,13 @@ struct Balance {
 
 impl<'a, S: StateRead> SerialState<'a, S> {
     fn new(parent: &'a S, transactions: usize) -> Self {
+        // Most transactions name two accounts.
+        let accounts = transactions * 2 + 2;
         Self {
             parent,
-            // Most transactions name two accounts.
-            accounts: HashMap::with_capacity_and_hasher(transactions * 2 + 2, Default::default()),
+            accounts: Vec::with_capacity(accounts),
+            places: HashMap::with_capacity_and_hasher(accounts, Default::default()),
+            last: 0,
             burned: Amount::ZERO,
             quirks: Quirks::default(),
         }
@@ -272,11 +280,12 @@ impl<'a, S: StateRead> SerialState<'a, S> {
         nonce: Nonce,
         transaction: TxHash,
     ) -> Result<bool, ControlError> {
-        let source = self.accounts.entry(*account).or_default();
+        let parent = self.parent;
+        let source = self.account(account);
         let window = match &mut source.window {
             Some(window) => window,
             None => {
-                let initial = read_nonce(self.parent, account)?;
+                let initial = read_nonce(parent, account)?;
                 let initial = initial
                     .ok_or(ControlError::SourceWithoutNonce { transaction, source: *account })?;
                 source.window.insert(NonceWindow::new(initial))
@@ -309,15 +318,22 @@ impl<'a, S: StateRead> SerialState<'a, S> {
     }
 
     fn account(&mut self, account: &Address) -> &mut Account {
-        self.accounts.entry(*account).or_default()
+        if self.accounts.get(self.last).is_none_or(|(last, _)| last != account) {
+            self.last = *self.places.entry(*account).or_insert_with(|| {
+                self.accounts.push((*account, Account::default()));
+                self.accounts.len() - 1
+            });
+        }
+        &mut self.accounts[self.last].1
     }
 
     fn balance(&mut self, account: &Address, asset: AssetId) -> Result<&mut Balance, ControlError> {
-        let balances = &mut self.accounts.entry(*account).or_default().balances;
+        let parent = self.parent;
+        let balances = &mut self.account(account).balances;
         let index = match balances.iter().position(|(held, _)| *held == asset) {
             Some(index) => index,
             None => {
-                let credited = read_balance(self.parent, account, asset)?;
+                let credited = read_balance(parent, account, asset)?;
                 let untouched = Balance {
                     credited,
                     spent: Amount::ZERO,
@@ -334,8 +350,9 @@ impl<'a, S: StateRead> SerialState<'a, S> {
     /// The writes of the block: every touched key once, with its value at the end, in the order of
     /// the keys.
     fn finish(mut self) -> Result<(StateDelta, Quirks), ControlError> {
-        let mut accounts: Vec<_> = self.accounts.iter_mut().collect();
-        accounts.sort_unstable_by_key(|(account, _)| **account);
+        let accounts = self.accounts.iter_mut();
+        let mut accounts: Vec<_> = accounts.map(|(account, staged)| (*account, staged)).collect();
+        accounts.sort_unstable_by_key(|(account, _)| *account);
         let mut writes = Vec::with_capacity(accounts.len() * 3);
         for (account, staged) in &accounts {
             let nonce = match staged.nonce {
@@ -345,7 +362,7 @@ impl<'a, S: StateRead> SerialState<'a, S> {
                 written => written,
             };
             if let Some(nonce) = nonce {
-                writes.push((StateKey::Nonce(**account), Some(StateValue::Nonce(nonce))));
+                writes.push((StateKey::Nonce(*account), Some(StateValue::Nonce(nonce))));
             }
         }
         for (account, staged) in &mut accounts {
@@ -358,17 +375,17 @@ impl<'a, S: StateRead> SerialState<'a, S> {
                     self.quirks.count(Quirk::DebitWrapped);
                 }
                 let after = balance.credited.wrapping_sub(balance.spent);
-                let key = StateKey::Balance(**account, *asset);
+                let key = StateKey::Balance(*account, *asset);
                 writes.push((key, Some(StateValue::Balance(after))));
             }
         }
         for (account, staged) in &mut accounts {
             if let Some(config) = staged.multisig.take() {
-                writes.push((StateKey::Multisig(**account), config.map(StateValue::Multisig)));
+                writes.push((StateKey::Multisig(*account), config.map(StateValue::Multisig)));
             }
         }
         for (account, staged) in &accounts {
-            let key = StateKey::Registered(**account);
+            let key = StateKey::Registered(*account);
             if staged.was_credited() && self.parent.read(&key)?.is_none() {
                 writes.push((key, Some(StateValue::Registered)));
             }

@@ -111,7 +111,8 @@ impl<S: StateRead> ParallelChainState<S> {
         let Self { parent, accounts, .. } = self;
         let mut accounts: Vec<_> = accounts.into_iter().collect();
         // Sorted by account the writes of each kind come out in the order of their keys.
-        let mut order: Vec<_> = accounts.iter_mut().collect();
+        let order = accounts.iter_mut().map(|(account, state)| (*account, state));
+        let mut order: Vec<_> = order.collect();
         order.sort_unstable_by_key(|(account, _)| *account);
 
         let (mut nonces, mut multisigs, mut registered) = (Vec::new(), Vec::new(), Vec::new());
@@ -123,11 +124,11 @@ impl<S: StateRead> ParallelChainState<S> {
                 credited |= balance.credited;
                 if balance.credited || balance.debited {
                     let after = balance.before_and_credits.wrapping_sub(balance.spent);
-                    let key = StateKey::Balance(*account, *asset);
+                    let key = StateKey::Balance(account, *asset);
                     balances.push((key, Some(StateValue::Balance(after))));
                 }
             }
-            let key = StateKey::Nonce(*account);
+            let key = StateKey::Nonce(account);
             match state.nonce {
                 Some(nonce) => nonces.push((key, Some(StateValue::Nonce(nonce)))),
                 None if credited && parent.read(&key)?.is_none() => {
@@ -135,12 +136,12 @@ impl<S: StateRead> ParallelChainState<S> {
                 }
                 None => {}
             }
-            let key = StateKey::Registered(*account);
+            let key = StateKey::Registered(account);
             if credited && parent.read(&key)?.is_none() {
                 registered.push((key, Some(StateValue::Registered)));
             }
             if let Some(config) = state.multisig.take() {
-                multisigs.push((StateKey::Multisig(*account), config.map(StateValue::Multisig)));
+                multisigs.push((StateKey::Multisig(account), config.map(StateValue::Multisig)));
             }
         }
         nonces.reserve(balances.len() + multisigs.len() + registered.len());
