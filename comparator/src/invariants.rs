@@ -136,7 +136,7 @@ fn check_totals(
     let fees = execution
         .outcomes
         .iter()
-        .filter(|outcome| outcome.status == Status::Executed)
+        .filter(|outcome| matches!(outcome.status, Status::Executed))
         .fold(Amount::ZERO, |sum, outcome| sum.wrapping_add(outcome.fee));
     let burned = burns(transactions)
         .filter(|(asset, _)| *asset == AssetId::NATIVE)
@@ -164,7 +164,7 @@ fn check_nonces(
     let mut must_rise: HashMap<&Address, &TxHash, ahash::RandomState> = HashMap::default();
     must_rise.reserve(transactions.len());
     for (transaction, status) in transactions {
-        if **status == Status::Executed {
+        if matches!(status, Status::Executed) {
             must_rise.entry(&transaction.source).or_insert(&transaction.hash);
         }
     }
@@ -268,7 +268,7 @@ struct Change {
 fn burns(transactions: &[Matched<'_>]) -> impl Iterator<Item = (AssetId, Amount)> {
     transactions
         .iter()
-        .filter(|(_, status)| **status == Status::Executed)
+        .filter(|(_, status)| matches!(status, Status::Executed))
         .filter_map(|(transaction, _)| transaction.burns)
 }
 

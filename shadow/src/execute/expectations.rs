@@ -1,9 +1,6 @@
 //! What any right execution of a block satisfies, told to whoever checks without knowing the rules.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    iter,
-};
+use std::collections::{BTreeSet, HashMap};
 
 use comparator::{Expectations, TransactionExpectation};
 use smallvec::smallvec;
@@ -25,33 +22,39 @@ pub fn expectations(block: &ExecutableBlock) -> Expectations {
 /// The chain sums up what an account spends and stops at 2^64-1, so whoever spends more than that
 /// in one block makes money.
 fn leaky_assets(block: &ExecutableBlock) -> BTreeSet<AssetId> {
-    let spendings = || block.transactions.iter().flat_map(|listed| spendings(&listed.body));
     // Nobody spends more than all together, and they nearly never spend that much.
-    let mut all = spendings().map(|(_, amount)| amount);
-    if all.try_fold(Amount::ZERO, Amount::checked_add).is_some() {
+    if spent_by_all(block).is_some() {
         return BTreeSet::new();
     }
     let mut spent: HashMap<(Address, AssetId), Option<Amount>, ahash::RandomState> =
         HashMap::default();
-    for (spender, amount) in spendings() {
-        let sum = spent.entry(spender).or_insert(Some(Amount::ZERO));
+    for_each_spending(block, |source, asset, amount| {
+        let sum = spent.entry((*source, asset)).or_insert(Some(Amount::ZERO));
         *sum = sum.and_then(|sum| sum.checked_add(amount));
-    }
+    });
     spent.into_iter().filter(|(_, sum)| sum.is_none()).map(|((_, asset), _)| asset).collect()
 }
 
-/// What a transaction takes from whom.
-fn spendings(body: &Transaction) -> impl Iterator<Item = ((Address, AssetId), Amount)> {
-    let (transfers, burned) = match &body.data {
-        TransactionData::Transfers(transfers) => (transfers.as_slice(), None),
-        TransactionData::Burn { asset, amount } => (&[][..], Some((*asset, *amount))),
-        TransactionData::Multisig(_) | TransactionData::Opaque(_) => (&[][..], None),
-    };
-    let moved = transfers.iter().map(|transfer| (transfer.asset, transfer.amount));
-    iter::once((AssetId::NATIVE, body.fee))
-        .chain(moved)
-        .chain(burned)
-        .map(|(asset, amount)| ((body.source, asset), amount))
+fn spent_by_all(block: &ExecutableBlock) -> Option<Amount> {
+    let mut all = Some(Amount::ZERO);
+    for_each_spending(block, |_, _, amount| all = all.and_then(|all| all.checked_add(amount)));
+    all
+}
+
+fn for_each_spending(block: &ExecutableBlock, mut spend: impl FnMut(&Address, AssetId, Amount)) {
+    for transaction in &block.transactions {
+        let body = &transaction.body;
+        spend(&body.source, AssetId::NATIVE, body.fee);
+        match &body.data {
+            TransactionData::Transfers(transfers) => {
+                for transfer in transfers {
+                    spend(&body.source, transfer.asset, transfer.amount);
+                }
+            }
+            TransactionData::Burn { asset, amount } => spend(&body.source, *asset, *amount),
+            TransactionData::Multisig(_) | TransactionData::Opaque(_) => {}
+        }
+    }
 }
 
 fn of(transaction: &Transaction) -> TransactionExpectation {
