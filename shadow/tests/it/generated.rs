@@ -517,6 +517,6 @@ const FROZEN: [(&str, &str); 8] = [
     ("miner-active", "c49db6168d3617ec3b831522f4ec2cbb001efa9cd4c020282e4263124d7b03e4"),
     ("new-accounts", "c0055cd430b1431162a7f44ba4e0e28da63cb47ae22575d2a29e23588bbd2ddf"),
     ("failures", "edcd02ff31acebe9456e1d680f828d41f40763668c673a3e239fe9f95064d8b0"),
-    ("side-blocks", "4c7f142d66e0b6eea299081f274a457cc1e05bd5ea5aa2d5979b9c50bf2b56af"),
+    ("side-blocks", "6d6987a7a79b88cab78a767d7528c433608b076306c8cb5eb893d5cca362f1f7"),
     ("everything", "760fc2aebbf26da06bd797d62e568caa57f5b03737e6e56820630af8c728937a"),
 ];

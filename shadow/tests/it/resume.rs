@@ -96,8 +96,17 @@ fn a_chain_grows_from_wherever_it_was_cut() {
         assert_eq!(found.summary["blocks"]["total"], blocks + 1);
     }
     run(straight.path(), GeneratedOptions { blocks: 87, ..OPTIONS }, Stop::AtTheEnd);
-    assert_eq!(found(grown.path()).entries.len(), 88);
-    assert_eq!(found(grown.path()).tip, found(straight.path()).tip);
+    // What a longer chain would have abandoned besides was never there, so it is not counted.
+    let mut both = [&grown, &straight].map(|directory| found(directory.path()));
+    for found in &mut both {
+        for entry in &mut found.entries {
+            let entry = entry.as_object_mut().unwrap();
+            entry.retain(|name, _| !["re_orders", "earlier_mismatches"].contains(&name.as_str()));
+        }
+    }
+    let [grown, straight] = both;
+    assert_eq!(grown.entries, straight.entries);
+    assert_eq!(grown.tip, straight.tip);
 }
 
 #[test]
