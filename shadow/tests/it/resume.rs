@@ -261,7 +261,11 @@ fn run(directory: &Path, options: GeneratedOptions, stop: Stop) -> u64 {
             }
         }
     }
-    progress.blocks.load(Ordering::Relaxed)
+    let judged = progress.blocks.load(Ordering::Relaxed);
+    if judged > 0 && matches!(stop, Stop::AtTheEnd) {
+        assert_eq!(Some(progress.positions.load(Ordering::Relaxed)), source.block_count());
+    }
+    judged
 }
 
 /// Verifies these events to their end.
@@ -296,7 +300,7 @@ impl Process {
         let sink = Box::new(Sink(Arc::clone(&dying)));
         let always_wrong = Arc::clone(&dying);
         let wrong = Altered(move |block: &ExecutableBlock, _: &_, execution: &mut Execution| {
-            let is_eighth = block.block.hash.as_bytes()[0] % 8 == 0;
+            let is_eighth = block.block.hash.as_bytes()[0].is_multiple_of(8);
             if is_eighth || always_wrong.load(Ordering::SeqCst) {
                 execution.totals.fees = execution.totals.fees.wrapping_add(Amount::new(1));
             }
