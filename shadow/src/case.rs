@@ -9,7 +9,9 @@ use storage_snapshot::StateDigest;
 
 use crate::{
     execute::{Control, ExecutableBlock, PreState},
-    ledger::{FORMAT_VERSION, LedgerEntry, LoadCounts, StepSeconds, TransactionCounts},
+    ledger::{
+        FORMAT_VERSION, LedgerEntry, LoadCounts, ReOrderCounts, StepSeconds, TransactionCounts,
+    },
     node::{NodeCounts, NodeFindings},
     rules::Quirks,
 };
@@ -76,11 +78,13 @@ impl Case {
             block_hash: self.block.block.hash,
             state_digest: self.digest.to_string(),
             stale: false,
+            stale_depth: 0,
             blind: self.blind,
             candidates: Vec::new(),
             transactions: self.transaction_counts(),
             node: self.node_counts,
             earlier_mismatches: 0,
+            re_orders: ReOrderCounts::default(),
             conservation_unchecked: self.conservation_unchecked,
             quirks,
             loads: LoadCounts::default(),

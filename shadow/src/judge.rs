@@ -51,6 +51,9 @@ pub struct Candidate {
 pub struct Progress {
     /// Blocks with a verdict.
     pub blocks: AtomicU64,
+    /// Positions of the chain up to the last of them: fewer where blocks were ordered away, more
+    /// where others had their verdict before.
+    pub positions: AtomicU64,
     /// Their transactions.
     pub transactions: AtomicU64,
     /// Blocks in which a candidate was compared at work.
@@ -148,7 +151,7 @@ impl JudgeLoop {
             match messages.recv_timeout(FLUSH_INTERVAL) {
                 Ok(Message::Judge(case)) => {
                     let mut entry = self.judge(&case)?;
-                    entry.earlier_mismatches = self.earlier_mismatches(entry.topoheight)?;
+                    self.replace_stale(&mut entry)?;
                     self.publish(&entry)?;
                 }
                 Ok(Message::Settle(done)) => {
@@ -265,11 +268,14 @@ impl JudgeLoop {
         Ok(entry)
     }
 
-    /// What was found at a topoheight before its block was ordered away: a difference that was real
-    /// does not become unreal because the chain went another way.
-    fn earlier_mismatches(&self, at: TopoHeight) -> Result<u64, JudgeError> {
-        let earlier = entry_at(&self.store, at).map_err(JudgeError::Ledger)?;
-        Ok(earlier.filter(|entry| entry.stale).map_or(0, |entry| entry.mismatches()))
+    /// What was found at a topoheight before its block was ordered away is kept: a difference that was
+    /// real does not become unreal because the chain went another way.
+    fn replace_stale(&self, entry: &mut LedgerEntry) -> Result<(), JudgeError> {
+        let replaced = entry_at(&self.store, entry.topoheight).map_err(JudgeError::Ledger)?;
+        if let Some(replaced) = replaced.filter(|replaced| replaced.stale) {
+            entry.replace(&replaced);
+        }
+        Ok(())
     }
 
     fn publish(&mut self, entry: &LedgerEntry) -> Result<(), JudgeError> {
@@ -286,6 +292,7 @@ impl JudgeLoop {
         let pending = std::mem::take(&mut self.pending);
         let progress = &self.progress;
         progress.blocks.fetch_add(pending.blocks, Ordering::Relaxed);
+        progress.positions.store(last.next().as_u64(), Ordering::Relaxed);
         progress.transactions.fetch_add(pending.transactions, Ordering::Relaxed);
         progress.exercised.fetch_add(pending.exercised, Ordering::Relaxed);
         progress.mismatches.fetch_add(pending.mismatches, Ordering::Relaxed);

@@ -29,6 +29,9 @@ pub struct LedgerEntry {
     /// Whether the block has since been ordered away. Kept, but no longer counted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stale: bool,
+    /// If it is the first that was ordered away, how many were ordered away with it, itself included.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stale_depth: u64,
     /// Whether the block may have paid accounts that nobody knows of.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub blind: bool,
@@ -41,6 +44,9 @@ pub struct LedgerEntry {
     /// How many differences were found here in blocks that have since been ordered away.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub earlier_mismatches: u64,
+    /// What has been ordered away from here.
+    #[serde(default, skip_serializing_if = "ReOrderCounts::is_empty")]
+    pub re_orders: ReOrderCounts,
     /// How many assets were touched whose conservation could not be checked, because a failed
     /// transaction loses what it had debited.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -51,6 +57,33 @@ pub struct LedgerEntry {
     pub loads: LoadCounts,
     /// Where the time went.
     pub seconds: StepSeconds,
+}
+
+/// Blocks that were judged and have since been ordered away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReOrderCounts {
+    /// How many re-orders began with these blocks.
+    pub count: u64,
+    /// How many blocks the deepest of them ordered away.
+    pub deepest: u64,
+    /// How many blocks there are.
+    pub blocks: u64,
+}
+
+impl ReOrderCounts {
+    /// These and others.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            count: self.count + other.count,
+            deepest: self.deepest.max(other.deepest),
+            blocks: self.blocks + other.blocks,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The verdict on one candidate.
@@ -196,8 +229,41 @@ impl LedgerEntry {
 
     /// How many differences were found, in this block and in those that were here before it.
     pub fn mismatches(&self) -> u64 {
-        let here = self.candidates.iter().flat_map(|candidate| candidate.fields.values());
-        self.earlier_mismatches.saturating_add(here.sum())
+        self.earlier_mismatches.saturating_add(self.mismatches_here())
+    }
+
+    /// What was ordered away from here, this block included if it was.
+    pub fn ordered_away(&self) -> ReOrderCounts {
+        if !self.stale {
+            return self.re_orders;
+        }
+        self.re_orders.and(ReOrderCounts {
+            count: u64::from(self.stale_depth > 0),
+            deepest: self.stale_depth,
+            blocks: 1,
+        })
+    }
+
+    /// Takes over what the entry that it replaces knows of blocks that were here before.
+    ///
+    /// A block whose verdict became stale may be judged a second time before it is ordered away, when
+    /// a process that died between the two is started again. It is still one block then, and what was
+    /// found in it twice is one finding.
+    pub(crate) fn replace(&mut self, replaced: &Self) {
+        let is_again =
+            self.block_hash == replaced.block_hash && self.state_digest == replaced.state_digest;
+        if is_again {
+            self.re_orders = replaced.re_orders;
+            self.earlier_mismatches = replaced.mismatches().saturating_sub(self.mismatches_here());
+            self.earlier_mismatches = self.earlier_mismatches.max(replaced.earlier_mismatches);
+        } else {
+            self.re_orders = replaced.ordered_away();
+            self.earlier_mismatches = replaced.mismatches();
+        }
+    }
+
+    fn mismatches_here(&self) -> u64 {
+        self.candidates.iter().flat_map(|candidate| candidate.fields.values()).sum()
     }
 
     /// The worst verdict of all candidates: the one that the block is counted under.

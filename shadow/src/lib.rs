@@ -19,6 +19,7 @@ pub mod locate;
 pub mod node;
 pub mod observe;
 pub mod opaque;
+mod other_branch;
 pub mod prepare;
 mod progress;
 mod record;

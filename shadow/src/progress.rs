@@ -33,13 +33,13 @@ impl Reporter {
             return;
         }
         self.shown = Instant::now();
-        let blocks = self.progress.blocks.load(Ordering::Relaxed);
+        let positions = self.progress.positions.load(Ordering::Relaxed);
         let transactions = self.progress.transactions.load(Ordering::Relaxed);
         let exercised = self.progress.exercised.load(Ordering::Relaxed);
         let mismatches = self.progress.mismatches.load(Ordering::Relaxed);
         match &self.bar {
             Some(bar) => {
-                bar.set_position(blocks);
+                bar.set_position(positions);
                 bar.set_message(format!(
                     "{transactions} transactions, {exercised} blocks exercised, {mismatches} mismatches"
                 ));
@@ -47,7 +47,7 @@ impl Reporter {
             None => {
                 let of = self.total.map(|total| format!(" of {total}")).unwrap_or_default();
                 note(&format!(
-                    "{blocks}{of} blocks, {transactions} transactions, {exercised} blocks \
+                    "{positions}{of} blocks, {transactions} transactions, {exercised} blocks \
                      exercised, {mismatches} mismatches"
                 ));
             }

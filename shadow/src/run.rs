@@ -156,7 +156,10 @@ fn verify(
         }
     };
     // What the judge failed with is the cause of what the verifier saw of it.
-    let judged = verifier.finish();
+    let judged = match end {
+        End::Complete => verifier.finish(),
+        End::Interrupted => verifier.stop(),
+    };
     reporter.finish();
     match (taken, judged) {
         (Err(VerifyError::Judge(_) | VerifyError::Store(StoreError::Broken)), Err(cause)) => {

@@ -13,7 +13,9 @@ use crate::{
     execute::parallel::ParallelExecutor,
     exit_code::ExitCode,
     judge::NODE,
-    ledger::{FirstMismatch, LedgerEntry, LoadCounts, StepSeconds, TransactionCounts},
+    ledger::{
+        FirstMismatch, LedgerEntry, LoadCounts, ReOrderCounts, StepSeconds, TransactionCounts,
+    },
     node::NodeCounts,
     rules::RULES,
 };
@@ -40,10 +42,12 @@ pub struct Summary {
     candidates: BTreeMap<String, BlockCounts>,
     /// Why blocks proved nothing or were not judged, by `verdict:reason`.
     reasons: BTreeMap<String, u64>,
-    /// Entries of blocks that have since been ordered away.
+    /// Entries of blocks that have since been ordered away, and that none has taken the place of.
     stale: u64,
-    /// Differences that were found in such blocks; counted nowhere else.
+    /// Differences that were found in blocks that have since been ordered away; counted nowhere else.
     stale_mismatches: u64,
+    /// Which blocks have since been ordered away, replaced or not.
+    re_orders: ReOrderCounts,
     /// Blocks with assets whose conservation could not be checked, because a failed transaction loses
     /// what it had debited.
     conservation_unchecked_blocks: u64,
@@ -127,6 +131,7 @@ impl Summary {
             reasons: BTreeMap::new(),
             stale: 0,
             stale_mismatches: 0,
+            re_orders: ReOrderCounts::default(),
             conservation_unchecked_blocks: 0,
             interrupted: false,
             error: None,
@@ -137,6 +142,7 @@ impl Summary {
     /// Adds a block. Entries are added in the order of topoheights, so that the first mismatch is
     /// the first.
     pub fn add(&mut self, entry: &LedgerEntry) {
+        self.re_orders = self.re_orders.and(entry.ordered_away());
         if entry.stale {
             self.stale += 1;
             self.stale_mismatches += entry.mismatches();
@@ -343,11 +349,13 @@ impl Summary {
                 self.conservation_unchecked_blocks
             )?;
         }
-        if self.stale > 0 {
+        let ReOrderCounts { count, deepest, blocks } = self.re_orders;
+        if blocks > 0 {
             writeln!(
                 text,
-                "ordered away  {} blocks, with {} mismatches",
-                self.stale, self.stale_mismatches
+                "re-orders     {count}, of up to {deepest} blocks; {blocks} blocks ordered away, with \
+                 {} mismatches",
+                self.stale_mismatches
             )?;
         }
         self.write_counts(text, "quirks", &self.quirks)?;

@@ -24,9 +24,10 @@ use crate::{
     execute::{Control, ControlError, PreState, SerialExecutor, expectations, panic_message},
     judge::{Judge, JudgeError},
     known::KnownState,
-    ledger::{LedgerError, entries, entry_at},
+    ledger::{LedgerEntry, LedgerError, entries, entry_at},
     node::{Compared, NodeCheck, NodeCounts, NodeFindings, compare_answers, executed_transactions},
     opaque::{TakenState, take_state},
+    other_branch::OtherBranch,
     prepare::{ChainSoFar, PreparedBlock, prepare},
     rules::SIDE_BLOCK_WINDOW,
     source::{BlockSource, ChainEvent, ChainIdentity, CommittedBlock, NodeAnswers, SourceError},
@@ -43,6 +44,8 @@ pub struct Verifier {
     judged: Option<TopoHeight>,
     /// The last block that may have paid accounts that nobody knows of.
     blind_since: Option<TopoHeight>,
+    /// Where the source goes another way than the store went, as long as nobody knows why.
+    other: Option<OtherBranch>,
 }
 
 impl Verifier {
@@ -63,7 +66,7 @@ impl Verifier {
         mark_stale(&store, above)?;
         let Judged { through, blind_since } = Judged::read(&store)?;
         let identity = source.identity().clone();
-        Ok(Self { store, identity, node, judge, judged: through, blind_since })
+        Ok(Self { store, identity, node, judge, judged: through, blind_since, other: None })
     }
 
     /// Takes the next event of the chain.
@@ -123,36 +126,69 @@ impl Verifier {
         Ok(())
     }
 
-    /// Waits until everything is judged, and ends the judge.
+    /// After the last event: waits until everything is judged, and ends the judge.
+    ///
+    /// # Errors
+    ///
+    /// What the judge failed with, if it did; or that the store went another way than the source to
+    /// its end.
+    pub fn finish(mut self) -> Result<(), VerifyError> {
+        let other = self.other.take();
+        self.stop()?;
+        other.map_or(Ok(()), |other| Err(other.error()))
+    }
+
+    /// The same before the last event: whether the source would have come round to what the store
+    /// holds is then not known.
     ///
     /// # Errors
     ///
     /// What the judge failed with, if it did.
-    pub fn finish(self) -> Result<(), VerifyError> {
+    pub fn stop(self) -> Result<(), VerifyError> {
         self.judge.finish()?;
         Ok(self.store.flush()?)
     }
 
     /// The verdicts above `to` become stale: kept, but no longer counted.
     fn revert(&mut self, to: TopoHeight) -> Result<(), VerifyError> {
+        if let Some(other) = self.other.take() {
+            // The store left that branch before, so there is nothing to roll back.
+            self.other = other.after_revert(to);
+            return Ok(());
+        }
         self.judge.settle()?;
         self.store.rollback(Some(to))?;
         mark_stale(&self.store, to.next())?;
-        let Judged { through, blind_since } = Judged::read(&self.store)?;
-        (self.judged, self.blind_since) = (through, blind_since);
+        // Everything that stands has a verdict, and what the ledger says of it is known already.
+        self.judged = self.judged.min(Some(to));
+        if self.blind_since > Some(to) {
+            self.blind_since = Judged::read(&self.store)?.blind_since;
+        }
         Ok(())
     }
 
-    /// Whether the ledger has a verdict on exactly this block already.
-    fn was_judged(&self, place: BlockRef) -> Result<bool, VerifyError> {
-        if self.judged.is_none_or(|judged| place.topoheight > judged) {
-            return Ok(false);
+    /// Whether there is nothing to judge: the ledger has a verdict on exactly this block already, or
+    /// the store went another way here or below.
+    fn was_judged(&mut self, place: BlockRef) -> Result<bool, VerifyError> {
+        if let Some(other) = &mut self.other {
+            return other.pass_over_one().map(|()| true);
         }
-        let Some(entry) = entry_at(&self.store, place.topoheight)? else { return Ok(false) };
-        if entry.block_hash != place.hash {
-            return Err(VerifyError::OtherBlock { place, held: entry.block_hash });
+        match self.held_at(place.topoheight)? {
+            Some(held) if held != place.hash => {
+                self.other = Some(OtherBranch::new(place, held));
+                Ok(true)
+            }
+            held => Ok(held.is_some() && self.judged >= Some(place.topoheight)),
         }
-        Ok(true)
+    }
+
+    /// The block that the store holds in a position, by its verdict or, without one, by itself.
+    fn held_at(&self, at: TopoHeight) -> Result<Option<BlockHash>, VerifyError> {
+        if self.judged >= Some(at) {
+            return Ok(entry_at(&self.store, at)?.map(|entry| entry.block_hash));
+        }
+        let last = self.store.facts_before(at, 1).pop();
+        Ok(last.filter(|(block, _)| block.topoheight == at).map(|(block, _)| block.hash))
     }
 
     fn parent_of(&self, topoheight: TopoHeight) -> Result<Snapshot, VerifyError> {
@@ -361,12 +397,14 @@ fn mark_stale(store: &Store, from: TopoHeight) -> Result<(), VerifyError> {
         let mut entry = entry?;
         if !entry.stale {
             entry.stale = true;
-            stale.push((entry.topoheight, entry.encode()?));
+            stale.push(entry);
         }
     }
-    if stale.is_empty() {
-        return Ok(());
-    }
+    let depth = stale.len() as u64;
+    let Some(first) = stale.first_mut() else { return Ok(()) };
+    first.stale_depth = depth;
+    let encoded = |entry: &LedgerEntry| Ok((entry.topoheight, entry.encode()?));
+    let stale: Vec<_> = stale.iter().map(encoded).collect::<Result<_, LedgerError>>()?;
     store.put_ledgers(&stale)?;
     Ok(store.flush()?)
 }

@@ -29,7 +29,8 @@ pub trait BlockSource {
     /// When the source cannot go on.
     fn next_event(&mut self) -> Result<Option<ChainEvent>, SourceError>;
 
-    /// How many blocks it will yield in all, where that is known.
+    /// How many positions the chain has in the end, where that is known. Where blocks are ordered away
+    /// the source yields more than one block for some of them.
     fn block_count(&self) -> Option<u64>;
 }
 

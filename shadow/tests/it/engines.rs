@@ -7,16 +7,18 @@ use proptest::prelude::*;
 use shadow::{
     chain::TransactionData,
     execute::{
-        BlockExecutor, PreState, SerialExecutor, expectations,
+        BlockExecutor, SerialExecutor, expectations,
         parallel::{ParallelExecutor, conflict_free_batches},
     },
     observe::observe,
-    prepare::{ChainSoFar, prepare},
-    source::{BlockSource, ChainEvent, GeneratedChain, GeneratedOptions, Profile},
+    source::{GeneratedOptions, Profile},
 };
-use storage_snapshot::{Address, MemoryState, StateKey, StateValue};
+use storage_snapshot::{Address, StateKey, StateValue};
 
-use crate::support::{A, B, C, D, DEV, GOLD, M, NATIVE, World, config};
+use crate::{
+    support::{A, B, C, D, DEV, GOLD, M, NATIVE, World, config},
+    walk::{self, Walk},
+};
 
 static ENGINE: LazyLock<ParallelExecutor> = LazyLock::new(|| ParallelExecutor::new(2).unwrap());
 
@@ -99,33 +101,24 @@ fn generated_blocks_match_under_every_worker_count_and_seed() {
         transactions_per_block: 40,
         conflict_rate: 0.3,
     };
-    let mut chain = GeneratedChain::new(options);
-    let mut state = MemoryState::new();
-    state.apply(&chain.base());
-    let (dev, mut facts) = (chain.identity().dev, Vec::new());
-    let mut matches = [0; 3];
-    while let Some(ChainEvent::Committed(committed)) = chain.next_event().unwrap() {
-        let so_far = ChainSoFar { dev, previous: &facts, was_executed: |_: &_| false };
-        let prepared = prepare(committed.block, &so_far);
-        let pre_state = Arc::new(PreState::resolve(&prepared.named_keys, &state).unwrap());
-        let block = Arc::new(prepared.executable);
-        let control = SerialExecutor.control(&block, &pre_state).unwrap().execution;
+    let (mut matches, mut blocks) = ([0; 3], 0);
+    for walk::Step { executable, pre_state, control, .. } in Walk::new(options) {
         for (matches, workers) in matches.iter_mut().zip([2, 4, 16]) {
             let schedule = Schedule { workers, seed: u64::from(workers) };
-            let (observation, _) = observe(&*ENGINE, &block, &pre_state, schedule);
+            let (observation, _) = observe(&*ENGINE, &executable, &pre_state, schedule);
             let limits = comparator::Limits::default();
-            let verdict =
-                compare(&control, &observation, &*pre_state, &expectations(&block), &limits);
+            let expectations = expectations(&executable);
+            let verdict = compare(&control, &observation, &*pre_state, &expectations, &limits);
             match verdict.unwrap() {
                 Verdict::Match => *matches += 1,
                 Verdict::NotExercised(_) => {}
                 other => panic!("{schedule}: {other:#?}"),
             }
         }
-        state.apply(&control.delta);
-        facts.push((block.block, prepared.facts));
+        blocks += 1;
     }
-    assert!(matches.iter().all(|matches| *matches > 50), "{matches:?} of 61");
+    let most = |matches: &u64| matches * 5 > blocks * 4;
+    assert!(matches.iter().all(most), "{matches:?} of {blocks}");
 }
 
 proptest! {

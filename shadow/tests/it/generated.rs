@@ -14,7 +14,7 @@ use shadow::{
 };
 use storage_snapshot::{Address, Amount, AssetId, MultisigConfig, StateKey, StateRead, StateValue};
 
-use crate::walk::{Step, Walk, config, count, next_block, outputs};
+use crate::walk::{Step, Walk, config, count, outputs, standing};
 
 const BLOCKS: u64 = 200;
 
@@ -347,22 +347,24 @@ fn what_was_executed_before_comes_again_in_side_blocks_only() {
             .any(|sent| step.status(sent) == &Status::Skipped(SkipReason::AlreadyExecuted))
     };
     occurs(again);
-    for step in EVERYTHING.iter().filter(|step| again(step)) {
+    // A block that comes back after a re-order is as it was, wherever it is then.
+    let mut seen = HashSet::new();
+    for step in EVERYTHING.iter().filter(|step| seen.insert(step.block.hash) && again(step)) {
         assert_eq!(step.block.block_type, BlockType::Side);
     }
 }
 
 #[test]
 fn side_blocks_earn_less_and_less() {
-    let mut emitted = Amount::ZERO;
     let mut percentages = BTreeSet::new();
     for step in &*EVERYTHING {
-        let (base, reward) = (base_reward(emitted).as_u64(), step.executable.reward.total());
+        let reward = step.executable.reward.total();
+        let emitted = step.block.claimed.supply.checked_sub(reward).unwrap();
+        let base = base_reward(emitted).as_u64();
         let percentage = (1..=100).find(|part| base * part / 100 == reward.as_u64());
         percentages.insert(percentage.unwrap());
         assert_eq!(step.executable.side_block, percentage != Some(100));
         assert_eq!(step.block.claimed.reward, reward);
-        emitted = emitted.checked_add(reward).unwrap();
     }
     assert_eq!(percentages, BTreeSet::from([5, 7, 15, 30, 100]));
 }
@@ -460,7 +462,8 @@ fn blocks_may_be_small_or_of_any_conflict_rate() {
             blocks: 20,
             ..options(Profile::Everything, 1)
         };
-        assert_eq!(Walk::new(options).count(), 21);
+        assert_eq!(standing(GeneratedChain::new(options)).len(), 21);
+        assert!(Walk::new(options).count() >= 21);
     }
 }
 
@@ -468,9 +471,10 @@ fn blocks_may_be_small_or_of_any_conflict_rate() {
 #[test]
 fn the_chains_of_a_seed_are_these() {
     let hashes = Profile::ALL.map(|profile| {
-        let mut chain = GeneratedChain::new(options(profile, 60));
-        let block = std::iter::from_fn(|| next_block(&mut chain)).nth(50).unwrap();
-        (profile.name(), block.hash.to_string())
+        let to_50 = GeneratedOptions { blocks: 50, ..options(profile, 60) };
+        let blocks = standing(GeneratedChain::new(to_50));
+        assert_eq!(blocks.len(), 51);
+        (profile.name(), blocks[50].hash.to_string())
     });
     assert_eq!(hashes, FROZEN.map(|(name, hash)| (name, hash.to_owned())));
 }
@@ -513,6 +517,6 @@ const FROZEN: [(&str, &str); 8] = [
     ("miner-active", "c49db6168d3617ec3b831522f4ec2cbb001efa9cd4c020282e4263124d7b03e4"),
     ("new-accounts", "c0055cd430b1431162a7f44ba4e0e28da63cb47ae22575d2a29e23588bbd2ddf"),
     ("failures", "edcd02ff31acebe9456e1d680f828d41f40763668c673a3e239fe9f95064d8b0"),
-    ("side-blocks", "4c7f142d66e0b6eea299081f274a457cc1e05bd5ea5aa2d5979b9c50bf2b56af"),
+    ("side-blocks", "6d6987a7a79b88cab78a767d7528c433608b076306c8cb5eb893d5cca362f1f7"),
     ("everything", "760fc2aebbf26da06bd797d62e568caa57f5b03737e6e56820630af8c728937a"),
 ];

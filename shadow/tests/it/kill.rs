@@ -19,6 +19,7 @@ fn a_soak_that_is_killed_ends_like_one_that_was_never_stopped() {
     let kills = number("SHADOW_KILLS").unwrap_or(6);
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let undisturbed = comparable(&shadow(soak(seed)));
+    assert!(undisturbed["re_orders"]["count"].as_u64() > Some(0), "{undisturbed:#}");
     let mut killed = 0;
     while killed < kills {
         let state = tempfile::tempdir().unwrap();

@@ -1,9 +1,12 @@
 //! The generated chain, verified from the command line.
 
 use serde_json::Value;
-use shadow::source::{BlockSource, ChainEvent, GeneratedChain, GeneratedOptions, Profile};
+use shadow::source::{GeneratedChain, GeneratedOptions, Profile};
 
-use crate::program::{Ran, shadow};
+use crate::{
+    program::{Ran, shadow},
+    walk::standing,
+};
 
 #[test]
 fn a_soak_is_clean_and_nearly_every_block_is_exercised() {
@@ -18,6 +21,10 @@ fn a_soak_is_clean_and_nearly_every_block_is_exercised() {
     for status in ["skipped", "failed"] {
         assert!(summary["transactions"][status].as_u64() > Some(0), "none {status}");
     }
+    let re_orders = &summary["re_orders"];
+    assert!(re_orders["count"].as_u64() > Some(0), "{summary:#}");
+    assert!(re_orders["blocks"].as_u64() >= re_orders["deepest"].as_u64(), "{summary:#}");
+    assert_eq!(summary["stale"], 0, "what was ordered away was not replaced");
     for quirk in ["failed_keeps_effects", "nonce_gap", "nonce_out_of_order"] {
         assert!(summary["quirks"][quirk].as_u64() > Some(0), "no {quirk}");
     }
@@ -141,11 +148,8 @@ fn generated_blocks_are_sound() {
         transactions_per_block: 40,
         conflict_rate: 0.2,
     };
-    let mut chain = GeneratedChain::new(options);
     let mut sides = 0;
-    while let Some(event) = chain.next_event().unwrap() {
-        let ChainEvent::Committed(committed) = event else { panic!("it never goes back") };
-        let block = committed.block;
+    for block in standing(GeneratedChain::new(options)) {
         // What it writes as a node would is read as a node's block would be, hashes and all.
         let json = shadow::chain::block_to_json(&block).unwrap();
         assert_eq!(shadow::chain::decode_block(&json).unwrap(), block);

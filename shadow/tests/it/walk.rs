@@ -17,8 +17,8 @@ use shadow::{
     source::{BlockSource, ChainEvent, GeneratedChain, GeneratedOptions},
 };
 use storage_snapshot::{
-    Address, Amount, AssetId, BlockFacts, BlockRef, MemoryState, MultisigConfig, Nonce, StateKey,
-    StateRead, StateValue, TxHash,
+    Address, Amount, AssetId, BlockFacts, BlockRef, MemoryState, MultisigConfig, Nonce, StateDelta,
+    StateKey, StateRead, StateValue, TopoHeight, TxHash,
 };
 
 /// One block and what the serial executor makes of it.
@@ -28,6 +28,8 @@ pub(crate) struct Step {
     pub(crate) pre_state: Arc<PreState>,
     pub(crate) control: Execution,
     pub(crate) quirks: Quirks,
+    /// Those that showed before it ran.
+    pub(crate) prepared_quirks: Quirks,
 }
 
 /// What an account was paid and spent of an asset in a block, fees and rewards included.
@@ -129,6 +131,8 @@ pub(crate) struct Walk {
     chain: GeneratedChain,
     state: MemoryState,
     facts: Vec<(BlockRef, BlockFacts)>,
+    /// What each block wrote and executed, for when the chain goes back.
+    done: Vec<(StateDelta, Vec<TxHash>)>,
     executed: HashSet<TxHash>,
 }
 
@@ -137,7 +141,20 @@ impl Walk {
         let chain = GeneratedChain::new(options);
         let mut state = MemoryState::new();
         state.apply(&chain.base());
-        Self { chain, state, facts: Vec::new(), executed: HashSet::new() }
+        Self { chain, state, facts: Vec::new(), done: Vec::new(), executed: HashSet::new() }
+    }
+
+    fn go_back(&mut self, to: TopoHeight) {
+        let kept = to.as_u64() as usize + 1;
+        assert!(kept < self.done.len(), "the chain goes back to where it is");
+        self.facts.truncate(kept);
+        self.done.truncate(kept);
+        self.executed = self.done.iter().flat_map(|(_, executed)| executed).copied().collect();
+        self.state = MemoryState::new();
+        self.state.apply(&self.chain.base());
+        for (delta, _) in &self.done {
+            self.state.apply(delta);
+        }
     }
 }
 
@@ -145,7 +162,13 @@ impl Iterator for Walk {
     type Item = Step;
 
     fn next(&mut self) -> Option<Step> {
-        let block = next_block(&mut self.chain)?;
+        let block = loop {
+            match self.chain.next_event().unwrap()? {
+                ChainEvent::Committed(committed) => break committed.block,
+                ChainEvent::Reverted { to } => self.go_back(to),
+            }
+        };
+        assert_eq!(block.topoheight.as_u64(), self.facts.len() as u64);
         let dev = self.chain.identity().dev;
         let recent = self.facts.len().saturating_sub(SIDE_BLOCK_WINDOW);
         let was_executed = |hash: &TxHash| self.executed.contains(hash);
@@ -160,22 +183,30 @@ impl Iterator for Walk {
         self.facts.push((executable.block, prepared.facts));
         let executed =
             control.execution.outcomes.iter().filter(|outcome| outcome.status == Status::Executed);
-        self.executed.extend(executed.map(|outcome| outcome.hash));
+        let executed: Vec<_> = executed.map(|outcome| outcome.hash).collect();
+        self.executed.extend(&executed);
+        self.done.push((control.execution.delta.clone(), executed));
         Some(Step {
             block,
             executable,
             pre_state,
             control: control.execution,
             quirks: control.quirks,
+            prepared_quirks: prepared.quirks,
         })
     }
 }
 
-pub(crate) fn next_block(chain: &mut GeneratedChain) -> Option<Block> {
-    match chain.next_event().unwrap()? {
-        ChainEvent::Committed(committed) => Some(committed.block),
-        ChainEvent::Reverted { to } => panic!("the chain goes back to {to}"),
+/// The blocks that stand in the end.
+pub(crate) fn standing(mut chain: GeneratedChain) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    while let Some(event) = chain.next_event().unwrap() {
+        match event {
+            ChainEvent::Committed(committed) => blocks.push(committed.block),
+            ChainEvent::Reverted { to } => blocks.truncate(to.as_u64() as usize + 1),
+        }
     }
+    blocks
 }
 
 pub(crate) fn outputs(transaction: &Transaction) -> &[Transfer] {

@@ -1,5 +1,7 @@
 //! The people of a generated chain, and what they would know of themselves.
 
+use std::collections::{HashMap, HashSet};
+
 use rand::{Rng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use storage_snapshot::{Address, Amount, AssetId, Nonce, StateDelta, StateKey, StateValue};
@@ -7,7 +9,7 @@ use storage_snapshot::{Address, Amount, AssetId, Nonce, StateDelta, StateKey, St
 use super::{ASSETS, THIRD_ASSET};
 
 /// Every account that may send, with its next nonce.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Accounts {
     seed: u64,
     users: Vec<User>,
@@ -147,6 +149,13 @@ impl Accounts {
 
     /// The sender's next nonce, which is used up.
     pub(super) fn take_nonce(&mut self, sender: Sender) -> Nonce {
+        let nonce = self.nonce(sender);
+        self.use_nonce(sender, nonce);
+        nonce
+    }
+
+    /// The sender uses this nonce, which may leave a gap or fill one.
+    pub(super) fn use_nonce(&mut self, sender: Sender, nonce: Nonce) {
         let user = match sender {
             Sender::User(index) => &mut self.users[index],
             Sender::Miner(index) => &mut self.miners[index],
@@ -154,9 +163,33 @@ impl Accounts {
             Sender::Large(index) => &mut self.large[index],
             Sender::Huge(pair, index) => &mut self.huge[pair].users[index],
         };
-        let nonce = user.nonce;
-        user.nonce = Nonce::new(nonce.as_u64() + 1);
-        nonce
+        user.nonce = user.nonce.max(Nonce::new(nonce.as_u64() + 1));
+    }
+
+    /// The one of a pair has handed the huge amount over to the other.
+    pub(super) fn handed_over(&mut self, pair: usize, from: usize) {
+        self.huge[pair].holder = 1 - from;
+    }
+
+    /// Which of some addresses may send, and as whom.
+    pub(super) fn senders(
+        &self,
+        addresses: &HashSet<Address, ahash::RandomState>,
+    ) -> HashMap<Address, Sender, ahash::RandomState> {
+        let all = (0..self.users.len())
+            .map(Sender::User)
+            .chain((0..self.miners.len()).map(Sender::Miner))
+            .chain([Sender::Dev])
+            .chain((0..self.large.len()).map(Sender::Large))
+            .chain([(0, 0), (0, 1), (1, 0), (1, 1)].map(|(pair, one)| Sender::Huge(pair, one)));
+        all.map(|sender| (self.address(sender), sender))
+            .filter(|(address, _)| addresses.contains(address))
+            .collect()
+    }
+
+    /// Takes no name that was given in another branch, so that no two there are the same.
+    pub(super) fn name_on(&mut self, other: &Self) {
+        self.named = self.named.max(other.named);
     }
 
     /// Somebody nobody has heard of.
@@ -165,11 +198,13 @@ impl Accounts {
         address_of(self.seed, self.named - 1)
     }
 
-    /// Lets an account that was just made send in later blocks.
-    pub(super) fn join(&mut self, address: Address) {
-        if self.users.len() < USERS_MAX {
-            self.users.push(User { address, nonce: Nonce::new(0) });
+    /// Lets an account that was just made send in later blocks, unless there are enough.
+    pub(super) fn join(&mut self, address: Address) -> Option<Sender> {
+        if self.users.len() == USERS_MAX {
+            return None;
         }
+        self.users.push(User { address, nonce: Nonce::new(0) });
+        Some(Sender::User(self.users.len() - 1))
     }
 
     /// Remembers that a user has a multisig configuration after the block.

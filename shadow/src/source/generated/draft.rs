@@ -102,15 +102,15 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The transactions in order; what was born in the block may send from now on.
-    pub(super) fn finish(self) -> Vec<Transaction> {
-        for address in self.born {
-            self.accounts.join(address);
+    /// The transactions in order, and who was born in the block and may send from now on.
+    pub(super) fn finish(self) -> (Vec<Transaction>, Vec<Address>) {
+        for address in &self.born {
+            self.accounts.join(*address);
         }
         for user in self.guarded {
             self.accounts.guard(user);
         }
-        self.transactions
+        (self.transactions, self.born)
     }
 
     fn transfer(&mut self, from: usize, to: usize, random: &mut ChaCha8Rng) {

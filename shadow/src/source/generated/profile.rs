@@ -26,7 +26,8 @@ pub enum Profile {
     NewAccounts,
     /// Credits that overflow, and nonces that are used again, left out, or in the wrong order.
     Failures,
-    /// Several blocks of one blue score in a row, with transactions that were executed before.
+    /// Several blocks of one blue score in a row, with transactions that were executed before, and
+    /// re-orders.
     SideBlocks,
     /// All of it.
     #[default]
@@ -96,6 +97,8 @@ pub(super) struct Mix {
     pub(super) side_again_percent: u32,
     /// How often the dev key is the miner.
     pub(super) dev_mines_percent: u32,
+    /// How often a block is one that the chain will go back to.
+    pub(super) forks_per_thousand: u32,
 }
 
 /// How large a block is.
@@ -160,6 +163,11 @@ const SIZES: &[(Size, u32)] = &[
 const EVEN_SIZES: &[(Size, u32)] =
     &[(Size::Empty, 1), (Size::One, 1), (Size::Few, 5), (Size::Usual, 93)];
 
+/// Of the new blocks that another branch puts among blocks that come back. Mostly small: where all
+/// nonces were used before, nothing would be left to execute.
+pub(super) const LATE_SIZES: &[(Size, u32)] =
+    &[(Size::Empty, 2), (Size::One, 3), (Size::Few, 75), (Size::Usual, 20)];
+
 const TRANSFERS: Mix = Mix {
     sizes: EVEN_SIZES,
     shaped_percent: 50,
@@ -182,6 +190,7 @@ const TRANSFERS: Mix = Mix {
     side_percent: 0,
     side_again_percent: 0,
     dev_mines_percent: 0,
+    forks_per_thousand: 0,
 };
 
 const CONTENTION: Mix = Mix {
@@ -199,6 +208,7 @@ const CONTENTION: Mix = Mix {
     side_percent: 2,
     side_again_percent: 10,
     dev_mines_percent: 0,
+    forks_per_thousand: 0,
 };
 
 const MULTISIG: Mix = Mix {
@@ -215,6 +225,7 @@ const MULTISIG: Mix = Mix {
     side_percent: 2,
     side_again_percent: 10,
     dev_mines_percent: 0,
+    forks_per_thousand: 0,
 };
 
 const MINER_ACTIVE: Mix = Mix {
@@ -230,6 +241,7 @@ const MINER_ACTIVE: Mix = Mix {
     side_percent: 5,
     side_again_percent: 20,
     dev_mines_percent: 10,
+    forks_per_thousand: 0,
 };
 
 const NEW_ACCOUNTS: Mix = Mix {
@@ -243,6 +255,7 @@ const NEW_ACCOUNTS: Mix = Mix {
     side_percent: 2,
     side_again_percent: 10,
     dev_mines_percent: 0,
+    forks_per_thousand: 0,
 };
 
 const FAILURES: Mix = Mix {
@@ -260,6 +273,7 @@ const FAILURES: Mix = Mix {
     side_percent: 2,
     side_again_percent: 10,
     dev_mines_percent: 0,
+    forks_per_thousand: 0,
 };
 
 const SIDE_BLOCKS: Mix = Mix {
@@ -267,6 +281,7 @@ const SIDE_BLOCKS: Mix = Mix {
     side_percent: 25,
     side_again_percent: 65,
     dev_mines_percent: 2,
+    forks_per_thousand: 60,
     ..EVERYTHING
 };
 
@@ -313,6 +328,7 @@ const EVERYTHING: Mix = Mix {
     side_percent: 5,
     side_again_percent: 50,
     dev_mines_percent: 2,
+    forks_per_thousand: 25,
 };
 
 /// From how many transactions on a block is huge.
