@@ -58,7 +58,8 @@ impl Mismatch {
         self.counts.values().sum()
     }
 
-    pub(crate) fn push(&mut self, mut difference: Difference, limits: &Limits) {
+    /// Adds a difference, of which no more than the limits allow is kept.
+    pub fn push(&mut self, mut difference: Difference, limits: &Limits) {
         *self.counts.entry(difference.field).or_default() += 1;
         if self.differences.len() < limits.differences.max(1) {
             clip_side(&mut difference.control, limits);

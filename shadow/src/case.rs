@@ -81,6 +81,7 @@ impl Case {
             stale_depth: 0,
             blind: self.blind,
             candidates: Vec::new(),
+            canary: None,
             transactions: self.transaction_counts(),
             node: self.node_counts,
             earlier_mismatches: 0,

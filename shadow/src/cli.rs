@@ -7,6 +7,7 @@ use std::{
     fs::File,
     io::{BufRead, BufReader, IsTerminal, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use clap::{
@@ -19,6 +20,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     bench,
+    canary::CanaryRate,
     digest::{Comparison, compare_ledgers},
     exit_code::ExitCode,
     node::NodeCheck,
@@ -113,6 +115,19 @@ struct Shared {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: Option<u32>,
 
+    /// How often each candidate runs each block: once as in earnest, and then under other numbers of
+    /// workers, in another order within a batch, and with pauses.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    schedules: u32,
+
+    /// How long a candidate may take for one run of a block before it counts as hanging.
+    #[arg(long, default_value_t = 10.0, value_parser = budget)]
+    budget_seconds: f64,
+
+    /// Alter one result in so many blocks on purpose, to see whether that is noticed; 0 for never.
+    #[arg(long, default_value_t = 1000)]
+    canary_every: u64,
+
     /// Print the summary as one JSON object.
     #[arg(long)]
     json: bool,
@@ -205,7 +220,13 @@ fn verify(
     open: impl FnOnce() -> Result<Box<dyn BlockSource>, String>,
 ) -> ExitCode {
     let workers = shared.workers.unwrap_or_else(default_workers);
-    let options = RunOptions { workers, node };
+    let options = RunOptions {
+        workers,
+        schedules: shared.schedules,
+        budget: Duration::from_secs_f64(shared.budget_seconds),
+        canaries: CanaryRate::every(shared.canary_every),
+        node,
+    };
     let directory = match shared.state_dir {
         Some(path) => StateDirectory::Given(path),
         None => StateDirectory::Temporary,
@@ -339,6 +360,13 @@ fn profile() -> impl TypedValueParser<Value = Profile> {
         let found = Profile::ALL.into_iter().find(|profile| profile.name() == name);
         found.ok_or_else(|| format!("there is no profile {name}"))
     })
+}
+
+fn budget(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.001..=86_400.0).contains(&seconds) => Ok(seconds),
+        _ => Err("expected seconds, from 0.001 to 86400".to_owned()),
+    }
 }
 
 fn rate(text: &str) -> Result<f64, String> {

@@ -16,19 +16,24 @@ use std::{
 };
 
 use comparator::{
-    CompareError, Expectations, Limits, Mismatch, MismatchSink, NotExercised, Schedule, Severity,
-    SinkError, Verdict, compare_with_sound,
+    CompareError, Expectations, Limits, Mismatch, MismatchSink, NotExercised, Observation,
+    Schedule, Severity, SinkError, Verdict, compare_with_sound,
 };
 use storage_snapshot::{Store, StoreError, TopoHeight};
 
+pub use crate::trial::Candidate;
 use crate::{
+    canary::{CANARY, CanaryEntry, CanaryRate, alter},
     case::{Case, Finding},
-    execute::{BlockExecutor, Control},
-    ledger::{CandidateEntry, LedgerEntry, LedgerError, entry_at},
+    execute::Control,
+    ledger::{CandidateEntry, LedgerEntry, LedgerError, entries, entry_at},
     locate::Rerun,
     node::NodeFindings,
-    observe::observe,
-    record::{Ran, candidate_entry, exercise_of, first_mismatch, log_mismatch, record_of},
+    patience::Patience,
+    record::{
+        Ran, candidate_entry, exercise_of, first_mismatch, log_canary, log_mismatch, record_of,
+    },
+    trial::{Question, Trial},
 };
 
 /// The name of the candidate that is the node itself.
@@ -36,15 +41,6 @@ pub const NODE: &str = "node";
 
 /// The build of the node is whatever answered.
 const NODE_BUILD: &str = "as it answered";
-
-/// An executor under test, and how it is to run.
-#[derive(Clone, Debug)]
-pub struct Candidate {
-    /// What is under test.
-    pub executor: Arc<dyn BlockExecutor>,
-    /// Under which schedule.
-    pub schedule: Schedule,
-}
 
 /// What has been found so far, for whoever watches. Counted only once it is durable.
 #[derive(Debug, Default)]
@@ -60,6 +56,10 @@ pub struct Progress {
     pub exercised: AtomicU64,
     /// Differences.
     pub mismatches: AtomicU64,
+    /// Canaries that were planted and caught.
+    pub canaries_caught: AtomicU64,
+    /// Canaries that were planted and missed.
+    pub canaries_missed: AtomicU64,
 }
 
 /// The handle of the judge's thread.
@@ -78,11 +78,21 @@ impl Judge {
     pub fn start(
         store: Store,
         candidates: Vec<Candidate>,
+        canaries: CanaryRate,
         sink: Box<dyn MismatchSink + Send>,
         progress: Arc<Progress>,
     ) -> std::io::Result<Self> {
         let (queue, messages) = mpsc::sync_channel(QUEUE_LENGTH_MAX);
-        let judging = JudgeLoop { store, candidates, sink, progress, pending: Pending::default() };
+        let candidates = candidates.into_iter().map(Tried::new).collect();
+        let judging = JudgeLoop {
+            store,
+            candidates,
+            canaries,
+            canary_in: None,
+            sink,
+            progress,
+            pending: Pending::default(),
+        };
         let thread = thread::Builder::new()
             .name("shadow-judge".to_owned())
             .spawn(move || judging.run(&messages))?;
@@ -128,10 +138,26 @@ enum Message {
 /// The judge's side of the queue.
 struct JudgeLoop {
     store: Store,
-    candidates: Vec<Candidate>,
+    candidates: Vec<Tried>,
+    canaries: CanaryRate,
+    /// The last stretch of blocks that is known to have its canary.
+    canary_in: Option<u64>,
     sink: Box<dyn MismatchSink + Send>,
     progress: Arc<Progress>,
     pending: Pending,
+}
+
+/// A candidate, and what to expect of it.
+#[derive(Clone)]
+struct Tried {
+    candidate: Candidate,
+    patience: Patience,
+}
+
+impl Tried {
+    fn new(candidate: Candidate) -> Self {
+        Self { candidate, patience: Patience::default() }
+    }
 }
 
 /// Entries that are written but not yet durable.
@@ -143,6 +169,8 @@ struct Pending {
     transactions: u64,
     exercised: u64,
     mismatches: u64,
+    canaries_caught: u64,
+    canaries_missed: u64,
 }
 
 impl JudgeLoop {
@@ -193,36 +221,50 @@ impl JudgeLoop {
         case: &Case,
         entry: &mut LedgerEntry,
     ) -> Result<(), JudgeError> {
-        for candidate in self.candidates.clone() {
-            let (observation, loads) =
-                observe(&*candidate.executor, &case.block, &case.pre_state, candidate.schedule);
-            let started = Instant::now();
-            let verdict = compare_with_sound(
-                &control.execution,
-                &observation,
-                &*case.pre_state,
-                expectations,
-                &Limits::default(),
-            )
-            .map_err(JudgeError::Compare)?;
-            entry.seconds.compare += started.elapsed().as_secs_f64();
-            entry.seconds.parallel += observation.elapsed.as_secs_f64();
-            entry.loads.add(loads);
-            let rerun = Rerun {
-                candidate: &*candidate.executor,
-                pre_state: &case.pre_state,
-                schedule: candidate.schedule,
-            };
-            let exercise = exercise_of(&observation);
+        let question = Question {
+            block: &case.block,
+            pre_state: &case.pre_state,
+            control: &control.execution,
+            expectations,
+        };
+        let mut result = None;
+        for place in 0..self.candidates.len() {
+            let Tried { candidate, patience } = &mut self.candidates[place];
+            let candidate = candidate.clone();
+            let executor = &*candidate.executor;
+            if !patience.grants_block() {
+                let verdict = Verdict::NotExercised(NotExercised::Suspended);
+                let (name, build) = (executor.name(), executor.build());
+                entry.candidates.push(candidate_entry(name, &build, &verdict, None));
+                continue;
+            }
+            let trial = Trial::of(&candidate, &question).map_err(JudgeError::Compare)?;
+            patience.note(trial.came_to_an_end());
+            if patience.is_suspended() {
+                tracing::warn!(candidate = executor.name(), "suspended for some blocks");
+            }
+            entry.seconds.compare += trial.comparison.as_secs_f64();
+            entry.seconds.parallel += trial.execution.as_secs_f64();
+            entry.loads.add(trial.loads);
+            let schedule = trial.schedule();
+            let rerun = Rerun { candidate: executor, pre_state: &case.pre_state, schedule };
             let ran = Ran {
-                name: candidate.executor.name(),
-                build: candidate.executor.build(),
-                schedule: candidate.schedule,
-                exercise,
-                rerun: Some(rerun),
+                name: executor.name(),
+                build: executor.build(),
+                schedule,
+                exercise: exercise_of(&trial),
+                // One that did not come to its end is not made to do so again.
+                rerun: trial.came_to_an_end().then_some(rerun),
             };
-            let verdict = self.record(&verdict, &ran, case)?;
+            let mut verdict = self.record(&trial.verdict, &ran, case)?;
+            verdict.schedule_dependent = trial.schedule_dependent;
             entry.candidates.push(verdict);
+            if result.is_none() && verdict_is_good(&trial.verdict) {
+                result = Some(trial.decisive);
+            }
+        }
+        if let Some(observation) = result {
+            entry.canary = self.canary(observation, &question)?;
         }
         if let Some(findings) = &case.node {
             let verdict = node_verdict(findings);
@@ -239,11 +281,71 @@ impl JudgeLoop {
         Ok(())
     }
 
+    /// Alters a good result, if it is time to, and judges it like any other.
+    fn canary(
+        &mut self,
+        mut observation: Observation,
+        question: &Question<'_>,
+    ) -> Result<Option<CanaryEntry>, JudgeError> {
+        let topoheight = question.block.block.topoheight;
+        let Some(stretch) = self.canaries.stretch(topoheight) else { return Ok(None) };
+        if self.canary_in == Some(stretch) || self.had_canary(topoheight)? {
+            self.canary_in = Some(stretch);
+            return Ok(None);
+        }
+        let Ok(execution) = &mut observation.result else { return Ok(None) };
+        let planted = alter(execution, stretch);
+        self.canary_in = Some(stretch);
+        let verdict = compare_with_sound(
+            question.control,
+            &observation,
+            &**question.pre_state,
+            question.expectations,
+            &Limits::default(),
+        )
+        .map_err(JudgeError::Compare)?;
+        let ran = Ran {
+            name: CANARY,
+            build: CANARY.to_owned(),
+            schedule: observation.schedule,
+            exercise: None,
+            rerun: None,
+        };
+        let mut verdict_entry = candidate_entry(ran.name, &ran.build, &verdict, None);
+        if let Verdict::Mismatch(mismatch) = &verdict {
+            let record = record_of(mismatch, &ran, question.block);
+            verdict_entry.fields.clone_from(&record.counts);
+            verdict_entry.first = record.differences.first().map(|d| first_mismatch(d, &record));
+        }
+        let canary = CanaryEntry { planted, verdict: verdict_entry };
+        log_canary(topoheight, &canary);
+        Ok(Some(canary))
+    }
+
+    /// Whether a block of the same stretch, from before this process, has the canary.
+    fn had_canary(&self, topoheight: TopoHeight) -> Result<bool, JudgeError> {
+        if self.canary_in.is_some() {
+            return Ok(false);
+        }
+        let first = self.canaries.first_of_stretch(topoheight).unwrap_or(topoheight);
+        for entry in entries(&self.store, first) {
+            let entry = entry.map_err(JudgeError::Ledger)?;
+            if entry.topoheight >= topoheight {
+                break;
+            }
+            if entry.canary.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn without_control(&self, verdict: &Verdict, case: &Case, entry: &mut LedgerEntry) {
         let executors = self
             .candidates
             .iter()
-            .map(|candidate| (candidate.executor.name().to_owned(), candidate.executor.build()));
+            .map(|tried| &tried.candidate.executor)
+            .map(|executor| (executor.name().to_owned(), executor.build()));
         let node = case.node.as_ref().map(|_| (NODE.to_owned(), NODE_BUILD.to_owned()));
         for (candidate, build) in executors.chain(node) {
             entry.candidates.push(candidate_entry(&candidate, &build, verdict, None));
@@ -296,6 +398,8 @@ impl JudgeLoop {
         progress.transactions.fetch_add(pending.transactions, Ordering::Relaxed);
         progress.exercised.fetch_add(pending.exercised, Ordering::Relaxed);
         progress.mismatches.fetch_add(pending.mismatches, Ordering::Relaxed);
+        progress.canaries_caught.fetch_add(pending.canaries_caught, Ordering::Relaxed);
+        progress.canaries_missed.fetch_add(pending.canaries_missed, Ordering::Relaxed);
         self.advance_view(last)
     }
 
@@ -321,6 +425,11 @@ impl Pending {
             candidate.candidate != NODE
                 && matches!(candidate.verdict, Severity::Match | Severity::Mismatch)
         }));
+        if let Some(canary) = &entry.canary {
+            let caught = u64::from(canary.was_caught());
+            self.canaries_caught += caught;
+            self.canaries_missed += 1 - caught;
+        }
         self.mismatches +=
             entry.candidates.iter().flat_map(|candidate| candidate.fields.values()).sum::<u64>();
     }
@@ -329,6 +438,11 @@ impl Pending {
         self.blocks >= PENDING_BLOCKS_MAX
             || self.since.is_some_and(|since| since.elapsed() >= FLUSH_INTERVAL)
     }
+}
+
+/// A result that differs already says nothing about whether differences are seen.
+const fn verdict_is_good(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Match | Verdict::NotExercised(_))
 }
 
 /// The node is judged by coverage: an agreement on half of the questions is no agreement.

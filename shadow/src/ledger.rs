@@ -9,7 +9,7 @@ use comparator::{Field, LocatedTransaction, Severity, Side};
 use serde::{Deserialize, Serialize};
 use storage_snapshot::{Address, AssetId, BlockHash, Store, StoreError, TopoHeight};
 
-use crate::{execute::Loads, node::NodeCounts};
+use crate::{canary::CanaryEntry, execute::Loads, node::NodeCounts};
 
 /// The version of the entry format that is written.
 pub const FORMAT_VERSION: u64 = 1;
@@ -37,6 +37,9 @@ pub struct LedgerEntry {
     pub blind: bool,
     /// One verdict per candidate.
     pub candidates: Vec<CandidateEntry>,
+    /// What became of a result that was altered on purpose. Never counted as a mismatch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryEntry>,
     /// The block's transactions.
     pub transactions: TransactionCounts,
     /// What became of the node's answers.
@@ -107,6 +110,9 @@ pub struct CandidateEntry {
     /// The first difference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first: Option<FirstMismatch>,
+    /// Whether runs under different schedules differ from each other.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub schedule_dependent: bool,
     /// How the candidate worked, if it executed the block.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exercise: Option<ExerciseEntry>,
@@ -148,6 +154,13 @@ pub struct ExerciseEntry {
     pub batches: u32,
     /// How many lanes of the widest batch executed something.
     pub max_in_flight: u32,
+    /// How often the block was run; all else is about the run that the verdict is taken from.
+    #[serde(default = "one")]
+    pub runs: u32,
+}
+
+const fn one() -> u32 {
+    1
 }
 
 /// The transactions of a block by what became of them in the control.

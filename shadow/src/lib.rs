@@ -6,6 +6,7 @@
 //! compares, and writes the [`ledger`]. The [`summary`] is the sum of the ledger.
 
 pub mod bench;
+pub mod canary;
 pub mod case;
 pub mod chain;
 pub mod cli;
@@ -20,13 +21,16 @@ pub mod node;
 pub mod observe;
 pub mod opaque;
 mod other_branch;
+mod patience;
 pub mod prepare;
 mod progress;
 mod record;
 pub mod rules;
 mod run;
+pub mod schedules;
 pub mod source;
 pub mod summary;
+mod trial;
 mod verifier;
 
 pub use verifier::{Verifier, VerifyError};

@@ -4,15 +4,16 @@
 use std::collections::BTreeMap;
 
 use comparator::{
-    Mismatch, MismatchRecord, NotExercised, Observation, RecordedDifference, Schedule, Subject,
-    Verdict,
+    Mismatch, MismatchRecord, NotExercised, RecordedDifference, Schedule, Subject, Verdict,
 };
-use storage_snapshot::TxHash;
+use storage_snapshot::{TopoHeight, TxHash};
 
 use crate::{
+    canary::CanaryEntry,
     execute::{BlockExecutor, ExecutableBlock, SerialExecutor},
     ledger::{CandidateEntry, ExerciseEntry, FirstMismatch},
     locate::{Rerun, locate},
+    trial::Trial,
 };
 
 /// A candidate's run, as far as its verdict has to tell of it.
@@ -40,6 +41,7 @@ pub(crate) fn candidate_entry(
         detail: detail_of(verdict),
         fields: BTreeMap::new(),
         first: None,
+        schedule_dependent: false,
         exercise,
     }
 }
@@ -116,13 +118,24 @@ fn detail_of(verdict: &Verdict) -> Option<String> {
     }
 }
 
-/// How an execution worked, if it came to an end.
-pub(crate) fn exercise_of(observation: &Observation) -> Option<ExerciseEntry> {
-    let exercise = &observation.result.as_ref().ok()?.exercise;
+/// How the decisive run of a trial worked, if it came to an end.
+pub(crate) fn exercise_of(trial: &Trial) -> Option<ExerciseEntry> {
+    let exercise = &trial.decisive.result.as_ref().ok()?.exercise;
     Some(ExerciseEntry {
         workers: exercise.workers,
-        seed: observation.schedule.seed,
+        seed: trial.decisive.schedule.seed,
         batches: exercise.batches,
         max_in_flight: exercise.max_in_flight,
+        runs: trial.runs,
     })
+}
+
+/// A canary that was missed is worse than a mismatch: nothing that was found before it can be trusted.
+pub(crate) fn log_canary(topoheight: TopoHeight, canary: &CanaryEntry) {
+    let (topoheight, planted) = (topoheight.as_u64(), canary.planted);
+    if canary.was_caught() {
+        tracing::info!(topoheight, field = %planted, "canary caught");
+    } else {
+        tracing::error!(topoheight, field = %planted, verdict = ?canary.verdict, "canary missed");
+    }
 }

@@ -8,20 +8,22 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use comparator::{JsonLines, MismatchRecord, MismatchSink, Schedule, SinkError};
+use comparator::{JsonLines, MismatchRecord, MismatchSink, SinkError};
 use storage_snapshot::{Store, StoreError, StoreOptions, TopoHeight};
 
 use crate::{
+    canary::CanaryRate,
     cli::complain,
-    execute::parallel::ParallelExecutor,
+    execute::{WithinBudget, parallel::ParallelExecutor},
     exit_code::ExitCode,
     judge::{Candidate, Judge, NODE, Progress},
     ledger::{LedgerError, entries},
     node::NodeCheck,
     progress::{Reporter, note},
+    schedules::Schedules,
     source::{BlockSource, SourceError},
     summary::{RunVerdict, Summary},
     verifier::{Verifier, VerifyError, claim},
@@ -32,6 +34,12 @@ use crate::{
 pub(crate) struct RunOptions {
     /// How many workers the parallel engine runs on.
     pub(crate) workers: u32,
+    /// How often a candidate runs each block.
+    pub(crate) schedules: u32,
+    /// How long a candidate may take for one run of a block.
+    pub(crate) budget: Duration,
+    /// How often a result is altered to see whether it is noticed.
+    pub(crate) canaries: CanaryRate,
     /// Whether the node's answers are compared.
     pub(crate) node: NodeCheck,
 }
@@ -129,12 +137,18 @@ fn verify(
     let progress = Arc::new(Progress::default());
     let executor = ParallelExecutor::new(options.workers as usize).map_err(SourceError::Io)?;
     let candidate = Candidate {
-        executor: Arc::new(executor),
-        schedule: Schedule { workers: options.workers, seed: 0 },
+        executor: Arc::new(WithinBudget::new(Arc::new(executor), options.budget)),
+        schedules: Schedules::disturbed(options.schedules, options.workers),
     };
     let sink = RecordFile::open(path).map_err(SourceError::Io)?;
-    let judge = Judge::start(store.clone(), vec![candidate], Box::new(sink), Arc::clone(&progress))
-        .map_err(SourceError::Io)?;
+    let judge = Judge::start(
+        store.clone(),
+        vec![candidate],
+        options.canaries,
+        Box::new(sink),
+        Arc::clone(&progress),
+    )
+    .map_err(SourceError::Io)?;
     let mut verifier = Verifier::new(store.clone(), source, options.node, judge)?;
     let mut reporter = Reporter::new(source.block_count(), progress);
 

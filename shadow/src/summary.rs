@@ -51,6 +51,10 @@ pub struct Summary {
     /// Blocks with assets whose conservation could not be checked, because a failed transaction loses
     /// what it had debited.
     conservation_unchecked_blocks: u64,
+    /// Results that were altered on purpose, to see whether that is noticed.
+    canaries: Canaries,
+    /// Blocks in which runs of a candidate under different schedules differ from each other.
+    schedule_dependent_blocks: u64,
     /// Whether somebody stopped the run before its end.
     interrupted: bool,
     /// What ended the run early.
@@ -84,6 +88,13 @@ pub struct BlockCounts {
     inconclusive: u64,
     not_exercised: u64,
     opaque: u64,
+}
+
+/// Results that were altered on purpose.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Canaries {
+    planted: u64,
+    caught: u64,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -133,6 +144,8 @@ impl Summary {
             stale_mismatches: 0,
             re_orders: ReOrderCounts::default(),
             conservation_unchecked_blocks: 0,
+            canaries: Canaries::default(),
+            schedule_dependent_blocks: 0,
             interrupted: false,
             error: None,
             asked: candidates.into_iter().collect(),
@@ -151,6 +164,13 @@ impl Summary {
         self.stale_mismatches += entry.earlier_mismatches;
         self.conservation_unchecked_blocks += u64::from(entry.conservation_unchecked > 0);
         self.blocks.count(entry.severity());
+        if let Some(canary) = &entry.canary {
+            self.canaries.planted += 1;
+            self.canaries.caught += u64::from(canary.was_caught());
+        }
+        let mut candidates = entry.candidates.iter();
+        self.schedule_dependent_blocks +=
+            u64::from(candidates.any(|candidate| candidate.schedule_dependent));
         let transactions = &entry.transactions;
         self.transactions.total += transactions.total;
         self.transactions.executed += transactions.executed;
@@ -230,7 +250,11 @@ impl Summary {
             RunVerdict::Error
         } else if self.has_mismatches() {
             RunVerdict::Mismatch
-        } else if self.interrupted || self.blocks.inconclusive > 0 || self.gaps().next().is_some() {
+        } else if self.interrupted
+            || self.blocks.inconclusive > 0
+            || self.canaries.caught < self.canaries.planted
+            || self.gaps().next().is_some()
+        {
             RunVerdict::NotEnoughEvidence
         } else {
             RunVerdict::Clean
@@ -358,6 +382,17 @@ impl Summary {
                 self.stale_mismatches
             )?;
         }
+        if self.schedule_dependent_blocks > 0 {
+            writeln!(
+                text,
+                "schedules     in {} blocks the result depends on the schedule",
+                self.schedule_dependent_blocks
+            )?;
+        }
+        if self.canaries.planted > 0 {
+            let Canaries { planted, caught } = self.canaries;
+            writeln!(text, "canaries      {planted} planted, {caught} caught")?;
+        }
         self.write_counts(text, "quirks", &self.quirks)?;
         writeln!(
             text,
@@ -384,6 +419,13 @@ impl Summary {
         }
         if let Some(first) = &self.mismatches.first {
             writeln!(text, "\nfirst mismatch: {}", first.sentence())?;
+        }
+        if self.canaries.caught < self.canaries.planted {
+            writeln!(
+                text,
+                "\na result that was altered on purpose was not found to differ: no match of this run \
+                 can be trusted; please report it"
+            )?;
         }
         for gap in self.gaps() {
             writeln!(text, "\n{gap}")?;

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use comparator::{MemorySink, Schedule};
+use comparator::MemorySink;
 use cpu_time::ProcessTime;
 use storage_snapshot::{
     Address, BlockCommit, StateDelta, Store, StoreError, StoreOptions, TopoHeight, TxHash,
@@ -17,12 +17,14 @@ use storage_snapshot::{
 
 use super::{Length, PipelineRow, Report, median, medians, micros_each, speed_up};
 use crate::{
-    execute::{PreState, SerialExecutor, parallel::ParallelExecutor},
+    canary::CanaryRate,
+    execute::{PreState, SerialExecutor, WithinBudget, parallel::ParallelExecutor},
     judge::{Candidate, FLUSH_INTERVAL, Judge, Progress},
     ledger::entries,
     node::{NodeCheck, executed_transactions},
     prepare::{ChainSoFar, prepare},
     rules::SIDE_BLOCK_WINDOW,
+    schedules::Schedules,
     source::{
         BlockSource, ChainEvent, CommittedBlock, GeneratedChain, GeneratedOptions, Profile,
         SourceError,
@@ -216,10 +218,12 @@ impl Chain {
         let store = Store::open(directory.path(), StoreOptions::default())?;
         let source = GeneratedChain::new(self.options);
         let executor = ParallelExecutor::new(workers as usize).map_err(SourceError::Io)?;
-        let schedule = Schedule { workers, seed: 0 };
+        let executor = WithinBudget::new(Arc::new(executor), Duration::from_secs(10));
+        let schedules = Schedules::plain(workers);
         let judge = Judge::start(
             store.clone(),
-            vec![Candidate { executor: Arc::new(executor), schedule }],
+            vec![Candidate { executor: Arc::new(executor), schedules }],
+            CanaryRate::every(1000),
             Box::new(MemorySink::new()),
             Arc::new(Progress::default()),
         )

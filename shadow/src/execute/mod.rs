@@ -8,6 +8,7 @@ mod expectations;
 pub mod parallel;
 mod pre_state;
 mod serial;
+mod within_budget;
 
 use std::{any::Any, fmt, sync::Arc};
 
@@ -16,6 +17,7 @@ use comparator::{Execution, Failure, Schedule};
 pub use expectations::expectations;
 pub use pre_state::PreState;
 pub use serial::{Control, ControlError, SerialExecutor};
+pub use within_budget::WithinBudget;
 
 /// Something that can be put under test.
 pub trait BlockExecutor: fmt::Debug + Send + Sync {
@@ -57,6 +59,15 @@ pub struct Loads {
     pub from_cache: u64,
     /// Those that went to the snapshot.
     pub from_store: u64,
+}
+
+impl Loads {
+    /// Adds others.
+    pub(crate) const fn add(&mut self, other: Self) {
+        self.requested += other.requested;
+        self.from_cache += other.from_cache;
+        self.from_store += other.from_store;
+    }
 }
 
 /// What a panic says of itself.

@@ -55,6 +55,7 @@ fn ledger(from: u64, to: u64, parts_at: Option<u64>) -> (TempDir, Store) {
             stale_depth: 0,
             blind: false,
             candidates: Vec::new(),
+            canary: None,
             transactions: Default::default(),
             node: Default::default(),
             earlier_mismatches: 0,

@@ -10,16 +10,18 @@ use std::{
     },
 };
 
-use comparator::{Execution, MismatchRecord, MismatchSink, Schedule, SinkError};
+use comparator::{Execution, MismatchRecord, MismatchSink, SinkError};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 use shadow::{
     Verifier, VerifyError,
+    canary::CanaryRate,
     execute::{BlockExecutor, ExecutableBlock, parallel::ParallelExecutor},
     judge::{Candidate, Judge, Progress},
     ledger::LedgerEntry,
     node::NodeCheck,
+    schedules::Schedules,
     source::{BlockSource, ChainEvent, CommittedBlock, GeneratedChain, GeneratedOptions, Profile},
     summary::Summary,
 };
@@ -307,11 +309,13 @@ impl Process {
         });
         let engine = ParallelExecutor::new(2).unwrap();
         let executors: [Arc<dyn BlockExecutor>; 2] = [Arc::new(engine), Arc::new(wrong)];
-        let schedule = Schedule { workers: 2, seed: 0 };
-        let candidates = executors.into_iter().map(|executor| Candidate { executor, schedule });
+        let schedules = Schedules::plain(2);
+        let candidates = executors.into_iter().map(|executor| Candidate { executor, schedules });
         let progress = Arc::new(Progress::default());
+        let candidates = candidates.collect();
+        let canaries = CanaryRate::every(50);
         let judge =
-            Judge::start(store.clone(), candidates.collect(), sink, Arc::clone(&progress)).unwrap();
+            Judge::start(store.clone(), candidates, canaries, sink, Arc::clone(&progress)).unwrap();
         let verifier = Verifier::new(store.clone(), source, NodeCheck::Ignore, judge).unwrap();
         Self { verifier, dying, progress }
     }

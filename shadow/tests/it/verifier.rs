@@ -1,17 +1,24 @@
 //! The verifier over a generated chain: what becomes of wrong candidates, re-orders and restarts.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    time::Duration,
 };
 
-use comparator::{Execution, Field, MismatchRecord, MismatchSink, Schedule, SinkError};
+use comparator::{Execution, Field, MismatchRecord, MismatchSink, Severity, SinkError};
 use shadow::{
     Verifier,
-    execute::{BlockExecutor, ExecutableBlock, parallel::ParallelExecutor},
+    canary::CanaryRate,
+    execute::{BlockExecutor, ExecutableBlock, PreState, WithinBudget, parallel::ParallelExecutor},
     judge::{Candidate, Judge, Progress},
     ledger::LedgerEntry,
     node::NodeCheck,
+    schedules::Schedules,
     source::{BlockSource, ChainEvent, CommittedBlock, GeneratedChain, GeneratedOptions, Profile},
     summary::Summary,
 };
@@ -53,14 +60,97 @@ fn a_mismatch_does_not_reach_the_next_block() {
 }
 
 #[test]
-fn a_candidate_that_panics_is_observed_and_the_others_go_on() {
+fn a_candidate_that_panics_is_observed_then_left_alone_and_the_others_go_on() {
     let bench = Bench::new();
     let panics = Altered(|_: &_, _: &_, _: &mut Execution| panic!("planted"));
-    bench.verify(chain().take(6), vec![Arc::new(panics), engine()]);
+    bench.verify(chain().take(12), vec![Arc::new(panics), engine()]);
     let summary = bench.summary();
-    assert_eq!(summary["mismatches"]["by_field"]["crashed"], 6);
-    assert_eq!(summary["candidates"]["v3"]["total"], 6);
+    // Three times in a row, then eight blocks without it, then once more.
+    assert_eq!(summary["mismatches"]["by_field"]["crashed"], 4);
+    assert_eq!(summary["candidates"]["altered"]["not_exercised"], 8);
+    assert_eq!(summary["reasons"]["not_exercised:suspended"], 8);
+    assert_eq!(summary["candidates"]["v3"]["total"], 12);
     assert_eq!(summary["candidates"]["v3"]["mismatch"], 0);
+}
+
+#[test]
+fn a_candidate_that_hangs_costs_its_budget_and_the_others_go_on() {
+    let bench = Bench::new();
+    let (never, waits) = mpsc::channel::<()>();
+    let waits = Mutex::new(waits);
+    let hangs = Altered(move |block: &ExecutableBlock, _: &_, _: &mut Execution| {
+        if block.block.topoheight.as_u64() == 3 {
+            let _never = waits.lock().unwrap().recv();
+        }
+    });
+    let hangs = WithinBudget::new(Arc::new(hangs), Duration::from_millis(200));
+    bench.verify(chain().take(6), vec![Arc::new(hangs), engine()]);
+    let summary = bench.summary();
+    assert_eq!(summary["mismatches"]["by_field"], serde_json::json!({ "hang": 1 }));
+    assert_eq!(summary["mismatches"]["first"]["topoheight"], 3);
+    assert_eq!(summary["candidates"]["altered"]["total"], 6);
+    assert_eq!(summary["candidates"]["v3"]["mismatch"], 0);
+    drop(never);
+}
+
+#[test]
+fn a_result_that_depends_on_the_schedule_is_said_to() {
+    let bench = Bench::new();
+    let fault = |_: &ExecutableBlock, _: &PreState, execution: &mut Execution| {
+        if execution.exercise.workers == 4 {
+            execution.totals.fees = execution.totals.fees.wrapping_add(Amount::new(1));
+        }
+    };
+    let candidate =
+        Candidate { executor: Arc::new(Altered(fault)), schedules: Schedules::disturbed(5, 2) };
+    bench.verify_with(chain().take(4).map(committed), vec![candidate]);
+    for entry in bench.entries() {
+        let verdict = &entry.candidates[0];
+        assert!(verdict.schedule_dependent);
+        assert_eq!(verdict.exercise.unwrap().runs, 5);
+        assert_eq!(verdict.fields, BTreeMap::from([(Field::Fees, 1), (Field::Schedule, 1)]));
+    }
+    let records = bench.records.lock().unwrap();
+    assert!(records.iter().all(|record| record.subject.schedule.workers == 4));
+    assert_eq!(bench.summary()["schedule_dependent_blocks"], 4);
+}
+
+#[test]
+fn every_stretch_of_blocks_has_one_canary_which_is_caught_and_no_mismatch() {
+    let (bench, resumed) = (Bench::new(), Bench::new());
+    bench.verify(chain().take(240), vec![engine()]);
+    for blocks in [30, 77, 78, 240] {
+        resumed.verify(chain().take(blocks), vec![engine()]);
+    }
+    for bench in [&bench, &resumed] {
+        let mut planted = Vec::new();
+        for (stretch, entries) in bench.entries().chunks(50).enumerate() {
+            let canaries: Vec<_> =
+                entries.iter().filter_map(|entry| entry.canary.as_ref()).collect();
+            assert_eq!(canaries.len(), 1, "in stretch {stretch}");
+            assert!(canaries[0].was_caught(), "{:?}", canaries[0]);
+            planted.push(canaries[0].planted);
+        }
+        // They take turns.
+        let fields =
+            [Field::Balance, Field::Nonce, Field::Outcome, Field::Fees, Field::Registration];
+        assert_eq!(planted, fields);
+        assert_eq!(bench.summary()["mismatches"]["total"], 0);
+        assert_eq!(bench.summary()["canaries"], serde_json::json!({ "planted": 5, "caught": 5 }));
+    }
+}
+
+#[test]
+fn a_canary_that_was_missed_leaves_a_run_without_evidence() {
+    let bench = Bench::new();
+    bench.verify(chain().take(3), vec![engine()]);
+    let mut entry = bench.entries().into_iter().find(|entry| entry.canary.is_some()).unwrap();
+    let canary = entry.canary.as_mut().unwrap();
+    canary.verdict.verdict = Severity::Match;
+    canary.verdict.fields.clear();
+    assert!(!canary.was_caught());
+    bench.store.put_ledger(entry.topoheight, &serde_json::to_vec(&entry).unwrap()).unwrap();
+    assert_eq!(bench.summary()["verdict"], "not_enough_evidence");
 }
 
 #[test]
@@ -232,13 +322,17 @@ impl Bench {
         events: impl Iterator<Item = ChainEvent>,
         candidates: Vec<Arc<dyn BlockExecutor>>,
     ) {
-        let schedule = Schedule { workers: 2, seed: 0 };
-        let candidates =
-            candidates.into_iter().map(|executor| Candidate { executor, schedule }).collect();
+        let schedules = Schedules::plain(2);
+        let candidates = candidates.into_iter().map(|executor| Candidate { executor, schedules });
+        self.verify_with(events, candidates.collect());
+    }
+
+    fn verify_with(&self, events: impl Iterator<Item = ChainEvent>, candidates: Vec<Candidate>) {
         let progress = Arc::new(Progress::default());
         let judge = Judge::start(
             self.store.clone(),
             candidates,
+            CanaryRate::every(50),
             Box::new(Shared(Arc::clone(&self.records))),
             Arc::clone(&progress),
         )

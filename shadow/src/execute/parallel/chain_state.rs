@@ -177,8 +177,14 @@ pub(super) struct Lane<'a, S> {
 }
 
 impl<S: StateRead> Lane<'_, S> {
-    /// Executes one transaction.
+    /// Executes one transaction, and then holds nothing.
     pub(super) fn execute(&mut self, transaction: &ExecutableTransaction) -> Result<Outcome, Stop> {
+        let outcome = self.perform(transaction);
+        self.held = None;
+        outcome
+    }
+
+    fn perform(&mut self, transaction: &ExecutableTransaction) -> Result<Outcome, Stop> {
         let body = &transaction.body;
         let outcome = |status, fee| Outcome { hash: body.hash, status, fee };
         if transaction.already_executed {

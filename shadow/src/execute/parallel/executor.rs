@@ -17,7 +17,10 @@ use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use storage_snapshot::{Amount, ReadError};
 
-use super::{ParallelChainState, WorkerPool, chain_state::Stop, conflicts::conflict_free_batches};
+use super::{
+    ParallelChainState, WorkerPool, chain_state::Stop, conflicts::conflict_free_batches,
+    disturbance::Disturbance,
+};
 use crate::execute::{BlockExecutor, ExecutableBlock, Performed, PreState, panic_message};
 
 /// Executes blocks in conflict-free batches over a pool of workers.
@@ -47,7 +50,7 @@ impl ParallelExecutor {
         pre_state: &Arc<PreState>,
         schedule: Schedule,
     ) -> Result<Performed, Failure> {
-        let workers = (schedule.workers as usize).max(1);
+        let workers = workers_of(schedule);
         // A panic in a lane leaves the pool as it was, so a poisoned mutex means nothing here.
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
         if pool.workers() < workers {
@@ -63,7 +66,7 @@ impl ParallelExecutor {
         let batches = planned(block, schedule.seed);
         let mut max_in_flight = 0;
         for batch in &batches {
-            let ran = run_batch(&mut pool, workers, block, &state, batch, &mut outcomes)?;
+            let ran = run_batch(&mut pool, schedule, block, &state, batch, &mut outcomes)?;
             max_in_flight = max_in_flight.max(ran);
         }
         drop(pool);
@@ -118,6 +121,10 @@ impl BlockExecutor for ParallelExecutor {
     }
 }
 
+fn workers_of(schedule: Schedule) -> usize {
+    (schedule.workers as usize).max(1)
+}
+
 /// The batches of a block; a seed other than 0 shuffles the transactions within each.
 fn planned(block: &ExecutableBlock, seed: u64) -> Vec<Vec<usize>> {
     let mut batches = conflict_free_batches(&block.transactions);
@@ -134,16 +141,17 @@ fn planned(block: &ExecutableBlock, seed: u64) -> Vec<Vec<usize>> {
 /// transaction.
 fn run_batch(
     pool: &mut WorkerPool,
-    workers: usize,
+    schedule: Schedule,
     block: &Arc<ExecutableBlock>,
     state: &Arc<ParallelChainState<Arc<PreState>>>,
     batch: &[usize],
     outcomes: &mut Vec<(usize, Outcome)>,
 ) -> Result<u32, Failure> {
-    let chunk = batch.len().div_ceil(workers).max(1);
+    let disturbance = Disturbance::new(schedule.seed);
+    let chunk = batch.len().div_ceil(workers_of(schedule)).max(1);
     let lanes = batch.len().div_ceil(chunk);
     if lanes < 2 {
-        let ran = run_lane(block, state, batch)?;
+        let ran = run_lane(block, state, batch, disturbance)?;
         let executed = ran.iter().any(|(_, outcome)| outcome.status == Status::Executed);
         outcomes.extend(ran);
         return Ok(u32::from(executed));
@@ -155,7 +163,7 @@ fn run_batch(
         let lanes_that_executed = Arc::clone(&lanes_that_executed);
         move |lane: usize| {
             let indexes = batch.chunks(chunk).nth(lane).unwrap_or_default();
-            let ran = run_lane(&block, &state, indexes);
+            let ran = run_lane(&block, &state, indexes, disturbance);
             if let Ok(ran) = &ran
                 && ran.iter().any(|(_, outcome)| outcome.status == Status::Executed)
             {
@@ -178,10 +186,12 @@ fn run_lane(
     block: &ExecutableBlock,
     state: &ParallelChainState<Arc<PreState>>,
     indexes: &[usize],
+    disturbance: Disturbance,
 ) -> Result<Vec<(usize, Outcome)>, Failure> {
     let mut outcomes = Vec::with_capacity(indexes.len());
     let mut lane = state.lane();
     for index in indexes {
+        disturbance.pause_before(*index);
         let transaction = &block.transactions[*index];
         let outcome = catch_unwind(AssertUnwindSafe(|| lane.execute(transaction)));
         let outcome = match outcome {

@@ -10,6 +10,7 @@
 
 mod chain_state;
 mod conflicts;
+mod disturbance;
 mod executor;
 mod pool;
 

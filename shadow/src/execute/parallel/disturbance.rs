@@ -1,0 +1,53 @@
+//! Pauses in the wrong places.
+//!
+//! A race shows only when two lanes come to the same thing at the same time, which on an idle machine
+//! they may never do. So before a transaction a lane may wait: mostly not at all, and else for a time
+//! that is drawn on a logarithmic scale, because nobody knows how long the wrong moment is.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// The pauses of one schedule.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Disturbance {
+    /// 0 for none.
+    seed: u64,
+}
+
+impl Disturbance {
+    pub(super) const fn new(seed: u64) -> Self {
+        Self { seed }
+    }
+
+    /// Waits before a transaction. How long follows from the seed and the transaction alone.
+    pub(super) fn pause_before(self, index: usize) {
+        if self.seed == 0 {
+            return;
+        }
+        let mut random = ChaCha8Rng::seed_from_u64(self.seed ^ (index as u64).rotate_left(32));
+        if random.random_ratio(1, ONE_IN) {
+            let longest = SHORTEST_NANOSECONDS << random.random_range(0..DOUBLINGS);
+            wait(Duration::from_nanos(random.random_range(longest / 2..longest)));
+        }
+    }
+}
+
+/// Sleeping takes longer than most pauses are, so the other lanes are only let ahead.
+fn wait(pause: Duration) {
+    let started = Instant::now();
+    while started.elapsed() < pause {
+        thread::yield_now();
+    }
+}
+
+/// One transaction in so many is preceded by a pause.
+const ONE_IN: u32 = 8;
+
+/// From an eighth of a microsecond to a tenth of a millisecond.
+const SHORTEST_NANOSECONDS: u64 = 128;
+const DOUBLINGS: u32 = 11;

@@ -1,0 +1,83 @@
+//! Under which schedules candidates run.
+//!
+//! Most of what a parallel executor gets wrong shows in every run, and the rest only in some: with
+//! another number of workers, in another order within a batch, with a pause in the wrong place. So a
+//! block may be run several times. What is chosen follows from the block's topoheight alone, so that a
+//! run that is resumed chooses the same.
+
+use comparator::Schedule;
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use storage_snapshot::TopoHeight;
+
+/// How often a candidate runs each block, and under what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedules {
+    runs: u32,
+    workers: u32,
+}
+
+impl Schedules {
+    /// One run of each block, as it would be in earnest: so many workers, and nothing disturbed.
+    pub const fn plain(workers: u32) -> Self {
+        Self { runs: 1, workers }
+    }
+
+    /// So many runs of each block, at least one. The first is the plain one. The others are disturbed
+    /// by a seed, and take turns in running with 1 worker, with 2, with `workers`, and with twice as
+    /// many.
+    pub fn disturbed(runs: u32, workers: u32) -> Self {
+        Self { runs: runs.max(1), workers }
+    }
+
+    /// The schedules of a block.
+    pub fn of_block(self, topoheight: TopoHeight) -> impl Iterator<Item = Schedule> {
+        let workers = [1, 2, self.workers, self.workers.saturating_mul(2)];
+        let disturbed = u64::from(self.runs - 1);
+        let first = topoheight.as_u64().wrapping_mul(disturbed);
+        let others = (0..disturbed).map(move |run| {
+            let turn = first.wrapping_add(run);
+            // 0 is the seed of a run that is not disturbed.
+            let seed = ChaCha8Rng::seed_from_u64(turn).next_u64().max(1);
+            Schedule { workers: workers[turn as usize % workers.len()], seed }
+        });
+        std::iter::once(Schedule { workers: self.workers, seed: 0 }).chain(others)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn of_block(schedules: Schedules, topoheight: u64) -> Vec<Schedule> {
+        schedules.of_block(TopoHeight::new(topoheight)).collect()
+    }
+
+    #[test]
+    fn the_first_run_of_a_block_is_the_plain_one() {
+        for topoheight in 0..10 {
+            let plain = [Schedule { workers: 3, seed: 0 }];
+            assert_eq!(of_block(Schedules::plain(3), topoheight), plain);
+            assert_eq!(of_block(Schedules::disturbed(4, 3), topoheight)[..1], plain);
+        }
+    }
+
+    #[test]
+    fn the_others_take_turns_in_the_number_of_workers_and_no_two_have_the_same_seed() {
+        let schedules = Schedules::disturbed(3, 5);
+        let others: Vec<_> =
+            (0..8).flat_map(|topoheight| of_block(schedules, topoheight).split_off(1)).collect();
+        let workers: Vec<_> = others.iter().map(|schedule| schedule.workers).collect();
+        assert_eq!(workers, [1, 2, 5, 10].repeat(4));
+        let seeds: BTreeSet<_> = others.iter().map(|schedule| schedule.seed).collect();
+        assert_eq!(seeds.len(), others.len());
+        assert!(!seeds.contains(&0));
+    }
+
+    #[test]
+    fn no_runs_at_all_are_one_run() {
+        assert_eq!(Schedules::disturbed(0, 2), Schedules::plain(2));
+    }
+}
