@@ -7,7 +7,15 @@ use super::{
     Inner,
     block::{BlockCommit, CommittedBlock, Tip},
 };
-use crate::{BlockRef, StateDigest, StoreError, version::Position};
+use crate::{BlockRef, StateDigest, StateKey, StoreError, digest::Term, version::Position};
+
+/// What a commit needs for a while, kept for the next one: memory that is given back and taken again
+/// costs more than what is done in it.
+#[derive(Default)]
+pub(super) struct Scratch {
+    terms: Vec<Term>,
+    bytes: Vec<u8>,
+}
 
 impl Inner {
     pub(super) fn commit(
@@ -15,7 +23,8 @@ impl Inner {
         block: BlockCommit,
         ledger: Option<&[u8]>,
     ) -> Result<Tip, StoreError> {
-        let _writer = self.writer.lock();
+        let mut writer = self.writer.lock();
+        let Scratch { terms, bytes } = &mut *writer;
         self.disk.writable()?;
         let tip = self.frontier.tip();
         let topoheight = block.block.topoheight;
@@ -36,18 +45,19 @@ impl Inner {
         let at = tip.map(|tip| tip.block.topoheight);
         let mut digest = tip.map_or(StateDigest::EMPTY, |tip| tip.digest);
         let versions = block.versions();
+        terms.clear();
         for (key, version) in &versions {
-            if let Some(replaced) = self.stamped(key, at)?
-                && replaced.written_at.is_some()
-            {
-                digest.subtract(key, &replaced.version);
+            if let Some(replaced) = self.replaced(key, at, bytes)? {
+                digest.subtract(&replaced);
             }
-            digest.add(key, version);
+            let term = Term::new(key, version, bytes);
+            digest.add(&term);
+            terms.push(term);
         }
 
         let previous = tip.map(|tip| tip.block.hash);
         let entry = CommittedBlock { commit: block, digest, previous };
-        let writes = self.log.staged(&entry)?;
+        let writes = self.log.staged(&entry, bytes)?;
         match ledger {
             None => self.log.tree().apply(writes)?,
             Some(ledger) => {
@@ -57,14 +67,28 @@ impl Inner {
             }
         }
 
-        let written = versions.keys().copied().collect();
-        for (key, version) in versions {
-            self.window.push(key, topoheight, version);
+        let written = versions.iter().map(|(key, _)| *key).collect();
+        for ((key, version), term) in versions.into_iter().zip(terms.drain(..)) {
+            self.window.push(key, topoheight, version, term);
         }
         self.recent.write().push(&entry, written);
         let tip = entry.tip();
         self.frontier.publish(tip);
         Ok(tip)
+    }
+
+    /// What the version of a key at the tip added to the digest. Values of the base added nothing.
+    fn replaced(
+        &self,
+        key: &StateKey,
+        at: Position,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Option<Term>, StoreError> {
+        if let Some(term) = self.window.term(key, at) {
+            return Ok(Some(term));
+        }
+        let replaced = self.view.read(key, at)?.filter(|stamped| stamped.written_at.is_some());
+        Ok(replaced.map(|replaced| Term::new(key, &replaced.version, buffer)))
     }
 
     /// What the tip was after a block at or below it, which has to be the one that is there.

@@ -101,6 +101,7 @@ pub use lock::{LockHolder, lock_holder};
 pub use snapshot::Snapshot;
 
 use self::{
+    commit::Scratch,
     disk::{Disk, Tree, Writes},
     ledger::Ledger,
     lock::DirectoryLock,
@@ -149,7 +150,7 @@ impl Default for StoreOptions {
 
 impl Store {
     /// The form that a directory is in. It changes with every change of what is on disk.
-    pub const FORMAT_VERSION: u32 = 1;
+    pub const FORMAT_VERSION: u32 = 2;
 
     /// Opens a directory, and creates it if there is none.
     ///
@@ -198,7 +199,7 @@ impl Store {
                 window: recovered.window,
                 recent: RwLock::new(recovered.recent),
                 frontier: recovered.frontier,
-                writer: Mutex::new(()),
+                writer: Mutex::default(),
                 folding: Mutex::new(()),
                 _lock: lock,
             }),
@@ -458,8 +459,8 @@ pub(crate) struct Inner {
     window: Window,
     recent: RwLock<Recent>,
     frontier: Arc<Frontier>,
-    /// One writer at a time.
-    writer: Mutex<()>,
+    /// One writer at a time; what it needs for a while is allocated once.
+    writer: Mutex<Scratch>,
     /// One fold at a time.
     folding: Mutex<()>,
     /// Released last: fields are dropped in this order.

@@ -11,7 +11,7 @@ use super::{
     view::STATE_KEY,
     window::Window,
 };
-use crate::{Corruption, StoreError, TopoHeight, version::Position};
+use crate::{Corruption, StoreError, TopoHeight, digest::Term, version::Position};
 
 /// What is derived from the log.
 pub(super) struct Recovered {
@@ -30,15 +30,16 @@ pub(super) fn recover(
     let mut recent = Recent::default();
     let view_at = view_tip.map(|tip| tip.block.topoheight);
     let oldest = view_at.map(|view_at| oldest_kept(view_at).unwrap_or(TopoHeight::GENESIS));
-    let (mut first, mut tip) = (None, None);
+    let (mut first, mut tip, mut buffer) = (None, None, Vec::new());
     log.replay(oldest, |entry| {
         let topoheight = entry.commit.block.topoheight;
         let mut written = Box::default();
         if Some(topoheight) > view_at {
             let versions = entry.commit.versions();
-            written = versions.keys().copied().collect();
+            written = versions.iter().map(|(key, _)| *key).collect();
             for (key, version) in versions {
-                window.push(key, topoheight, version);
+                let term = Term::new(&key, &version, &mut buffer);
+                window.push(key, topoheight, version, term);
             }
         }
         recent.push(&entry, written);

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use crate::{
     StateKey, TopoHeight,
+    digest::Term,
     version::{Position, Stamped, Version},
 };
 
@@ -17,19 +18,39 @@ pub(super) struct Window {
 }
 
 /// In the order of the blocks. Most keys are written by one block of the window.
-type Versions = SmallVec<[(TopoHeight, Version); 1]>;
+type Versions = SmallVec<[Written; 1]>;
+
+/// What a block wrote to a key.
+struct Written {
+    at: TopoHeight,
+    version: Version,
+    /// The next block that writes the key takes it out of the digest again. Kept, because making it
+    /// again costs more than all the rest of a write to the window.
+    term: Term,
+}
 
 impl Window {
     pub(super) fn read(&self, key: &StateKey, at: Position) -> Option<Stamped> {
+        self.last(key, at, |written| Stamped {
+            written_at: Some(written.at),
+            version: written.version.clone(),
+        })
+    }
+
+    /// What the last version at or below a block added to the digest.
+    pub(super) fn term(&self, key: &StateKey, at: Position) -> Option<Term> {
+        self.last(key, at, |written| written.term)
+    }
+
+    fn last<T>(&self, key: &StateKey, at: Position, of: impl FnOnce(&Written) -> T) -> Option<T> {
         let at = at?;
         let versions = self.versions.get(key)?;
-        let (written_at, version) = versions.iter().rev().find(|(written, _)| *written <= at)?;
-        Some(Stamped { written_at: Some(*written_at), version: version.clone() })
+        versions.iter().rev().find(|written| written.at <= at).map(of)
     }
 
     /// Adds what a block wrote; it is above every block that wrote the key before.
-    pub(super) fn push(&self, key: StateKey, topoheight: TopoHeight, version: Version) {
-        self.versions.entry(key).or_default().push((topoheight, version));
+    pub(super) fn push(&self, key: StateKey, at: TopoHeight, version: Version, term: Term) {
+        self.versions.entry(key).or_default().push(Written { at, version, term });
     }
 
     /// Forgets what blocks above `to` wrote to a key.
@@ -44,7 +65,7 @@ impl Window {
 
     fn retain(&self, key: &StateKey, keep: impl Fn(TopoHeight) -> bool) {
         self.versions.remove_if_mut(key, |_, versions| {
-            versions.retain(|(written, _)| keep(*written));
+            versions.retain(|written| keep(written.at));
             versions.is_empty()
         });
     }
@@ -60,7 +81,8 @@ mod tests {
         let window = Window::default();
         let key = StateKey::Registered(Address::new([1; 32]));
         for topoheight in 0..10 {
-            window.push(key, TopoHeight::new(topoheight), Version::Unknown);
+            let term = Term::new(&key, &Version::Unknown, &mut Vec::new());
+            window.push(key, TopoHeight::new(topoheight), Version::Unknown, term);
         }
         window.drop_up_to(&key, TopoHeight::new(3));
         window.drop_above(&key, Some(TopoHeight::new(5)));
