@@ -11,7 +11,7 @@ use super::{
     view::STATE_KEY,
     window::Window,
 };
-use crate::{Corruption, StoreError, TopoHeight, digest::Term, version::Position};
+use crate::{Corruption, StoreError, TopoHeight, version::Position};
 
 /// What is derived from the log.
 pub(super) struct Recovered {
@@ -33,16 +33,12 @@ pub(super) fn recover(
     let (mut first, mut tip, mut buffer) = (None, None, Vec::new());
     log.replay(oldest, |entry| {
         let topoheight = entry.commit.block.topoheight;
-        let mut written = Box::default();
         if Some(topoheight) > view_at {
-            let versions = entry.commit.versions();
-            written = versions.iter().map(|(key, _)| *key).collect();
-            for (key, version) in versions {
-                let term = Term::new(&key, &version, &mut buffer);
-                window.push(key, topoheight, version, term);
-            }
+            let versions = entry.commit.versions().into_iter();
+            let writes = versions.map(|(key, version)| window.write(key, version, &mut buffer));
+            window.push(topoheight, writes.collect());
         }
-        recent.push(&entry, written);
+        recent.push(&entry);
         first = first.or(Some(topoheight));
         tip = Some(entry.tip());
         Ok(())

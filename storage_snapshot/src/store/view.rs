@@ -60,6 +60,16 @@ impl View {
 
     /// The last version of a key for a reader that stands at or above the view.
     pub(super) fn read(&self, key: &StateKey, at: Position) -> Result<Option<Stamped>, StoreError> {
+        self.read_with(key, at, Stamped::clone)
+    }
+
+    /// What is wanted of that version.
+    pub(super) fn read_with<T>(
+        &self,
+        key: &StateKey,
+        at: Position,
+        of: impl FnOnce(&Stamped) -> T,
+    ) -> Result<Option<T>, StoreError> {
         let record = self.record(key.account())?;
         let slot = Slot::of(key);
         let Ok(index) = record.binary_search_by_key(&slot, |(slot, _)| *slot) else {
@@ -70,7 +80,7 @@ impl View {
             // The floor forbids such a reader, so the record is not what was written.
             return Err(self.tree.corrupt(key.account().as_bytes(), Corruption::Future));
         }
-        Ok(Some(stamped.clone()))
+        Ok(Some(of(stamped)))
     }
 
     /// Brings the record of an account into the cache.
