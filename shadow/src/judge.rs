@@ -392,5 +392,6 @@ pub(crate) const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 /// blue scores anew at will, and several blocks may share one.
 const RETAINED_BLOCKS: u64 = 256;
 
-/// Folding fewer blocks at a time than this costs more than it frees.
-const FOLDED_BLOCKS_MIN: u64 = 64;
+/// Folding fewer blocks at a time than this costs more than it frees: an account that many of them
+/// write is written to disk once.
+const FOLDED_BLOCKS_MIN: u64 = 256;

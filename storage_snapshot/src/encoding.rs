@@ -382,3 +382,61 @@ impl Bytes<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACCOUNT: Address = Address::new([0xaa; 32]);
+
+    fn stamped(version: Version) -> Stamped {
+        Stamped { written_at: None, version }
+    }
+
+    fn two_slots() -> [(Slot, Stamped); 2] {
+        let amount = Version::Known(Some(StateValue::Balance(Amount::new(7))));
+        [
+            (Slot::Nonce, stamped(Version::Unknown)),
+            (Slot::Balance(AssetId::NATIVE), stamped(amount)),
+        ]
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let slots = two_slots();
+        assert_eq!(read_record(&ACCOUNT, &record(&slots)), Ok(slots.to_vec()));
+    }
+
+    #[test]
+    fn slots_in_another_order_or_twice_are_malformed() {
+        let [nonce, native] = two_slots();
+        assert_eq!(
+            read_record(&ACCOUNT, &record(&[native.clone(), nonce.clone()])),
+            Err(Malformed)
+        );
+        assert_eq!(read_record(&ACCOUNT, &record(&[nonce.clone(), nonce, native])), Err(Malformed));
+    }
+
+    #[test]
+    fn the_native_asset_has_one_form() {
+        let [_, native] = two_slots();
+        let bytes = record(&[native]);
+        // The length, the tag, and then what follows the asset.
+        let (list, rest) = bytes.split_at(8);
+        let spelled_out = [list, &[2], &[0; 32], &rest[1..]].concat();
+        assert_eq!(read_record(&ACCOUNT, &spelled_out), Err(Malformed));
+        let key = [&[2], &ACCOUNT.as_bytes()[..], &[0; 32]].concat();
+        assert_eq!(Bytes(&key).key(), Err(Malformed));
+    }
+
+    #[test]
+    fn a_delta_out_of_order_is_malformed() {
+        let mut bytes = Vec::new();
+        put_u64(&mut bytes, 2);
+        for account in [[2; 32], [1; 32]] {
+            put_key(&mut bytes, &StateKey::Nonce(Address::new(account)));
+            put_version(&mut bytes, &Version::Known(None));
+        }
+        assert_eq!(Bytes(&bytes).delta(), Err(Malformed));
+    }
+}

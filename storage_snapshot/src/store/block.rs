@@ -37,7 +37,7 @@ impl BlockCommit {
         versions.extend(self.correction.iter().map(known));
         versions.extend(self.delta.iter().map(known));
         // Usually there is a delta only, and that is sorted: then this is one pass.
-        versions.sort_by(|(one, _), (other, _)| one.cmp(other));
+        versions.sort_by_key(|(key, _)| *key);
         versions.dedup_by(|(later, _), (earlier, _)| later == earlier);
         versions
     }

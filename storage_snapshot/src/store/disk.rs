@@ -197,26 +197,37 @@ impl Tree {
         key: &[u8],
         content: &[u8],
     ) -> Result<(), StoreError> {
-        let parts = content.len().div_ceil(PART_BYTES).max(1);
+        let mut parts_before = parts(content.len());
+        while self.part(key, parts_before)?.is_some() {
+            parts_before += 1;
+        }
+        self.stage_over(writes, key, content, parts_before);
+        Ok(())
+    }
+
+    /// Stages an entry in place of one of which at most so many parts are there.
+    pub(super) fn stage_over(
+        &self,
+        writes: &mut Writes,
+        key: &[u8],
+        content: &[u8],
+        parts_before: u32,
+    ) {
+        let parts = parts(content.len());
         let mut head = [0; HEAD_BYTES];
         head[..8].copy_from_slice(&self.checksum(key, content));
-        // 2^32 parts are more than any memory holds.
-        head[8..].copy_from_slice(&(parts as u32).to_be_bytes());
+        head[8..].copy_from_slice(&parts.to_be_bytes());
         for number in 0..parts {
-            let start = number * PART_BYTES;
+            let start = number as usize * PART_BYTES;
             let chunk = &content[start..content.len().min(start + PART_BYTES)];
-            writes.batch.insert(part_key(key, number as u32), [&head, chunk].concat());
+            writes.batch.insert(part_key(key, number), [&head, chunk].concat());
             writes.bytes += key.len() + HEAD_BYTES + chunk.len();
         }
-        writes.parts += parts;
         // A shorter entry leaves parts of a longer one behind.
-        let mut superfluous = parts as u32;
-        while self.part(key, superfluous)?.is_some() {
+        for superfluous in parts..parts_before {
             writes.batch.remove(part_key(key, superfluous));
-            writes.parts += 1;
-            superfluous += 1;
         }
-        Ok(())
+        writes.parts += parts.max(parts_before) as usize;
     }
 
     /// Applies what was staged, all or nothing.
@@ -356,6 +367,12 @@ const PART_BYTES: usize = 7 * 1024;
 const HEAD_BYTES: usize = 12;
 
 const BYTES_IN_FLIGHT: usize = 256 * 1024;
+
+/// How many parts an entry of so many bytes has.
+pub(super) fn parts(bytes: usize) -> u32 {
+    // 2^32 parts are more than any memory holds.
+    bytes.div_ceil(PART_BYTES).max(1) as u32
+}
 
 #[derive(PartialEq, Eq)]
 struct Head {
