@@ -456,3 +456,67 @@ fn database_error(path: &Path, error: sled::Error) -> StoreError {
         source => StoreError::Database { path: path.to_owned(), source },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened() -> (tempfile::TempDir, Arc<Disk>, Tree) {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::open(directory.path().join("state"), 1 << 20, None).unwrap();
+        let tree = disk.tree(TreeName::Ledger).unwrap();
+        (directory, disk, tree)
+    }
+
+    fn staged(tree: &Tree, content: &[u8]) -> Writes {
+        let mut writes = Writes::default();
+        tree.stage(&mut writes, b"key", content).unwrap();
+        writes
+    }
+
+    #[test]
+    fn a_panic_of_the_database_is_an_error_with_its_words() {
+        for panics in [|| panic!("a plain text"), || panic!("{} text", "a formatted")] {
+            match caught::<()>(panics) {
+                Err(sled::Error::ReportableBug(text)) => assert!(text.ends_with("text"), "{text}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn after_a_write_that_failed_or_panicked_every_write_is_refused() {
+        let failures: [fn() -> sled::Result<()>; 2] =
+            [|| Err(sled::Error::Unsupported("no room".to_owned())), || panic!("no room")];
+        for failure in failures {
+            let (_directory, disk, tree) = opened();
+            tree.apply(staged(&tree, b"before")).unwrap();
+            assert!(matches!(disk.written(failure), Err(StoreError::Database { .. })));
+            let refused = [
+                tree.apply(staged(&tree, b"after")),
+                disk.apply_both((&tree, staged(&tree, b"after")), (&tree, Writes::default())),
+                tree.remove_last(b"key"),
+                disk.flush(),
+            ];
+            for refused in refused {
+                assert!(matches!(refused, Err(StoreError::Broken)), "{refused:?}");
+            }
+            assert_eq!(tree.read(b"key").unwrap().as_deref(), Some(b"before".as_slice()));
+        }
+    }
+
+    #[test]
+    fn what_is_in_flight_is_bounded() {
+        let (_directory, disk, tree) = opened();
+        let other = disk.tree(TreeName::Log).unwrap();
+        let in_flight = || disk.unflushed_bytes.load(Ordering::Relaxed);
+        tree.apply(staged(&tree, &[1; BYTES_IN_FLIGHT / 2])).unwrap();
+        assert!(in_flight() > BYTES_IN_FLIGHT / 2);
+        tree.apply(staged(&tree, &[2; BYTES_IN_FLIGHT / 2])).unwrap();
+        assert_eq!(in_flight(), 0);
+        let both = [(&tree, staged(&tree, &[3; BYTES_IN_FLIGHT])), (&other, Writes::default())];
+        let [one, another] = both;
+        disk.apply_both(one, another).unwrap();
+        assert_eq!(in_flight(), 0);
+    }
+}

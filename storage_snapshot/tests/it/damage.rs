@@ -208,6 +208,33 @@ fn a_missing_part_is_noticed() {
 }
 
 #[test]
+fn a_part_of_another_writing_of_the_entry_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store.put_ledger(at(0), &[1; 30_000]).unwrap();
+    drop(store);
+    // The checksum of the content that every part carries, and how many parts there are.
+    for byte in [0, 7, 11] {
+        let database = raw(directory.path());
+        let ledger = database.open_tree("ledger").unwrap();
+        let key = [&[0; 8][..], &[0, 0, 0, 2]].concat();
+        let whole = ledger.get(&key).unwrap().expect("the part is there");
+        let mut other = whole.to_vec();
+        other[byte] ^= 1;
+        ledger.insert(&key, other).unwrap();
+        drop(ledger);
+        close_raw(database, directory.path());
+
+        check_corrupt(open(directory.path()).ledger(at(0)), TreeName::Ledger);
+
+        let database = raw(directory.path());
+        database.open_tree("ledger").unwrap().insert(key, whole).unwrap();
+        close_raw(database, directory.path());
+    }
+    assert_eq!(open(directory.path()).ledger(at(0)).unwrap(), Some(vec![1; 30_000]));
+}
+
+#[test]
 fn an_entry_that_was_moved_is_not_served() {
     let directory = prepared();
     let database = raw(directory.path());
