@@ -446,8 +446,8 @@ fn wait_for_former_owner(file: &Path) -> Result<(), StoreError> {
         }
         thread::sleep(Duration::from_millis(1));
     }
-    // Closing the file gives the lock back.
-    Ok(())
+    // Closing alone would leave the lock with a child process that is being started right now.
+    opened.unlock().map_err(|source| StoreError::Io { path: file.to_owned(), source })
 }
 
 fn database_error(path: &Path, error: sled::Error) -> StoreError {

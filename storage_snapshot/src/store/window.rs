@@ -124,6 +124,12 @@ impl Window {
         blocks.push_back(Block { at, writes });
     }
 
+    /// Makes every reader wait.
+    #[cfg(test)]
+    pub(super) fn hold(&self) -> impl Drop {
+        self.blocks.write()
+    }
+
     /// What the blocks above `from` and up to `to` wrote, each key once, the keys of an account
     /// together.
     pub(super) fn written(&self, from: Position, to: TopoHeight) -> Vec<StateKey> {
