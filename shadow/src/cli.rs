@@ -146,6 +146,11 @@ struct Bench {
     /// How many workers the parallel engine runs on; by default one per core, but at least 2.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: Option<u32>,
+
+    /// Also measure a store with so many accounts, such as 10000000. It is made in the temporary
+    /// directory; ten million take some minutes and gigabytes there.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(10_000..=10_000_000))]
+    accounts: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -246,7 +251,7 @@ fn verify(
 fn measure(arguments: &Bench) -> ExitCode {
     let length = if arguments.quick { bench::Length::Quick } else { bench::Length::Full };
     let workers = arguments.workers.unwrap_or_else(default_workers);
-    let report = match bench::run(length, workers) {
+    let report = match bench::run(length, workers, arguments.accounts) {
         Ok(report) => report,
         Err(error) => {
             complain(&error.to_string());

@@ -403,13 +403,16 @@ impl JudgeLoop {
         self.advance_view(last)
     }
 
-    /// Lets the store fold away what no re-order can reach any more.
+    /// Lets the store fold away what no re-order can reach any more, and then drop it from the log:
+    /// verdicts and digests are in the ledger, and what a later block asks of earlier ones the store
+    /// keeps by itself. Otherwise the directory would grow by every block for as long as this runs.
     fn advance_view(&mut self, judged: TopoHeight) -> Result<(), JudgeError> {
         let Some(target) = judged.checked_sub(RETAINED_BLOCKS) else { return Ok(()) };
         let view = self.store.view_tip();
         let behind = view.map_or(target.as_u64(), |view| target.blocks_since(view));
         if behind >= FOLDED_BLOCKS_MIN {
-            self.store.advance_view(target).map_err(JudgeError::Store)?;
+            let view = self.store.advance_view(target).map_err(JudgeError::Store)?;
+            self.store.prune_log(view.unwrap_or(target)).map_err(JudgeError::Store)?;
         }
         Ok(())
     }
@@ -512,5 +515,6 @@ pub(crate) const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 /// blue scores anew at will, and several blocks may share one.
 const RETAINED_BLOCKS: u64 = 256;
 
-/// Folding fewer blocks at a time than this costs more than it frees.
-const FOLDED_BLOCKS_MIN: u64 = 64;
+/// Folding fewer blocks at a time than this costs more than it frees: an account that many of them
+/// write is written to disk once.
+const FOLDED_BLOCKS_MIN: u64 = 256;

@@ -31,24 +31,43 @@ impl StateDigest {
         &self.0
     }
 
-    pub(crate) fn add(&mut self, key: &StateKey, version: &Version) {
-        let mut carry = 0;
-        for (byte, addend) in self.0.iter_mut().zip(hash(key, version)) {
-            let sum = u16::from(*byte) + u16::from(addend) + carry;
-            // The low eight bits; the rest is carried.
-            *byte = sum as u8;
-            carry = sum >> 8;
+    pub(crate) fn add(&mut self, term: &Term) {
+        let mut carry = false;
+        for (bytes, addend) in self.0.as_chunks_mut::<8>().0.iter_mut().zip(term.0) {
+            let (sum, first) = u64::from_le_bytes(*bytes).overflowing_add(addend);
+            let (sum, second) = sum.overflowing_add(u64::from(carry));
+            *bytes = sum.to_le_bytes();
+            carry = first || second;
         }
     }
 
-    pub(crate) fn subtract(&mut self, key: &StateKey, version: &Version) {
+    pub(crate) fn subtract(&mut self, term: &Term) {
         let mut borrow = false;
-        for (byte, subtrahend) in self.0.iter_mut().zip(hash(key, version)) {
-            let (difference, first) = byte.overflowing_sub(subtrahend);
-            let (difference, second) = difference.overflowing_sub(u8::from(borrow));
-            *byte = difference;
+        for (bytes, subtrahend) in self.0.as_chunks_mut::<8>().0.iter_mut().zip(term.0) {
+            let (difference, first) = u64::from_le_bytes(*bytes).overflowing_sub(subtrahend);
+            let (difference, second) = difference.overflowing_sub(u64::from(borrow));
+            *bytes = difference.to_le_bytes();
             borrow = first || second;
         }
+    }
+}
+
+/// What one version of one key adds to the digest, lowest digits first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Term([u64; 4]);
+
+impl Term {
+    /// The buffer is scratch space: whoever makes many terms allocates once.
+    pub(crate) fn new(key: &StateKey, version: &Version, buffer: &mut Vec<u8>) -> Self {
+        buffer.clear();
+        encoding::put_key(buffer, key);
+        encoding::put_version(buffer, version);
+        let hash = *blake3::hash(buffer).as_bytes();
+        let mut digits = [0; 4];
+        for (digit, bytes) in digits.iter_mut().zip(hash.as_chunks().0) {
+            *digit = u64::from_le_bytes(*bytes);
+        }
+        Self(digits)
     }
 }
 
@@ -62,13 +81,6 @@ impl fmt::Debug for StateDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StateDigest({self:.8}…)")
     }
-}
-
-fn hash(key: &StateKey, version: &Version) -> [u8; 32] {
-    let mut bytes = Vec::with_capacity(80);
-    encoding::put_key(&mut bytes, key);
-    encoding::put_version(&mut bytes, version);
-    *blake3::hash(&bytes).as_bytes()
 }
 
 #[cfg(test)]
@@ -86,17 +98,36 @@ mod tests {
         Version::Known(Some(StateValue::Nonce(Nonce::new(number))))
     }
 
+    fn term(key: &StateKey, version: &Version) -> Term {
+        Term::new(key, version, &mut Vec::new())
+    }
+
+    #[test]
+    fn carries_and_borrows_go_through_all_digits() {
+        let one = Term([1, 0, 0, 0]);
+        let mut digest = StateDigest([0xff; 32]);
+        digest.add(&one);
+        assert_eq!(digest, StateDigest::EMPTY);
+        digest.subtract(&one);
+        assert_eq!(digest, StateDigest([0xff; 32]));
+        // A digit that is full and is carried into.
+        let mut digest = StateDigest([0xff; 32]);
+        digest.add(&Term([u64::MAX; 4]));
+        digest.subtract(&Term([u64::MAX; 4]));
+        assert_eq!(digest, StateDigest([0xff; 32]));
+    }
+
     #[test]
     fn what_is_added_can_be_taken_back_in_any_order() {
         let mut digest = StateDigest::EMPTY;
         for number in 0..200 {
             for key in &KEYS {
-                digest.add(key, &nonce(number));
+                digest.add(&term(key, &nonce(number)));
             }
         }
         for key in KEYS.iter().rev() {
             for number in 0..200 {
-                digest.subtract(key, &nonce(number));
+                digest.subtract(&term(key, &nonce(number)));
             }
         }
         assert_eq!(digest, StateDigest::EMPTY);
@@ -106,7 +137,7 @@ mod tests {
     fn value_none_and_unknown_are_three_different_states() {
         let digests = [nonce(0), Version::Known(None), Version::Unknown].map(|version| {
             let mut digest = StateDigest::EMPTY;
-            digest.add(&KEYS[0], &version);
+            digest.add(&term(&KEYS[0], &version));
             digest
         });
         assert_ne!(digests[0], digests[1]);

@@ -6,7 +6,8 @@
 //! sorted in memory is required to be sorted in bytes, so that one content has one form.
 //!
 //! ```text
-//! key      01 address | 02 address asset | 03 address | 04 address      nonce, balance, multisig, registered
+//! key      01 address | 05 address | 02 address asset | 03 address | 04 address
+//!          nonce, balance of the native asset, of another asset, multisig, registered
 //! version  00 none | 01 unknown | 02 nonce:u64 | 03 balance:u64 | 04 threshold:u8 list(address) | 05 registered
 //! position 00 base | 01 topoheight:u64
 //! facts    blue_score:u64 side_block:u8 emitted:u64 (0 | 1 burned:u64)
@@ -68,9 +69,7 @@ pub(crate) struct ViewState {
 pub(crate) fn put_key(out: &mut Vec<u8>, key: &StateKey) {
     out.push(key_tag(Slot::of(key)));
     out.extend_from_slice(key.account().as_bytes());
-    if let Some(asset) = key.asset() {
-        out.extend_from_slice(asset.as_bytes());
-    }
+    put_asset(out, key.asset());
 }
 
 pub(crate) fn put_version(out: &mut Vec<u8>, version: &Version) {
@@ -96,12 +95,11 @@ pub(crate) fn put_version(out: &mut Vec<u8>, version: &Version) {
     }
 }
 
-/// The bytes of a log entry.
-pub(crate) fn log_entry(entry: &CommittedBlock) -> Vec<u8> {
+pub(crate) fn put_log_entry(out: &mut Vec<u8>, entry: &CommittedBlock) {
     let commit = &entry.commit;
     let writes = commit.delta.len() + commit.correction.len() + commit.unknown.len();
-    let mut out = Vec::with_capacity(256 + 80 * writes + 32 * commit.executed.len());
-    put_tip(&mut out, &entry.tip());
+    out.reserve(256 + 80 * writes + 32 * commit.executed.len());
+    put_tip(out, &entry.tip());
     match entry.previous {
         None => out.push(0),
         Some(hash) => {
@@ -109,11 +107,10 @@ pub(crate) fn log_entry(entry: &CommittedBlock) -> Vec<u8> {
             out.extend_from_slice(hash.as_bytes());
         }
     }
-    put_delta(&mut out, &commit.delta);
-    put_delta(&mut out, &commit.correction);
-    put_list(&mut out, &commit.unknown, put_key);
-    put_list(&mut out, &commit.executed, |out, tx| out.extend_from_slice(tx.as_bytes()));
-    out
+    put_delta(out, &commit.delta);
+    put_delta(out, &commit.correction);
+    put_list(out, &commit.unknown, put_key);
+    put_list(out, &commit.executed, |out, tx| out.extend_from_slice(tx.as_bytes()));
 }
 
 pub(crate) fn read_log_entry(bytes: &[u8]) -> Result<CommittedBlock, Malformed> {
@@ -142,7 +139,7 @@ pub(crate) fn record(slots: &[(Slot, Stamped)]) -> Vec<u8> {
     put_list(&mut out, slots, |out, (slot, stamped)| {
         out.push(key_tag(*slot));
         if let Slot::Balance(asset) = slot {
-            out.extend_from_slice(asset.as_bytes());
+            put_asset(out, Some(asset));
         }
         put_position(out, stamped.written_at);
         put_version(out, &stamped.version);
@@ -158,9 +155,10 @@ pub(crate) fn read_record(
     let slots = bytes.list(|bytes| {
         let slot = match bytes.u8()? {
             1 => Slot::Nonce,
-            2 => Slot::Balance(AssetId::new(bytes.array()?)),
+            2 => Slot::Balance(bytes.asset()?),
             3 => Slot::Multisig,
             4 => Slot::Registered,
+            5 => Slot::Balance(AssetId::NATIVE),
             _ => return Err(Malformed),
         };
         let written_at = bytes.position()?;
@@ -202,9 +200,20 @@ pub(crate) fn read_view_state(bytes: &[u8]) -> Result<ViewState, Malformed> {
 const fn key_tag(slot: Slot) -> u8 {
     match slot {
         Slot::Nonce => 1,
+        Slot::Balance(AssetId::NATIVE) => 5,
         Slot::Balance(_) => 2,
         Slot::Multisig => 3,
         Slot::Registered => 4,
+    }
+}
+
+/// The native asset is told by the tag: nearly every balance is of it, and without its 32 bytes a
+/// block takes half of the room, and a key and its version fit into one block of the hash.
+fn put_asset(out: &mut Vec<u8>, asset: Option<&AssetId>) {
+    if let Some(asset) = asset
+        && *asset != AssetId::NATIVE
+    {
+        out.extend_from_slice(asset.as_bytes());
     }
 }
 
@@ -302,10 +311,19 @@ impl Bytes<'_> {
         let account = Address::new(self.array()?);
         match tag {
             1 => Ok(StateKey::Nonce(account)),
-            2 => Ok(StateKey::Balance(account, AssetId::new(self.array()?))),
+            2 => Ok(StateKey::Balance(account, self.asset()?)),
             3 => Ok(StateKey::Multisig(account)),
             4 => Ok(StateKey::Registered(account)),
+            5 => Ok(StateKey::Balance(account, AssetId::NATIVE)),
             _ => Err(Malformed),
+        }
+    }
+
+    /// An asset that is not told by the tag.
+    fn asset(&mut self) -> Result<AssetId, Malformed> {
+        match AssetId::new(self.array()?) {
+            AssetId::NATIVE => Err(Malformed),
+            asset => Ok(asset),
         }
     }
 
@@ -362,5 +380,63 @@ impl Bytes<'_> {
             },
             digest: StateDigest::new(self.array()?),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACCOUNT: Address = Address::new([0xaa; 32]);
+
+    fn stamped(version: Version) -> Stamped {
+        Stamped { written_at: None, version }
+    }
+
+    fn two_slots() -> [(Slot, Stamped); 2] {
+        let amount = Version::Known(Some(StateValue::Balance(Amount::new(7))));
+        [
+            (Slot::Nonce, stamped(Version::Unknown)),
+            (Slot::Balance(AssetId::NATIVE), stamped(amount)),
+        ]
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let slots = two_slots();
+        assert_eq!(read_record(&ACCOUNT, &record(&slots)), Ok(slots.to_vec()));
+    }
+
+    #[test]
+    fn slots_in_another_order_or_twice_are_malformed() {
+        let [nonce, native] = two_slots();
+        assert_eq!(
+            read_record(&ACCOUNT, &record(&[native.clone(), nonce.clone()])),
+            Err(Malformed)
+        );
+        assert_eq!(read_record(&ACCOUNT, &record(&[nonce.clone(), nonce, native])), Err(Malformed));
+    }
+
+    #[test]
+    fn the_native_asset_has_one_form() {
+        let [_, native] = two_slots();
+        let bytes = record(&[native]);
+        // The length, the tag, and then what follows the asset.
+        let (list, rest) = bytes.split_at(8);
+        let spelled_out = [list, &[2], &[0; 32], &rest[1..]].concat();
+        assert_eq!(read_record(&ACCOUNT, &spelled_out), Err(Malformed));
+        let key = [&[2], &ACCOUNT.as_bytes()[..], &[0; 32]].concat();
+        assert_eq!(Bytes(&key).key(), Err(Malformed));
+    }
+
+    #[test]
+    fn a_delta_out_of_order_is_malformed() {
+        let mut bytes = Vec::new();
+        put_u64(&mut bytes, 2);
+        for account in [[2; 32], [1; 32]] {
+            put_key(&mut bytes, &StateKey::Nonce(Address::new(account)));
+            put_version(&mut bytes, &Version::Known(None));
+        }
+        assert_eq!(Bytes(&bytes).delta(), Err(Malformed));
     }
 }

@@ -15,6 +15,7 @@ use std::{
 };
 
 use serde::Serialize;
+pub use storage::{CommitTimes, LargeStore};
 pub use workload::{Workload, transfers};
 
 use crate::verifier::VerifyError;
@@ -46,8 +47,14 @@ pub struct Report {
     pub parallel_over_serial: BTreeMap<String, f64>,
     /// How much faster a commit of 1,000 writes is than a batch of 1,000 entries in sled.
     pub commit_over_sled: f64,
+    /// The same for writes to keys that nobody read before.
+    pub cold_commit_over_sled: f64,
+    /// What these ratios are made of.
+    pub commit: CommitTimes,
     /// How long opening a snapshot takes, by accounts in the store.
     pub snapshot_open_ns: BTreeMap<String, Option<f64>>,
+    /// A store with as many accounts as were asked for.
+    pub large_store: Option<LargeStore>,
     /// The share of comparing in the processor time of the pipeline.
     pub compare_share: f64,
     /// Not measured here yet: from the text of a recording to verdicts, over parsing that text.
@@ -98,16 +105,16 @@ pub struct PipelineRow {
     pub compare_us: f64,
 }
 
-/// Measures.
+/// Measures. With a number of `accounts` also a store that has as many.
 ///
 /// # Errors
 ///
 /// When a store or an engine fails.
-pub fn run(length: Length, workers: u32) -> Result<Report, VerifyError> {
+pub fn run(length: Length, workers: u32, accounts: Option<u64>) -> Result<Report, VerifyError> {
     let mut report = Report { workers, ..Report::default() };
     engines::measure(length, workers, &mut report)?;
     pipeline::measure(length, workers, &mut report)?;
-    storage::measure(length, &mut report)?;
+    storage::measure(length, accounts, &mut report)?;
     for blocks in ["10000", "200000"] {
         report.rss_mib.insert(blocks.to_owned(), None);
     }
@@ -208,10 +215,32 @@ impl fmt::Display for Report {
             "committing 1,000 writes: {:.1} times as fast as a batch of 1,000 entries in sled",
             self.commit_over_sled
         )?;
+        let CommitTimes { sled_ms, commit_ms, cold_commit_ms, fold_ms } = self.commit;
+        writeln!(
+            f,
+            "  and to keys that nobody read before {:.1} times ({commit_ms:.2} ms and \
+             {cold_commit_ms:.2} ms against {sled_ms:.2} ms; folding them later {fold_ms:.2} ms)",
+            self.cold_commit_over_sled
+        )?;
         for (accounts, nanoseconds) in &self.snapshot_open_ns {
             if let Some(nanoseconds) = nanoseconds {
                 writeln!(f, "opening a snapshot of {accounts} accounts: {nanoseconds:.0} ns")?;
             }
+        }
+        if let Some(large) = &self.large_store {
+            writeln!(
+                f,
+                "a store of {} accounts: written in {:.0} s to {:.0} MiB, {:.0} MiB resident; a \
+                 commit takes {:.2} ms, {:.2} of what it takes with 10,000 accounts, and with reading \
+                 and folding {:.2} of it",
+                large.accounts,
+                large.seed_seconds,
+                large.disk_mib,
+                large.resident_mib.unwrap_or(f64::NAN),
+                large.commit_ms,
+                large.commit_over_small,
+                large.block_over_small,
+            )?;
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 use serde_json::Value;
 use shadow::source::{GeneratedChain, GeneratedOptions, Profile};
 
+use storage_snapshot::{Store, StoreOptions, TopoHeight};
+
 use crate::{
     program::{Ran, shadow},
     walk::standing,
@@ -55,6 +57,23 @@ fn a_soak_that_goes_on_ends_like_one_that_was_never_stopped() {
         summary
     };
     assert_eq!(comparable(resumed), comparable(fresh));
+}
+
+#[test]
+fn what_no_reorder_can_reach_leaves_the_log_and_stays_in_the_ledger() {
+    let state = tempfile::tempdir().unwrap();
+    let path = state.path().to_str().unwrap();
+    let soaked = soak(&["--state-dir", path, "--blocks", "700", "--transactions-per-block", "5"]);
+    assert_eq!(soaked.code, 0, "{soaked:#?}");
+    let store = Store::open(state.path(), StoreOptions::default()).unwrap();
+    let view = store.view_tip().expect("so many blocks are folded");
+    let oldest = view.checked_sub(63).expect("the view is far above the first block");
+    assert!(store.block(oldest).unwrap().is_some());
+    let below = oldest.previous().unwrap();
+    for topoheight in [TopoHeight::GENESIS, below] {
+        assert!(store.block(topoheight).unwrap().is_none(), "{topoheight} is still in the log");
+        assert!(store.ledger(topoheight).unwrap().is_some(), "{topoheight} is not in the ledger");
+    }
 }
 
 #[test]

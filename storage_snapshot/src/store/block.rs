@@ -1,9 +1,8 @@
 //! A block as the store sees it: who it is, what it wrote, and what it leaves to the next one.
 
-use std::collections::BTreeMap;
-
 use crate::{
-    BlockFacts, BlockHash, BlockRef, StateDelta, StateDigest, StateKey, TxHash, version::Version,
+    BlockFacts, BlockHash, BlockRef, StateDelta, StateDigest, StateKey, StateValue, TxHash,
+    version::Version,
 };
 
 /// One block to commit.
@@ -28,11 +27,18 @@ pub struct BlockCommit {
 
 impl BlockCommit {
     /// The last version of every key that the block touches, in the order of the keys.
-    pub(crate) fn versions(&self) -> BTreeMap<StateKey, Version> {
-        let written = self.delta.iter().chain(self.correction.iter());
-        let mut versions: BTreeMap<_, _> =
-            written.map(|(key, value)| (*key, Version::Known(value.cloned()))).collect();
+    pub(crate) fn versions(&self) -> Vec<(StateKey, Version)> {
+        let known =
+            |(key, value): (&StateKey, Option<&StateValue>)| (*key, Version::Known(value.cloned()));
+        let mut versions =
+            Vec::with_capacity(self.unknown.len() + self.correction.len() + self.delta.len());
+        // What overrides comes first, and is what is left of several.
         versions.extend(self.unknown.iter().map(|key| (*key, Version::Unknown)));
+        versions.extend(self.correction.iter().map(known));
+        versions.extend(self.delta.iter().map(known));
+        // Usually there is a delta only, and that is sorted: then this is one pass.
+        versions.sort_by_key(|(key, _)| *key);
+        versions.dedup_by(|(later, _), (earlier, _)| later == earlier);
         versions
     }
 }

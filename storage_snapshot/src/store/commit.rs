@@ -7,7 +7,19 @@ use super::{
     Inner,
     block::{BlockCommit, CommittedBlock, Tip},
 };
-use crate::{BlockRef, StateDigest, StoreError, version::Position};
+use crate::{
+    BlockRef, StateDigest, StateKey, StoreError,
+    digest::Term,
+    version::{Position, Stamped},
+};
+
+/// What a commit needs for a while, kept for the next one: memory that is given back and taken again
+/// costs more than what is done in it.
+#[derive(Default)]
+pub(super) struct Scratch {
+    replaced: Vec<Option<Term>>,
+    bytes: Vec<u8>,
+}
 
 impl Inner {
     pub(super) fn commit(
@@ -15,7 +27,8 @@ impl Inner {
         block: BlockCommit,
         ledger: Option<&[u8]>,
     ) -> Result<Tip, StoreError> {
-        let _writer = self.writer.lock();
+        let mut writer = self.writer.lock();
+        let Scratch { replaced, bytes } = &mut *writer;
         self.disk.writable()?;
         let tip = self.frontier.tip();
         let topoheight = block.block.topoheight;
@@ -35,36 +48,52 @@ impl Inner {
 
         let at = tip.map(|tip| tip.block.topoheight);
         let mut digest = tip.map_or(StateDigest::EMPTY, |tip| tip.digest);
-        let versions = block.versions();
-        for (key, version) in &versions {
-            if let Some(replaced) = self.stamped(key, at)?
-                && replaced.written_at.is_some()
-            {
-                digest.subtract(key, &replaced.version);
+        let versions = block.versions().into_iter();
+        let writes: Box<[_]> =
+            versions.map(|(key, version)| self.window.write(key, version, bytes)).collect();
+        replaced.clear();
+        self.window.replaced(&writes, replaced);
+        for (write, replaced) in writes.iter().zip(replaced) {
+            let replaced = match *replaced {
+                Some(term) => Some(term),
+                None => self.folded(write.key(), at, bytes)?,
+            };
+            if let Some(term) = replaced {
+                digest.subtract(&term);
             }
-            digest.add(key, version);
+            digest.add(write.term());
         }
 
         let previous = tip.map(|tip| tip.block.hash);
         let entry = CommittedBlock { commit: block, digest, previous };
-        let writes = self.log.staged(&entry)?;
+        let staged = self.log.staged(&entry, bytes)?;
         match ledger {
-            None => self.log.tree().apply(writes)?,
+            None => self.log.tree().apply(staged)?,
             Some(ledger) => {
                 let ledger_writes = self.ledger.staged(topoheight, ledger)?;
                 let ledger_tree = self.ledger.tree();
-                self.disk.apply_both((self.log.tree(), writes), (ledger_tree, ledger_writes))?;
+                self.disk.apply_both((self.log.tree(), staged), (ledger_tree, ledger_writes))?;
             }
         }
 
-        let written = versions.keys().copied().collect();
-        for (key, version) in versions {
-            self.window.push(key, topoheight, version);
-        }
-        self.recent.write().push(&entry, written);
+        self.window.push(topoheight, writes);
+        self.recent.write().push(&entry);
         let tip = entry.tip();
         self.frontier.publish(tip);
         Ok(tip)
+    }
+
+    /// What the version of a key in the view added to the digest. Values of the base added nothing.
+    fn folded(
+        &self,
+        key: &StateKey,
+        at: Position,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Option<Term>, StoreError> {
+        let term = |stamped: &Stamped| {
+            stamped.written_at.map(|_| Term::new(key, &stamped.version, buffer))
+        };
+        Ok(self.view.read_with(key, at, term)?.flatten())
     }
 
     /// What the tip was after a block at or below it, which has to be the one that is there.
@@ -111,10 +140,8 @@ impl Inner {
             tip.map(|tip| tip.block.topoheight)
         };
         self.log.drop_above(to)?;
-        let written = self.recent.write().drop_above(to);
-        for key in &written {
-            self.window.drop_above(key, to);
-        }
+        self.recent.write().drop_above(to);
+        self.window.drop_above(to);
         Ok(())
     }
 }

@@ -197,26 +197,37 @@ impl Tree {
         key: &[u8],
         content: &[u8],
     ) -> Result<(), StoreError> {
-        let parts = content.len().div_ceil(PART_BYTES).max(1);
+        let mut parts_before = parts(content.len());
+        while self.part(key, parts_before)?.is_some() {
+            parts_before += 1;
+        }
+        self.stage_over(writes, key, content, parts_before);
+        Ok(())
+    }
+
+    /// Stages an entry in place of one of which at most so many parts are there.
+    pub(super) fn stage_over(
+        &self,
+        writes: &mut Writes,
+        key: &[u8],
+        content: &[u8],
+        parts_before: u32,
+    ) {
+        let parts = parts(content.len());
         let mut head = [0; HEAD_BYTES];
         head[..8].copy_from_slice(&self.checksum(key, content));
-        // 2^32 parts are more than any memory holds.
-        head[8..].copy_from_slice(&(parts as u32).to_be_bytes());
+        head[8..].copy_from_slice(&parts.to_be_bytes());
         for number in 0..parts {
-            let start = number * PART_BYTES;
+            let start = number as usize * PART_BYTES;
             let chunk = &content[start..content.len().min(start + PART_BYTES)];
-            writes.batch.insert(part_key(key, number as u32), [&head, chunk].concat());
+            writes.batch.insert(part_key(key, number), [&head, chunk].concat());
             writes.bytes += key.len() + HEAD_BYTES + chunk.len();
         }
-        writes.parts += parts;
         // A shorter entry leaves parts of a longer one behind.
-        let mut superfluous = parts as u32;
-        while self.part(key, superfluous)?.is_some() {
+        for superfluous in parts..parts_before {
             writes.batch.remove(part_key(key, superfluous));
-            writes.parts += 1;
-            superfluous += 1;
         }
-        Ok(())
+        writes.parts += parts.max(parts_before) as usize;
     }
 
     /// Applies what was staged, all or nothing.
@@ -357,6 +368,12 @@ const HEAD_BYTES: usize = 12;
 
 const BYTES_IN_FLIGHT: usize = 256 * 1024;
 
+/// How many parts an entry of so many bytes has.
+pub(super) fn parts(bytes: usize) -> u32 {
+    // 2^32 parts are more than any memory holds.
+    bytes.div_ceil(PART_BYTES).max(1) as u32
+}
+
 #[derive(PartialEq, Eq)]
 struct Head {
     checksum: [u8; 8],
@@ -429,13 +446,77 @@ fn wait_for_former_owner(file: &Path) -> Result<(), StoreError> {
         }
         thread::sleep(Duration::from_millis(1));
     }
-    // Closing the file gives the lock back.
-    Ok(())
+    // Closing alone would leave the lock with a child process that is being started right now.
+    opened.unlock().map_err(|source| StoreError::Io { path: file.to_owned(), source })
 }
 
 fn database_error(path: &Path, error: sled::Error) -> StoreError {
     match error {
         sled::Error::Io(source) => StoreError::Io { path: path.to_owned(), source },
         source => StoreError::Database { path: path.to_owned(), source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened() -> (tempfile::TempDir, Arc<Disk>, Tree) {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::open(directory.path().join("state"), 1 << 20, None).unwrap();
+        let tree = disk.tree(TreeName::Ledger).unwrap();
+        (directory, disk, tree)
+    }
+
+    fn staged(tree: &Tree, content: &[u8]) -> Writes {
+        let mut writes = Writes::default();
+        tree.stage(&mut writes, b"key", content).unwrap();
+        writes
+    }
+
+    #[test]
+    fn a_panic_of_the_database_is_an_error_with_its_words() {
+        for panics in [|| panic!("a plain text"), || panic!("{} text", "a formatted")] {
+            match caught::<()>(panics) {
+                Err(sled::Error::ReportableBug(text)) => assert!(text.ends_with("text"), "{text}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn after_a_write_that_failed_or_panicked_every_write_is_refused() {
+        let failures: [fn() -> sled::Result<()>; 2] =
+            [|| Err(sled::Error::Unsupported("no room".to_owned())), || panic!("no room")];
+        for failure in failures {
+            let (_directory, disk, tree) = opened();
+            tree.apply(staged(&tree, b"before")).unwrap();
+            assert!(matches!(disk.written(failure), Err(StoreError::Database { .. })));
+            let refused = [
+                tree.apply(staged(&tree, b"after")),
+                disk.apply_both((&tree, staged(&tree, b"after")), (&tree, Writes::default())),
+                tree.remove_last(b"key"),
+                disk.flush(),
+            ];
+            for refused in refused {
+                assert!(matches!(refused, Err(StoreError::Broken)), "{refused:?}");
+            }
+            assert_eq!(tree.read(b"key").unwrap().as_deref(), Some(b"before".as_slice()));
+        }
+    }
+
+    #[test]
+    fn what_is_in_flight_is_bounded() {
+        let (_directory, disk, tree) = opened();
+        let other = disk.tree(TreeName::Log).unwrap();
+        let in_flight = || disk.unflushed_bytes.load(Ordering::Relaxed);
+        tree.apply(staged(&tree, &[1; BYTES_IN_FLIGHT / 2])).unwrap();
+        assert!(in_flight() > BYTES_IN_FLIGHT / 2);
+        tree.apply(staged(&tree, &[2; BYTES_IN_FLIGHT / 2])).unwrap();
+        assert_eq!(in_flight(), 0);
+        let both = [(&tree, staged(&tree, &[3; BYTES_IN_FLIGHT])), (&other, Writes::default())];
+        let [one, another] = both;
+        disk.apply_both(one, another).unwrap();
+        assert_eq!(in_flight(), 0);
     }
 }

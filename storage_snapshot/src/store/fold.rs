@@ -21,10 +21,9 @@ impl Inner {
     /// Runs beside commits and rollbacks: neither touches what is at or below the target any more.
     fn fold(&self, target: TopoHeight) -> Result<(), StoreError> {
         let view = self.frontier.view();
-        let (written, before, after) = {
+        let (before, after) = {
             let recent = self.recent.read();
-            let before = view.and_then(|view| recent.tip_at(view));
-            (recent.written(view, target), before, recent.tip_at(target))
+            (view.and_then(|view| recent.tip_at(view)), recent.tip_at(target))
         };
         let (true, Some(after)) = (before.is_some() == view.is_some(), after) else {
             // The blocks from the view's tip on are always in memory.
@@ -33,6 +32,7 @@ impl Inner {
         };
         // The view must never be found ahead of the log.
         self.disk.flush()?;
+        let written = self.window.written(view, target);
         // Every written key has such a version: they are dropped below, and by no rollback.
         let versions = written.iter().filter_map(|key| {
             let stamped = self.window.read(key, Some(target))?;
@@ -43,9 +43,7 @@ impl Inner {
         self.view.write(versions, &between, &last)?;
 
         self.frontier.end_fold(target);
-        for key in &written {
-            self.window.drop_up_to(key, target);
-        }
+        self.window.drop_up_to(target);
         self.recent.write().folded(target);
         Ok(())
     }

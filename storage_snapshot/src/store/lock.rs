@@ -38,7 +38,15 @@ impl fmt::Display for LockHolder {
 
 /// Held while the directory is open.
 pub(super) struct DirectoryLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // Closing alone would leave the lock with a child process that is being started right now.
+        // Should this fail, closing follows.
+        let _released_by_closing = self.file.unlock();
+    }
 }
 
 impl DirectoryLock {
@@ -69,7 +77,7 @@ impl DirectoryLock {
             SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let holder = LockHolder { pid: std::process::id(), opened_at_seconds, listen_address };
         write(&mut file, &holder).map_err(failed)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 

@@ -22,10 +22,17 @@ impl Log {
         &self.0
     }
 
-    pub(super) fn staged(&self, entry: &CommittedBlock) -> Result<Writes, StoreError> {
+    /// The buffer is scratch space.
+    pub(super) fn staged(
+        &self,
+        entry: &CommittedBlock,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Writes, StoreError> {
         let mut writes = Writes::default();
         let key = key(entry.commit.block.topoheight);
-        self.0.stage(&mut writes, &key, &encoding::log_entry(entry))?;
+        buffer.clear();
+        encoding::put_log_entry(buffer, entry);
+        self.0.stage(&mut writes, &key, buffer)?;
         Ok(writes)
     }
 

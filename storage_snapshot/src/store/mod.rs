@@ -39,8 +39,8 @@
 //!   the last [`Store::flush`] that returned. Since then may be missing what the buffer held: without
 //!   another flush that is what was committed in the last `flush_every_ms` and what the last flush of
 //!   the background took, and never more than about 256 KiB of it. With `None` only the latter bound
-//!   remains. These blocks are to be committed again: at 20 blocks a second and the usual 500 ms that
-//!   are some ten. What was handed to the operating system does not depend on the process any more.
+//!   remains. These blocks are to be committed again: at 20 blocks a second and the usual 100 ms that
+//!   are two or three. What was handed to the operating system does not depend on the process any more.
 //! * **When the power fails**, the promise is weaker. On Linux the database's `flush` is a `write`
 //!   and a `sync_file_range` that waits for the data to be sent to the disk. It neither empties the
 //!   disk's own cache nor writes the file's metadata, such as the new length of a file that grew, so
@@ -101,6 +101,7 @@ pub use lock::{LockHolder, lock_holder};
 pub use snapshot::Snapshot;
 
 use self::{
+    commit::Scratch,
     disk::{Disk, Tree, Writes},
     ledger::Ledger,
     lock::DirectoryLock,
@@ -126,7 +127,9 @@ pub struct Store {
 /// How a store is opened.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
-    /// How often the database writes out and fsyncs by itself, in milliseconds; `None` for never.
+    /// How often the database writes out and fsyncs by itself, in milliseconds; `None` for never. At
+    /// each of these times it also reclaims a piece of its file, so this bounds how fast the file can
+    /// shrink behind [`Store::prune_log`].
     pub flush_every_ms: Option<u64>,
     /// How much memory decoded records of accounts may take.
     pub cache_bytes: u64,
@@ -139,9 +142,9 @@ pub struct StoreOptions {
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {
-            flush_every_ms: Some(500),
+            flush_every_ms: Some(100),
             cache_bytes: 64 << 20,
-            page_cache_bytes: 64 << 20,
+            page_cache_bytes: 32 << 20,
             listen_address: None,
         }
     }
@@ -149,7 +152,7 @@ impl Default for StoreOptions {
 
 impl Store {
     /// The form that a directory is in. It changes with every change of what is on disk.
-    pub const FORMAT_VERSION: u32 = 1;
+    pub const FORMAT_VERSION: u32 = 2;
 
     /// Opens a directory, and creates it if there is none.
     ///
@@ -198,7 +201,7 @@ impl Store {
                 window: recovered.window,
                 recent: RwLock::new(recovered.recent),
                 frontier: recovered.frontier,
-                writer: Mutex::new(()),
+                writer: Mutex::default(),
                 folding: Mutex::new(()),
                 _lock: lock,
             }),
@@ -458,8 +461,8 @@ pub(crate) struct Inner {
     window: Window,
     recent: RwLock<Recent>,
     frontier: Arc<Frontier>,
-    /// One writer at a time.
-    writer: Mutex<()>,
+    /// One writer at a time; what it needs for a while is allocated once.
+    writer: Mutex<Scratch>,
     /// One fold at a time.
     folding: Mutex<()>,
     /// Released last: fields are dropped in this order.

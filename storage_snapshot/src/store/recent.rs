@@ -1,4 +1,4 @@
-//! The last blocks, in memory: their facts, the transactions they executed, the keys they wrote.
+//! The last blocks, in memory: their facts, the transactions they executed.
 //!
 //! Kept are the blocks above the view's tip and the [`FACTS_KEPT`] up to it, whose log entries are
 //! never pruned. A rollback ends at the view's tip at the lowest, so there is always something to
@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use smallvec::SmallVec;
 
 use super::block::{CommittedBlock, Tip};
-use crate::{BlockFacts, BlockRef, StateKey, TopoHeight, TxHash, version::Position};
+use crate::{BlockFacts, BlockRef, TopoHeight, TxHash, version::Position};
 
 #[derive(Default)]
 pub(super) struct Recent {
@@ -22,12 +22,10 @@ pub(super) struct Recent {
 struct RecentBlock {
     tip: Tip,
     executed: Box<[TxHash]>,
-    /// Only needed until the block is in the view.
-    written: Box<[StateKey]>,
 }
 
 impl Recent {
-    pub(super) fn push(&mut self, entry: &CommittedBlock, written: Box<[StateKey]>) {
+    pub(super) fn push(&mut self, entry: &CommittedBlock) {
         let tip = entry.tip();
         let executed: Box<[TxHash]> = entry.commit.executed.as_slice().into();
         for tx in &executed {
@@ -36,7 +34,7 @@ impl Recent {
                 at.push(tip.block.topoheight);
             }
         }
-        self.blocks.push_back(RecentBlock { tip, executed, written });
+        self.blocks.push_back(RecentBlock { tip, executed });
     }
 
     pub(super) fn tip_at(&self, topoheight: TopoHeight) -> Option<Tip> {
@@ -53,32 +51,12 @@ impl Recent {
         self.blocks.range(start..end).map(|block| (block.tip.block, block.tip.facts)).collect()
     }
 
-    /// What the blocks above `from` and up to `to` wrote, each key once, the keys of an account
-    /// together.
-    pub(super) fn written(&self, from: Position, to: TopoHeight) -> Vec<StateKey> {
-        let mut keys: Vec<_> = self
-            .blocks
-            .iter()
-            .filter(|block| {
-                let topoheight = block.tip.block.topoheight;
-                Some(topoheight) > from && topoheight <= to
-            })
-            .flat_map(|block| block.written.iter().copied())
-            .collect();
-        keys.sort_unstable_by(|a, b| (a.account(), a).cmp(&(b.account(), b)));
-        keys.dedup();
-        keys
-    }
-
-    /// Forgets the blocks above `to` and returns what they wrote.
-    pub(super) fn drop_above(&mut self, to: Position) -> Vec<StateKey> {
-        let mut written = Vec::new();
+    /// Forgets the blocks above `to`.
+    pub(super) fn drop_above(&mut self, to: Position) {
         while self.blocks.back().is_some_and(|block| Some(block.tip.block.topoheight) > to) {
             let Some(block) = self.blocks.pop_back() else { break };
             self.forget(&block);
-            written.extend(block.written);
         }
-        written
     }
 
     /// Forgets what is not needed once the view is at `view`.
@@ -87,9 +65,6 @@ impl Recent {
         while self.blocks.front().is_some_and(|block| block.tip.block.topoheight < oldest) {
             let Some(block) = self.blocks.pop_front() else { break };
             self.forget(&block);
-        }
-        for block in self.blocks.iter_mut().take_while(|b| b.tip.block.topoheight <= view) {
-            block.written = Box::default();
         }
     }
 

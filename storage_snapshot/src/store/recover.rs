@@ -30,18 +30,15 @@ pub(super) fn recover(
     let mut recent = Recent::default();
     let view_at = view_tip.map(|tip| tip.block.topoheight);
     let oldest = view_at.map(|view_at| oldest_kept(view_at).unwrap_or(TopoHeight::GENESIS));
-    let (mut first, mut tip) = (None, None);
+    let (mut first, mut tip, mut buffer) = (None, None, Vec::new());
     log.replay(oldest, |entry| {
         let topoheight = entry.commit.block.topoheight;
-        let mut written = Box::default();
         if Some(topoheight) > view_at {
-            let versions = entry.commit.versions();
-            written = versions.keys().copied().collect();
-            for (key, version) in versions {
-                window.push(key, topoheight, version);
-            }
+            let versions = entry.commit.versions().into_iter();
+            let writes = versions.map(|(key, version)| window.write(key, version, &mut buffer));
+            window.push(topoheight, writes.collect());
         }
-        recent.push(&entry, written);
+        recent.push(&entry);
         first = first.or(Some(topoheight));
         tip = Some(entry.tip());
         Ok(())

@@ -104,3 +104,50 @@ impl fmt::Debug for Snapshot {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        thread,
+        time::{Duration, Instant},
+    };
+
+    use super::*;
+    use crate::{
+        BlockCommit, BlockFacts, BlockHash, BlockRef, Nonce, StateDelta, Store, StoreOptions,
+    };
+
+    #[test]
+    fn a_snapshot_that_is_revoked_in_the_middle_of_a_read_does_not_answer() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
+        let account = Address::new([1; 32]);
+        for number in 0..2 {
+            let topoheight = TopoHeight::new(number);
+            let mut delta = StateDelta::new();
+            delta.set_nonce(account, Nonce::new(number));
+            let block = BlockRef { topoheight, hash: BlockHash::new([number as u8; 32]) };
+            store
+                .commit(BlockCommit {
+                    block,
+                    facts: BlockFacts::default(),
+                    delta,
+                    correction: StateDelta::new(),
+                    unknown: Vec::new(),
+                    executed: Vec::new(),
+                })
+                .unwrap();
+        }
+        let snapshot = store.snapshot_at(TopoHeight::new(1)).unwrap();
+        let held = store.inner.window.hold();
+        let reading = thread::spawn(move || snapshot.read(&StateKey::Nonce(account)));
+        // It has most likely begun to read by then; if not it must be refused all the same.
+        let deadline = Instant::now() + Duration::from_millis(100);
+        while Instant::now() < deadline {
+            thread::yield_now();
+        }
+        store.inner.frontier.lock().retreat(None);
+        drop(held);
+        assert_eq!(reading.join().unwrap(), Err(ReadError::Revoked));
+    }
+}

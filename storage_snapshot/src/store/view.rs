@@ -5,11 +5,12 @@
 //!
 //! **Why the cache never serves a stale record.** A record is stale once a fold has rewritten it and
 //! the fold has dropped the versions it wrote from the window, for only then would a reader look for
-//! them here. A fold writes the record, then takes the gate for writing, counts, and removes the
-//! record from the cache, and only after that touches the window. A reader that loads a record notes
-//! the count *before* it reads the disk and puts the record into the cache under the gate *only if*
-//! the count is still the same. So a record that was loaded before the rewrite is either put into the
-//! cache before the removal, and removed by it, or finds another count and is not put there at all.
+//! them here. A fold writes the record, then takes the gate for writing, counts, and puts the new
+//! record into the cache in place of the old one, and only after that touches the window. A reader
+//! that loads a record notes the count *before* it reads the disk and puts the record into the cache
+//! under the gate *only if* the count is still the same. So a record that was loaded before the rewrite
+//! is either put into the cache before the new one, and replaced by it, or finds another count and is
+//! not put there at all.
 //! The reader itself may still use what it loaded: it stands at or above the fold's target, looked
 //! into the window before it came here, and the versions it did not find there were not written by
 //! a block of this fold, so the old record and the new one agree about them.
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use quick_cache::{Weighter, sync::Cache};
 
-use super::disk::{BATCH_ENTRIES, Disk, Tree, Writes};
+use super::disk::{BATCH_ENTRIES, Disk, Tree, Writes, parts};
 use crate::{
     Address, Corruption, StateKey, StoreError, TreeName,
     encoding::{self, Malformed, Slot, ViewState},
@@ -60,6 +61,16 @@ impl View {
 
     /// The last version of a key for a reader that stands at or above the view.
     pub(super) fn read(&self, key: &StateKey, at: Position) -> Result<Option<Stamped>, StoreError> {
+        self.read_with(key, at, Stamped::clone)
+    }
+
+    /// What is wanted of that version.
+    pub(super) fn read_with<T>(
+        &self,
+        key: &StateKey,
+        at: Position,
+        of: impl FnOnce(&Stamped) -> T,
+    ) -> Result<Option<T>, StoreError> {
         let record = self.record(key.account())?;
         let slot = Slot::of(key);
         let Ok(index) = record.binary_search_by_key(&slot, |(slot, _)| *slot) else {
@@ -70,7 +81,7 @@ impl View {
             // The floor forbids such a reader, so the record is not what was written.
             return Err(self.tree.corrupt(key.account().as_bytes(), Corruption::Future));
         }
-        Ok(Some(stamped.clone()))
+        Ok(Some(of(stamped)))
     }
 
     /// Brings the record of an account into the cache.
@@ -90,14 +101,23 @@ impl View {
         let mut versions = versions.into_iter().peekable();
         while let Some((key, stamped)) = versions.next() {
             let account = *key.account();
-            let mut record = self.load(&account)?;
+            // What is in the cache is what is on disk: nobody else rewrites records meanwhile.
+            let before = match self.cache.get(&account) {
+                Some(record) => record,
+                None => Arc::new(self.load(&account)?),
+            };
+            let bytes_before = encoding::record(&before).len();
+            let mut record = Arc::unwrap_or_clone(before);
+            let is_new = record.is_empty();
             put(&mut record, Slot::of(&key), stamped);
             while let Some((key, stamped)) = versions.next_if(|(key, _)| *key.account() == account)
             {
                 put(&mut record, Slot::of(&key), stamped);
             }
-            self.tree.stage(&mut batch.writes, account.as_bytes(), &encoding::record(&record))?;
-            batch.accounts.push(account);
+            let parts_before = if is_new { 0 } else { parts(bytes_before) };
+            let content = encoding::record(&record);
+            self.tree.stage_over(&mut batch.writes, account.as_bytes(), &content, parts_before);
+            batch.records.push((account, Arc::new(record)));
             // One entry is the state itself.
             if batch.writes.parts >= BATCH_ENTRIES - 1 && versions.peek().is_some() {
                 self.apply(std::mem::take(&mut batch), between)?;
@@ -111,8 +131,8 @@ impl View {
         self.tree.apply(batch.writes)?;
         let mut rewrites = self.gate.write();
         *rewrites += 1;
-        for account in &batch.accounts {
-            self.cache.remove(account);
+        for (account, record) in batch.records {
+            self.cache.insert(account, record);
         }
         Ok(())
     }
@@ -151,7 +171,7 @@ impl View {
 #[derive(Default)]
 struct RecordBatch {
     writes: Writes,
-    accounts: Vec<Address>,
+    records: Vec<(Address, Arc<Record>)>,
 }
 
 /// Not the length of an address, so it is no account's.

@@ -1,74 +1,281 @@
-//! The window: the versions of every key that a block above the view's tip wrote, in memory.
+//! The window: what the blocks above the view's tip wrote, in memory.
 //!
-//! A read at T takes the last version at or below T. Commits only add versions above every T that
-//! anybody can have, so a read needs no lock that lasts longer than itself.
+//! Every block keeps its writes in the order of their keys, and every write says where the one that
+//! it replaced is. A table leads from a key to its last write, and a read at T goes back from there
+//! to the last one at or below T. So taking in a block, forgetting the last one and forgetting the
+//! first one cost the same for each write whatever the size of the window, and most of the memory
+//! that they touch is in one piece.
+//!
+//! Commits only add versions above every T that anybody can have, so a read needs no lock that lasts
+//! longer than itself.
 
-use dashmap::DashMap;
-use smallvec::SmallVec;
+use std::collections::VecDeque;
+
+use hashbrown::{HashTable, hash_table::Entry};
+use parking_lot::RwLock;
 
 use crate::{
     StateKey, TopoHeight,
+    digest::Term,
     version::{Position, Stamped, Version},
 };
 
 #[derive(Default)]
 pub(super) struct Window {
-    versions: DashMap<StateKey, Versions, ahash::RandomState>,
+    hasher: ahash::RandomState,
+    blocks: RwLock<Blocks>,
 }
 
-/// In the order of the blocks. Most keys are written by one block of the window.
-type Versions = SmallVec<[(TopoHeight, Version); 1]>;
+/// What a block wrote to a key.
+pub(super) struct Write {
+    key: StateKey,
+    hash: u64,
+    version: Version,
+    /// Kept because the next block that writes the key takes it out of the digest again, and making it
+    /// costs more than all the rest of a write.
+    term: Term,
+    replaced: Option<Place>,
+}
+
+impl Write {
+    pub(super) const fn key(&self) -> &StateKey {
+        &self.key
+    }
+
+    /// What it adds to the digest.
+    pub(super) const fn term(&self) -> &Term {
+        &self.term
+    }
+}
+
+#[derive(Default)]
+struct Blocks {
+    /// Without gaps.
+    blocks: VecDeque<Block>,
+    last: HashTable<Last>,
+}
+
+struct Block {
+    at: TopoHeight,
+    writes: Box<[Write]>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Place {
+    at: TopoHeight,
+    index: usize,
+}
+
+/// The last write of a key.
+struct Last {
+    hash: u64,
+    place: Place,
+}
 
 impl Window {
+    /// The buffer is scratch space.
+    pub(super) fn write(&self, key: StateKey, version: Version, buffer: &mut Vec<u8>) -> Write {
+        let term = Term::new(&key, &version, buffer);
+        Write { hash: self.hasher.hash_one(key), key, version, term, replaced: None }
+    }
+
     pub(super) fn read(&self, key: &StateKey, at: Position) -> Option<Stamped> {
         let at = at?;
-        let versions = self.versions.get(key)?;
-        let (written_at, version) = versions.iter().rev().find(|(written, _)| *written <= at)?;
-        Some(Stamped { written_at: Some(*written_at), version: version.clone() })
+        let hash = self.hasher.hash_one(key);
+        let blocks = self.blocks.read();
+        let mut place = blocks.last(key, hash)?;
+        loop {
+            let write = blocks.get(place)?;
+            if place.at <= at {
+                let version = write.version.clone();
+                return Some(Stamped { written_at: Some(place.at), version });
+            }
+            place = write.replaced?;
+        }
     }
 
-    /// Adds what a block wrote; it is above every block that wrote the key before.
-    pub(super) fn push(&self, key: StateKey, topoheight: TopoHeight, version: Version) {
-        self.versions.entry(key).or_default().push((topoheight, version));
+    /// What the last writes of the same keys added to the digest, where there were any.
+    pub(super) fn replaced(&self, writes: &[Write], terms: &mut Vec<Option<Term>>) {
+        let blocks = self.blocks.read();
+        terms.extend(writes.iter().map(|write| {
+            let place = blocks.last(&write.key, write.hash)?;
+            Some(blocks.get(place)?.term)
+        }));
     }
 
-    /// Forgets what blocks above `to` wrote to a key.
-    pub(super) fn drop_above(&self, key: &StateKey, to: Position) {
-        self.retain(key, |written| Some(written) <= to);
+    /// Adds what the next block wrote; every key once.
+    pub(super) fn push(&self, at: TopoHeight, mut writes: Box<[Write]>) {
+        let Blocks { blocks, last } = &mut *self.blocks.write();
+        for (index, write) in writes.iter_mut().enumerate() {
+            let place = Place { at, index };
+            let same = |last: &Last| {
+                last.hash == write.hash
+                    && at_place(blocks, last.place).is_some_and(|w| w.key == write.key)
+            };
+            match last.entry(write.hash, same, |last| last.hash) {
+                Entry::Occupied(mut last) => {
+                    write.replaced = Some(std::mem::replace(&mut last.get_mut().place, place));
+                }
+                Entry::Vacant(vacant) => {
+                    vacant.insert(Last { hash: write.hash, place });
+                }
+            }
+        }
+        blocks.push_back(Block { at, writes });
     }
 
-    /// Forgets what blocks up to `to` wrote to a key: the view has it.
-    pub(super) fn drop_up_to(&self, key: &StateKey, to: TopoHeight) {
-        self.retain(key, |written| written > to);
+    /// Makes every reader wait.
+    #[cfg(test)]
+    pub(super) fn hold(&self) -> impl Drop {
+        self.blocks.write()
     }
 
-    fn retain(&self, key: &StateKey, keep: impl Fn(TopoHeight) -> bool) {
-        self.versions.remove_if_mut(key, |_, versions| {
-            versions.retain(|(written, _)| keep(*written));
-            versions.is_empty()
-        });
+    /// What the blocks above `from` and up to `to` wrote, each key once, the keys of an account
+    /// together.
+    pub(super) fn written(&self, from: Position, to: TopoHeight) -> Vec<StateKey> {
+        let blocks = self.blocks.read();
+        let mut keys: Vec<_> = blocks
+            .blocks
+            .iter()
+            .filter(|block| Some(block.at) > from && block.at <= to)
+            .flat_map(|block| block.writes.iter().map(|write| write.key))
+            .collect();
+        drop(blocks);
+        keys.sort_unstable_by(|a, b| (a.account(), a).cmp(&(b.account(), b)));
+        keys.dedup();
+        keys
     }
+
+    /// Forgets the blocks above `to`.
+    pub(super) fn drop_above(&self, to: Position) {
+        let Blocks { blocks, last } = &mut *self.blocks.write();
+        while blocks.back().is_some_and(|block| Some(block.at) > to) {
+            let Some(block) = blocks.pop_back() else { break };
+            let first = blocks.front().map(|block| block.at);
+            for (index, write) in block.writes.iter().enumerate() {
+                let place = Place { at: block.at, index };
+                let Ok(mut entry) = last.find_entry(write.hash, |last| last.place == place) else {
+                    continue;
+                };
+                // What was replaced may be in the view by now.
+                match write.replaced.filter(|replaced| first.is_some_and(|at| replaced.at >= at)) {
+                    Some(replaced) => entry.get_mut().place = replaced,
+                    None => drop(entry.remove()),
+                }
+            }
+        }
+    }
+
+    /// Forgets the blocks up to `to`: the view has what they wrote. Readers wait for one block at most.
+    pub(super) fn drop_up_to(&self, to: TopoHeight) {
+        loop {
+            let Blocks { blocks, last } = &mut *self.blocks.write();
+            if blocks.front().is_none_or(|block| block.at > to) {
+                return;
+            }
+            let Some(block) = blocks.pop_front() else { return };
+            for (index, write) in block.writes.iter().enumerate() {
+                let place = Place { at: block.at, index };
+                // Where a later block wrote the key that is what it leads to.
+                if let Ok(entry) = last.find_entry(write.hash, |last| last.place == place) {
+                    entry.remove();
+                }
+            }
+        }
+    }
+}
+
+impl Blocks {
+    fn last(&self, key: &StateKey, hash: u64) -> Option<Place> {
+        let same = |last: &Last| {
+            last.hash == hash && self.get(last.place).is_some_and(|write| write.key == *key)
+        };
+        self.last.find(hash, same).map(|last| last.place)
+    }
+
+    fn get(&self, place: Place) -> Option<&Write> {
+        at_place(&self.blocks, place)
+    }
+}
+
+/// `None` for a block that was forgotten.
+fn at_place(blocks: &VecDeque<Block>, place: Place) -> Option<&Write> {
+    let first = blocks.front()?.at.as_u64();
+    let block = usize::try_from(place.at.as_u64().checked_sub(first)?).ok()?;
+    blocks.get(block)?.writes.get(place.index)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Address;
+    use crate::{Address, Nonce, StateValue};
+
+    const KEY: StateKey = StateKey::Nonce(Address::new([1; 32]));
+    const OTHER: StateKey = StateKey::Nonce(Address::new([2; 32]));
+
+    fn nonce(number: u64) -> Version {
+        Version::Known(Some(StateValue::Nonce(Nonce::new(number))))
+    }
+
+    /// Every block writes one key, and every third one another.
+    fn window(blocks: u64) -> Window {
+        let window = Window::default();
+        for at in 0..blocks {
+            let mut writes = vec![window.write(KEY, nonce(at), &mut Vec::new())];
+            if at % 3 == 0 {
+                writes.push(window.write(OTHER, nonce(at), &mut Vec::new()));
+            }
+            window.push(TopoHeight::new(at), writes.into());
+        }
+        window
+    }
+
+    #[track_caller]
+    fn check(window: &Window, key: &StateKey, at: u64, expected: Option<u64>) {
+        let expected = expected.map(|number| Stamped {
+            written_at: Some(TopoHeight::new(number)),
+            version: nonce(number),
+        });
+        assert_eq!(window.read(key, Some(TopoHeight::new(at))), expected);
+    }
 
     #[test]
-    fn what_is_folded_or_rolled_back_takes_no_memory() {
-        let window = Window::default();
-        let key = StateKey::Registered(Address::new([1; 32]));
-        for topoheight in 0..10 {
-            window.push(key, TopoHeight::new(topoheight), Version::Unknown);
+    fn a_read_finds_the_last_write_at_or_below() {
+        let window = window(10);
+        for at in 0..10 {
+            check(&window, &KEY, at, Some(at));
+            check(&window, &OTHER, at, Some(at - at % 3));
         }
-        window.drop_up_to(&key, TopoHeight::new(3));
-        window.drop_above(&key, Some(TopoHeight::new(5)));
-        let written = |at| window.read(&key, Some(TopoHeight::new(at))).and_then(|s| s.written_at);
-        assert_eq!(written(3), None);
-        assert_eq!(written(4), Some(TopoHeight::new(4)));
-        assert_eq!(written(9), Some(TopoHeight::new(5)));
-        window.drop_up_to(&key, TopoHeight::new(5));
-        assert!(window.versions.is_empty());
+        assert_eq!(window.read(&KEY, None), None);
+    }
+
+    #[test]
+    fn what_is_folded_or_rolled_back_is_forgotten_and_takes_no_memory() {
+        let window = window(10);
+        window.drop_up_to(TopoHeight::new(3));
+        window.drop_above(Some(TopoHeight::new(5)));
+        check(&window, &KEY, 3, None);
+        check(&window, &KEY, 4, Some(4));
+        check(&window, &KEY, 9, Some(5));
+        // It was written at 3 and at 6, and both are gone.
+        check(&window, &OTHER, 9, None);
+        window.drop_up_to(TopoHeight::new(5));
+        let blocks = window.blocks.read();
+        assert!(blocks.blocks.is_empty() && blocks.last.is_empty());
+    }
+
+    #[test]
+    fn a_block_that_is_written_again_replaces_what_was_there_before() {
+        let window = window(10);
+        window.drop_above(Some(TopoHeight::new(7)));
+        let writes = [window.write(KEY, Version::Unknown, &mut Vec::new())];
+        let mut terms = Vec::new();
+        window.replaced(&writes, &mut terms);
+        assert_eq!(terms, [Some(Term::new(&KEY, &nonce(7), &mut Vec::new()))]);
+        window.push(TopoHeight::new(8), writes.into());
+        let read = window.read(&KEY, Some(TopoHeight::new(9))).unwrap();
+        assert_eq!(read.version, Version::Unknown);
+        check(&window, &KEY, 7, Some(7));
+        check(&window, &OTHER, 9, Some(6));
     }
 }

@@ -141,3 +141,24 @@ fn every_answer_is_right_while_blocks_come_and_go_and_are_folded() {
     assert_eq!(store.advance_view(at(BLOCKS)).unwrap(), Some(at(BLOCKS)));
     assert!(read_all(&store.snapshot_at(at(BLOCKS)).unwrap()).is_some());
 }
+
+#[test]
+fn an_entry_of_many_parts_is_read_whole_while_it_is_rewritten() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
+    let entry = |number: u8| vec![number; 40_000];
+    store.put_ledger(at(0), &entry(0)).unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 1..=100 {
+                store.put_ledger(at(0), &entry(number)).unwrap();
+            }
+            done.store(true, Ordering::Release);
+        });
+        while !done.load(Ordering::Acquire) {
+            let found = store.ledger(at(0)).unwrap().unwrap();
+            assert_eq!(found, entry(found[0]));
+        }
+    });
+}

@@ -208,6 +208,61 @@ fn a_missing_part_is_noticed() {
 }
 
 #[test]
+fn a_part_of_another_writing_of_the_entry_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store.put_ledger(at(0), &[1; 30_000]).unwrap();
+    drop(store);
+    // The checksum of the content that every part carries, and how many parts there are.
+    for byte in [0, 7, 11] {
+        let database = raw(directory.path());
+        let ledger = database.open_tree("ledger").unwrap();
+        let key = [&[0; 8][..], &[0, 0, 0, 2]].concat();
+        let whole = ledger.get(&key).unwrap().expect("the part is there");
+        let mut other = whole.to_vec();
+        other[byte] ^= 1;
+        ledger.insert(&key, other).unwrap();
+        drop(ledger);
+        close_raw(database, directory.path());
+
+        check_corrupt(open(directory.path()).ledger(at(0)), TreeName::Ledger);
+
+        let database = raw(directory.path());
+        database.open_tree("ledger").unwrap().insert(key, whole).unwrap();
+        close_raw(database, directory.path());
+    }
+    assert_eq!(open(directory.path()).ledger(at(0)).unwrap(), Some(vec![1; 30_000]));
+}
+
+#[test]
+fn a_log_that_ends_below_the_view_is_noticed() {
+    let directory = prepared();
+    let database = raw(directory.path());
+    let log = database.open_tree("log").unwrap();
+    for topoheight in 4_u64..10 {
+        log.remove(part(&topoheight.to_be_bytes())).unwrap().expect("the block is there");
+    }
+    drop(log);
+    close_raw(database, directory.path());
+    check_corrupt(reopen(directory.path()), TreeName::View);
+}
+
+#[test]
+fn a_record_of_a_later_view_is_not_served() {
+    let (directory, later) = (prepared(), prepared());
+    open(later.path()).advance_view(at(8)).unwrap();
+    let database = raw(later.path());
+    let record = database.open_tree("view").unwrap().get(part(ALICE.as_bytes())).unwrap().unwrap();
+    close_raw(database, later.path());
+    let database = raw(directory.path());
+    database.open_tree("view").unwrap().insert(part(ALICE.as_bytes()), record).unwrap();
+    close_raw(database, directory.path());
+
+    let read = open(directory.path()).snapshot_at(at(4)).unwrap().read(&native(ALICE));
+    assert!(matches!(read, Err(ReadError::Storage(_))), "{read:?}");
+}
+
+#[test]
 fn an_entry_that_was_moved_is_not_served() {
     let directory = prepared();
     let database = raw(directory.path());

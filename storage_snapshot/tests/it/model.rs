@@ -155,12 +155,14 @@ fn wrote(block: &BlockCommit, key: &StateKey) -> bool {
 fn canonical(key: &StateKey, value: Result<Option<StateValue>, ReadError>) -> Vec<u8> {
     let mut bytes = match key {
         StateKey::Nonce(_) => vec![1],
+        StateKey::Balance(_, AssetId::NATIVE) => vec![5],
         StateKey::Balance(..) => vec![2],
         StateKey::Multisig(_) => vec![3],
         StateKey::Registered(_) => vec![4],
     };
     bytes.extend(key.account().as_bytes());
-    bytes.extend(key.asset().into_iter().flat_map(|asset| asset.as_bytes()));
+    let asset = key.asset().filter(|asset| **asset != AssetId::NATIVE);
+    bytes.extend(asset.into_iter().flat_map(|asset| asset.as_bytes()));
     match value {
         Ok(None) => bytes.push(0),
         Err(_) => bytes.push(1),

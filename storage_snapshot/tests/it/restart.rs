@@ -1,10 +1,15 @@
 //! What is there after closing and opening again, after a crash, and who may open.
 
-use std::io::{BufRead, BufReader};
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    thread,
+    time::{Duration, Instant},
+};
 
 use storage_snapshot::{
-    LockHolder, StateDelta, StateKey, StateRead, Store, StoreError, StoreOptions, TxHash,
-    lock_holder,
+    LockHolder, MultisigConfig, StateDelta, StateKey, StateRead, Store, StoreError, StoreOptions,
+    TxHash, lock_holder,
 };
 
 use crate::{
@@ -106,6 +111,34 @@ fn another_process_that_has_the_directory_is_named() {
 }
 
 #[test]
+fn what_is_left_of_a_making_that_was_killed_is_cleared_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let unfinished = directory.path().join("state.new");
+    fs::create_dir(&unfinished).unwrap();
+    fs::write(unfinished.join("conf"), b"half of").unwrap();
+    open(directory.path()).commit(pays(0, 1)).unwrap();
+    assert!(!unfinished.exists(), "the database is not made aside");
+    assert_eq!(open(directory.path()).tip().unwrap().block, pays(0, 1).block);
+}
+
+#[test]
+fn opening_waits_for_threads_of_the_database_that_outlived_the_store() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(directory.path()));
+    let file = File::open(directory.path().join("state/db")).unwrap();
+    file.lock().unwrap();
+    let path = directory.path().to_owned();
+    let opening = thread::spawn(move || Store::open(&path, StoreOptions::default()).map(drop));
+    // Whoever does not wait is done by then; whoever does is right however long this takes.
+    let deadline = Instant::now() + Duration::from_millis(300);
+    while !opening.is_finished() && Instant::now() < deadline {
+        thread::yield_now();
+    }
+    drop(file);
+    opening.join().unwrap().unwrap();
+}
+
+#[test]
 fn another_format_version_is_refused() {
     for version in [0, Store::FORMAT_VERSION + 1] {
         let directory = tempfile::tempdir().unwrap();
@@ -181,6 +214,35 @@ fn the_ledger_outlives_rollback_and_pruning() {
     store.put_ledger(at(4), b"short").unwrap();
     assert_eq!(store.ledger(at(4)).unwrap().as_deref(), Some(b"short".as_slice()));
     assert_eq!(store.ledger_range(at(0)..=at(u64::MAX)).count(), 200);
+}
+
+#[test]
+fn a_shorter_entry_leaves_nothing_of_a_longer_one_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let account = |number: u8| storage_snapshot::Address::new([number; 32]);
+    let config = |participants: u8| MultisigConfig {
+        threshold: 1,
+        participants: (0..participants).map(account).collect(),
+    };
+    let store = open(directory.path());
+    store.put_ledger(at(0), &[1; 30_000]).unwrap();
+    store.put_ledger(at(0), b"short").unwrap();
+    // The same for the record of an account, in which 255 participants take two parts.
+    for (topoheight, participants) in [255, 1].into_iter().enumerate() {
+        let mut delta = StateDelta::new();
+        delta.set_multisig(ALICE, Some(config(participants)));
+        store.commit(block(topoheight as u64, 0, delta)).unwrap();
+        store.advance_view(at(topoheight as u64)).unwrap();
+    }
+    drop(store);
+
+    let database = raw(directory.path());
+    let parts = |tree: &str, key: &[u8]| {
+        database.open_tree(tree).unwrap().scan_prefix(key).keys().map(Result::unwrap).count()
+    };
+    assert_eq!(parts("ledger", &[0; 8]), 1);
+    assert_eq!(parts("view", ALICE.as_bytes()), 1);
+    close_raw(database, directory.path());
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn the_bytes_on_disk_are_these() {
     drop(store);
 
     let database = raw(directory.path());
-    assert_eq!(database.get("format_version").unwrap().unwrap(), [0, 0, 0, 1]);
+    assert_eq!(database.get("format_version").unwrap().unwrap(), [0, 0, 0, 2]);
     check(&database, "meta", "6964656e74697479", "6964");
     check(&database, "ledger", "0000000000000011", "6f6b");
     check(
@@ -95,7 +95,7 @@ fn the_bytes_on_disk_are_these() {
              00
              0000000000000005
              01 aa*32 02 0000000000000102
-             02 aa*32 00*32 03 0000000000000304
+             05 aa*32 03 0000000000000304
              02 aa*32 cc*32 03 ff*8
              03 aa*32 04 02 0000000000000002 bb*32 aa*32
              04 aa*32 05
@@ -120,7 +120,7 @@ fn the_bytes_on_disk_are_these() {
         "aa*32",
         "0000000000000005
          01 01 0000000000000011 02 0000000000000102
-         02 00*32 01 0000000000000011 03 0000000000000304
+         05 01 0000000000000011 03 0000000000000304
          02 cc*32 01 0000000000000011 03 ff*8
          03 01 0000000000000011 04 02 0000000000000002 bb*32 aa*32
          04 01 0000000000000011 05",
@@ -131,7 +131,7 @@ fn the_bytes_on_disk_are_these() {
         "bb*32",
         "0000000000000003
          01 01 0000000000000011 01
-         02 00*32 00 03 0000000000000005
+         05 00 03 0000000000000005
          03 01 0000000000000011 00",
     );
     check(&database, "view",
@@ -144,4 +144,4 @@ fn the_bytes_on_disk_are_these() {
     close_raw(database, directory.path());
 }
 
-const DIGEST: &str = "b1ad8cf3f69b010819504690f511ac011afaa573333d34d057e44c548c7bb17b";
+const DIGEST: &str = "69f4662babfc411965548675da30ac12e5883e016a8e684de594c61341c88dc4";
