@@ -250,7 +250,7 @@ fn a_roll_back_that_was_cut_short_is_ended_at_the_next_start() {
 #[test]
 fn the_state_after_a_soak_is_the_sum_of_what_the_control_wrote() {
     let bench = Bench::new();
-    bench.verify(chain().take(401), vec![engine()]);
+    bench.verify(chain().take(601), vec![engine()]);
     assert!(bench.store.view_tip() > Some(TopoHeight::GENESIS), "nothing was folded away");
     let mut model = MemoryState::new();
     model.apply(&GeneratedChain::new(OPTIONS).base());

@@ -20,23 +20,33 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use sled::{Batch, Transactional, transaction::TransactionError};
 
+use super::flusher::{Flusher, Unflushed};
 use crate::{Corruption, StoreError, TreeName};
 
 /// The database of one directory, shared by its trees.
 pub(super) struct Disk {
+    /// Ends before the database does: fields are dropped in this order.
+    flusher: Flusher,
+    core: Arc<Core>,
+}
+
+/// What the flusher shares.
+struct Core {
     database: sled::Db,
     path: PathBuf,
     broken: AtomicBool,
-    unflushed_bytes: AtomicUsize,
+    /// What the flusher failed with, for the next writer.
+    failure: Mutex<Option<StoreError>>,
+    unflushed: Unflushed,
 }
 
 impl Disk {
@@ -51,17 +61,22 @@ impl Disk {
         let config =
             sled::Config::default().cache_capacity(cache_bytes).flush_every_ms(flush_every_ms);
         let database = open_database(&path, config)?;
-        Ok(Arc::new(Self {
+        let core = Arc::new(Core {
             database,
             path,
             broken: AtomicBool::new(false),
-            unflushed_bytes: AtomicUsize::new(0),
-        }))
+            failure: Mutex::new(None),
+            unflushed: Unflushed::default(),
+        });
+        let behind = Arc::clone(&core);
+        let flusher = Flusher::start(move || behind.flush_behind())
+            .map_err(|source| StoreError::Io { path: core.path.clone(), source })?;
+        Ok(Arc::new(Self { flusher, core }))
     }
 
     pub(super) fn tree(self: &Arc<Self>, name: TreeName) -> Result<Tree, StoreError> {
-        let tree = caught(|| self.database.open_tree(name.as_str()))
-            .map_err(|error| database_error(&self.path, error))?;
+        let tree = caught(|| self.core.database.open_tree(name.as_str()))
+            .map_err(|error| database_error(&self.core.path, error))?;
         Ok(Tree { disk: Arc::clone(self), name, tree, rewriting: RwLock::new(()) })
     }
 
@@ -69,8 +84,8 @@ impl Disk {
     ///
     /// It is stored as plain bytes, so that a program that knows another form can still read it.
     pub(super) fn format_version(&self) -> Result<Option<u32>, StoreError> {
-        let stored = caught(|| self.database.get(FORMAT_VERSION_KEY))
-            .map_err(|error| database_error(&self.path, error))?;
+        let stored = caught(|| self.core.database.get(FORMAT_VERSION_KEY))
+            .map_err(|error| database_error(&self.core.path, error))?;
         let Some(stored) = stored else { return Ok(None) };
         let bytes = stored.as_ref().try_into().map_err(|_| StoreError::Corrupt {
             tree: TreeName::Meta,
@@ -81,20 +96,21 @@ impl Disk {
     }
 
     pub(super) fn set_format_version(&self, version: u32) -> Result<(), StoreError> {
-        self.written(|| self.database.insert(FORMAT_VERSION_KEY, &version.to_be_bytes()))?;
+        self.written(|| self.core.database.insert(FORMAT_VERSION_KEY, &version.to_be_bytes()))?;
         self.flush()
     }
 
     /// Refuses once a write failed: what is in memory may then be ahead of what is on disk.
     pub(super) fn writable(&self) -> Result<(), StoreError> {
-        if self.broken.load(Ordering::Acquire) { Err(StoreError::Broken) } else { Ok(()) }
+        if !self.core.broken.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err(self.core.failure.lock().take().unwrap_or(StoreError::Broken))
     }
 
     pub(super) fn flush(&self) -> Result<(), StoreError> {
         self.writable()?;
-        self.written(|| self.database.flush())?;
-        self.unflushed_bytes.store(0, Ordering::Relaxed);
-        Ok(())
+        self.core.flush()
     }
 
     /// Writes entries of two trees so that after a crash both are there or neither.
@@ -124,14 +140,40 @@ impl Disk {
         self.press(bytes)
     }
 
-    /// Waits for the disk after every [`BYTES_IN_FLIGHT`].
+    /// Has what was written flushed after every [`FLUSHED_BEHIND_BYTES`], and waits for the disk before
+    /// there are [`IN_FLIGHT_BYTES_MAX`].
     ///
     /// The database writes from a pool of seven threads. When the file shrinks while all of them
     /// wait for the segment that is being truncated, and the truncation waits for one of them, it
     /// stands still for ever. That takes megabytes of writes in flight.
     fn press(&self, bytes: usize) -> Result<(), StoreError> {
-        let before = self.unflushed_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before + bytes < BYTES_IN_FLIGHT { Ok(()) } else { self.flush() }
+        let unflushed = self.core.unflushed.add(bytes);
+        if unflushed >= IN_FLIGHT_BYTES_MAX {
+            return self.flush();
+        }
+        if unflushed >= FLUSHED_BEHIND_BYTES {
+            self.flusher.wake();
+        }
+        Ok(())
+    }
+
+    fn written<T>(&self, write: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
+        self.core.written(write)
+    }
+}
+
+impl Core {
+    fn flush(&self) -> Result<(), StoreError> {
+        self.unflushed.flush(|| self.written(|| self.database.flush()).map(drop))
+    }
+
+    /// Flushes on the flusher's thread. Nobody waits for it, so a failure is kept.
+    fn flush_behind(&self) {
+        // Locked before, so that whoever finds the disk broken also finds why.
+        let mut failure = self.failure.lock();
+        if let Err(error) = self.flush() {
+            failure.get_or_insert(error);
+        }
     }
 
     fn written<T>(&self, write: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
@@ -349,7 +391,7 @@ impl Tree {
     }
 
     fn read_error(&self, error: sled::Error) -> StoreError {
-        database_error(&self.disk.path, error)
+        database_error(&self.disk.core.path, error)
     }
 }
 
@@ -366,7 +408,9 @@ const PART_BYTES: usize = 7 * 1024;
 
 const HEAD_BYTES: usize = 12;
 
-const BYTES_IN_FLIGHT: usize = 256 * 1024;
+const FLUSHED_BEHIND_BYTES: usize = 128 * 1024;
+
+const IN_FLIGHT_BYTES_MAX: usize = 512 * 1024;
 
 /// How many parts an entry of so many bytes has.
 pub(super) fn parts(bytes: usize) -> u32 {
@@ -509,14 +553,33 @@ mod tests {
     fn what_is_in_flight_is_bounded() {
         let (_directory, disk, tree) = opened();
         let other = disk.tree(TreeName::Log).unwrap();
-        let in_flight = || disk.unflushed_bytes.load(Ordering::Relaxed);
-        tree.apply(staged(&tree, &[1; BYTES_IN_FLIGHT / 2])).unwrap();
-        assert!(in_flight() > BYTES_IN_FLIGHT / 2);
-        tree.apply(staged(&tree, &[2; BYTES_IN_FLIGHT / 2])).unwrap();
-        assert_eq!(in_flight(), 0);
-        let both = [(&tree, staged(&tree, &[3; BYTES_IN_FLIGHT])), (&other, Writes::default())];
+        for round in 0..20 {
+            tree.apply(staged(&tree, &[round; IN_FLIGHT_BYTES_MAX / 3])).unwrap();
+            assert!(disk.core.unflushed.bytes() < IN_FLIGHT_BYTES_MAX);
+        }
+        let content = [1; IN_FLIGHT_BYTES_MAX];
+        let both = [(&tree, staged(&tree, &content)), (&other, Writes::default())];
         let [one, another] = both;
         disk.apply_both(one, another).unwrap();
-        assert_eq!(in_flight(), 0);
+        assert!(disk.core.unflushed.bytes() < IN_FLIGHT_BYTES_MAX);
+    }
+
+    #[test]
+    fn what_was_written_is_flushed_without_being_asked_for() {
+        let (_directory, disk, tree) = opened();
+        tree.apply(staged(&tree, &[1; FLUSHED_BEHIND_BYTES])).unwrap();
+        while disk.core.unflushed.bytes() > 0 {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_flush_that_failed_behind_the_back_is_told_to_the_next_writer() {
+        let (_directory, disk, tree) = opened();
+        let failed = disk.core.written::<()>(|| Err(sled::Error::ReportableBug("planted".into())));
+        *disk.core.failure.lock() = failed.err();
+        let refused = tree.apply(staged(&tree, &[1])).unwrap_err();
+        assert!(matches!(refused, StoreError::Database { .. }), "{refused}");
+        assert!(matches!(tree.apply(staged(&tree, &[1])), Err(StoreError::Broken)));
     }
 }

@@ -31,14 +31,15 @@
 //!
 //! What a commit writes goes into a buffer of the database in this process. From there it is written
 //! to the file, in the order of the commits, when the buffer is full, when somebody flushes, and every
-//! `flush_every_ms`. A commit does not flush by itself, but every 256 KiB of commits does.
+//! `flush_every_ms`. A commit does not flush by itself, but every 128 KiB of commits are flushed on
+//! another thread, and a commit that would leave 512 KiB unflushed waits for the disk.
 //!
 //! * **When the process crashes**, however it ends, the store opens again at a moment through which it
 //!   went: some first part of everything that was written to log and ledger, in order and with no
 //!   gap, so with nothing torn and a tip that was committed. That part has at least everything up to
 //!   the last [`Store::flush`] that returned. Since then may be missing what the buffer held: without
 //!   another flush that is what was committed in the last `flush_every_ms` and what the last flush of
-//!   the background took, and never more than about 256 KiB of it. With `None` only the latter bound
+//!   the background took, and never more than about 512 KiB of it. With `None` only the latter bound
 //!   remains. These blocks are to be committed again: at 20 blocks a second and the usual 100 ms that
 //!   are two or three. What was handed to the operating system does not depend on the process any more.
 //! * **When the power fails**, the promise is weaker. On Linux the database's `flush` is a `write`
@@ -81,6 +82,7 @@
 mod block;
 mod commit;
 mod disk;
+mod flusher;
 mod fold;
 mod ledger;
 mod lock;

@@ -66,7 +66,15 @@ impl ParallelExecutor {
         let batches = planned(block, schedule.seed);
         let mut max_in_flight = 0;
         for batch in &batches {
-            let ran = run_batch(&mut pool, schedule, block, &state, batch, &mut outcomes)?;
+            // A small batch is done before another worker has woken up. It is still given to all of
+            // them where that is what is on trial: in a schedule that is meant to find races, and
+            // until some batch of the block has really run on two.
+            let is_worth_it = batch.len() >= workers * LANE_TRANSACTIONS_MIN;
+            let wide = is_worth_it || schedule.seed != 0 || max_in_flight < 2;
+            let lanes = if wide { workers } else { 1 };
+            let disturbance = Disturbance::new(schedule.seed);
+            let lanes = Lanes { pool: &mut pool, count: lanes, disturbance };
+            let ran = run_batch(lanes, block, &state, batch, &mut outcomes)?;
             max_in_flight = max_in_flight.max(ran);
         }
         drop(pool);
@@ -121,6 +129,9 @@ impl BlockExecutor for ParallelExecutor {
     }
 }
 
+/// Waking a worker costs about as much as so many transactions.
+const LANE_TRANSACTIONS_MIN: usize = 16;
+
 fn workers_of(schedule: Schedule) -> usize {
     (schedule.workers as usize).max(1)
 }
@@ -137,18 +148,25 @@ fn planned(block: &ExecutableBlock, seed: u64) -> Vec<Vec<usize>> {
     batches
 }
 
+/// What a batch runs on.
+struct Lanes<'a> {
+    pool: &'a mut WorkerPool,
+    /// How many at most.
+    count: usize,
+    disturbance: Disturbance,
+}
+
 /// Runs one batch in static chunks, one a lane, and returns how many lanes executed at least one
 /// transaction.
 fn run_batch(
-    pool: &mut WorkerPool,
-    schedule: Schedule,
+    lanes: Lanes<'_>,
     block: &Arc<ExecutableBlock>,
     state: &Arc<ParallelChainState<Arc<PreState>>>,
     batch: &[usize],
     outcomes: &mut Vec<(usize, Outcome)>,
 ) -> Result<u32, Failure> {
-    let disturbance = Disturbance::new(schedule.seed);
-    let chunk = batch.len().div_ceil(workers_of(schedule)).max(1);
+    let Lanes { pool, count, disturbance } = lanes;
+    let chunk = batch.len().div_ceil(count).max(1);
     let lanes = batch.len().div_ceil(chunk);
     if lanes < 2 {
         let ran = run_lane(block, state, batch, disturbance)?;
