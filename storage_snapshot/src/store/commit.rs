@@ -68,7 +68,7 @@ impl Inner {
         let entry = CommittedBlock { commit: block, digest, previous };
         let staged = self.log.staged(&entry, bytes)?;
         match ledger {
-            None => self.log.tree().apply(staged)?,
+            None => self.log.tree().append(staged)?,
             Some(ledger) => {
                 let ledger_writes = self.ledger.staged(topoheight, ledger)?;
                 let ledger_tree = self.ledger.tree();

@@ -121,13 +121,14 @@ impl Disk {
     ) -> Result<(), StoreError> {
         self.writable()?;
         let bytes = first_writes.bytes + second_writes.bytes;
+        let (first_batch, second_batch) = (first_writes.into_batch(), second_writes.into_batch());
         {
             let _first = first.rewriting.write();
             let _second = second.rewriting.write();
             self.written(|| {
                 let written = (&first.tree, &second.tree).transaction(|(first, second)| {
-                    first.apply_batch(&first_writes.batch)?;
-                    second.apply_batch(&second_writes.batch)?;
+                    first.apply_batch(&first_batch)?;
+                    second.apply_batch(&second_batch)?;
                     Ok(())
                 });
                 written.map_err(|error| match error {
@@ -187,10 +188,24 @@ impl Core {
 /// Entries to be written at once.
 #[derive(Default)]
 pub(super) struct Writes {
-    batch: Batch,
+    /// What is written under each key; `None` for what is removed.
+    entries: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// How many parts are written or removed.
     pub(super) parts: usize,
     bytes: usize,
+}
+
+impl Writes {
+    fn into_batch(self) -> Batch {
+        let mut batch = Batch::default();
+        for (key, value) in self.entries {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        batch
+    }
 }
 
 /// One tree of the database.
@@ -262,12 +277,12 @@ impl Tree {
         for number in 0..parts {
             let start = number as usize * PART_BYTES;
             let chunk = &content[start..content.len().min(start + PART_BYTES)];
-            writes.batch.insert(part_key(key, number), [&head, chunk].concat());
+            writes.entries.push((part_key(key, number), Some([&head, chunk].concat())));
             writes.bytes += key.len() + HEAD_BYTES + chunk.len();
         }
         // A shorter entry leaves parts of a longer one behind.
         for superfluous in parts..parts_before {
-            writes.batch.remove(part_key(key, superfluous));
+            writes.entries.push((part_key(key, superfluous), None));
         }
         writes.parts += parts.max(parts_before) as usize;
     }
@@ -275,11 +290,46 @@ impl Tree {
     /// Applies what was staged, all or nothing.
     pub(super) fn apply(&self, writes: Writes) -> Result<(), StoreError> {
         self.disk.writable()?;
+        let bytes = {
+            let _rewriting = self.rewriting.write();
+            let bytes = writes.bytes;
+            self.disk.written(|| match <[_; 1]>::try_from(writes.entries) {
+                // One entry is all or nothing by itself. A batch costs two writes to the disk more.
+                Ok([(key, Some(value))]) => self.tree.insert(key, value).map(drop),
+                Ok([(key, None)]) => self.tree.remove(key).map(drop),
+                Err(entries) => self.tree.apply_batch(Writes { entries, ..writes }.into_batch()),
+            })?;
+            bytes
+        };
+        self.disk.press(bytes)
+    }
+
+    /// Writes an entry that is not there yet, so that after a crash it is there as a whole or, once
+    /// [`Tree::drop_unfinished`] has looked, not at all.
+    ///
+    /// The first part is written last: without it there is no entry. That costs no batch, for which
+    /// the database writes to the disk twice at once, however small it is.
+    pub(super) fn append(&self, writes: Writes) -> Result<(), StoreError> {
+        self.disk.writable()?;
+        let bytes = writes.bytes;
         {
             let _rewriting = self.rewriting.write();
-            self.disk.written(|| self.tree.apply_batch(writes.batch))?;
+            for (key, value) in writes.entries.into_iter().rev() {
+                // Nothing is removed for an entry that is not there.
+                let value = value.unwrap_or_default();
+                self.disk.written(|| self.tree.insert(key, value))?;
+            }
         }
-        self.disk.press(writes.bytes)
+        self.disk.press(bytes)
+    }
+
+    /// Removes what is left of an entry at the end whose first part was never written.
+    pub(super) fn drop_unfinished(&self) -> Result<(), StoreError> {
+        let Some(last) = self.last_key()? else { return Ok(()) };
+        if self.part(&last, 0)?.is_none() {
+            self.remove_last(&last)?;
+        }
+        Ok(())
     }
 
     /// The key of the first entry at or after a key.
@@ -347,7 +397,7 @@ impl Tree {
             }
             writes.bytes += key.len();
             writes.parts += 1;
-            writes.batch.remove(key);
+            writes.entries.push((key.to_vec(), None));
         }
         if entries > 0 {
             self.apply(writes)?;
@@ -546,6 +596,27 @@ mod tests {
                 assert!(matches!(refused, Err(StoreError::Broken)), "{refused:?}");
             }
             assert_eq!(tree.read(b"key").unwrap().as_deref(), Some(b"before".as_slice()));
+        }
+    }
+
+    #[test]
+    fn an_entry_of_which_the_first_part_was_never_written_is_dropped() {
+        let content = [7; 3 * PART_BYTES];
+        for written in 0..=parts(content.len()) as usize {
+            let (_directory, _disk, tree) = opened();
+            let mut before = Writes::default();
+            tree.stage(&mut before, b"before", b"it").unwrap();
+            tree.append(before).unwrap();
+            // The process dies after so many parts, the last ones first.
+            for (key, value) in staged(&tree, &content).entries.into_iter().rev().take(written) {
+                tree.tree.insert(key, value.unwrap()).unwrap();
+            }
+            tree.drop_unfinished().unwrap();
+            assert_eq!(tree.read(b"before").unwrap().as_deref(), Some(b"it".as_slice()));
+            let is_whole = written == parts(content.len()) as usize;
+            assert_eq!(tree.read(b"key").unwrap().is_some(), is_whole, "{written} parts");
+            let last = if is_whole { b"key".as_slice() } else { b"before" };
+            assert_eq!(tree.last_key().unwrap().as_deref(), Some(last));
         }
     }
 

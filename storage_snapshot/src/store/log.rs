@@ -1,8 +1,9 @@
 //! The log: every committed block, and the only thing that a commit writes.
 //!
 //! Everything else (window, facts, executed transactions, and with them the tip) is derived from it
-//! when the store is opened. A block is one atomic batch, so the log ends with a whole block after
-//! any crash; each entry names the hash before it, so a block that is missing is noticed.
+//! when the store is opened. A block is there once the first part of its entry is, which is written
+//! last, so the log ends with a whole block after any crash; each entry names the hash before it, so a
+//! block that is missing is noticed.
 
 use super::{
     block::CommittedBlock,
@@ -16,6 +17,11 @@ pub(super) struct Log(Tree);
 impl Log {
     pub(super) fn open(disk: &Arc<Disk>) -> Result<Self, StoreError> {
         Ok(Self(disk.tree(TreeName::Log)?))
+    }
+
+    /// Forgets a block that was being written when the process died.
+    pub(super) fn drop_unfinished(&self) -> Result<(), StoreError> {
+        self.0.drop_unfinished()
     }
 
     pub(super) const fn tree(&self) -> &Tree {

@@ -191,6 +191,7 @@ impl Store {
             None => return Err(meta.corrupt(b"format_version", Corruption::Parts)),
         }
 
+        log.drop_unfinished()?;
         let ViewState { tip: view_tip, folding_to } = view.state()?;
         let recovered = recover::recover(&log, view.tree(), view_tip, folding_to)?;
         let store = Self {
