@@ -120,7 +120,8 @@ fn detail_of(verdict: &Verdict) -> Option<String> {
 pub(crate) fn exercise_of(observation: &Observation) -> Option<ExerciseEntry> {
     let exercise = &observation.result.as_ref().ok()?.exercise;
     Some(ExerciseEntry {
-        workers: exercise.workers,
+        // What a candidate says of itself may lower what it was given, not raise it.
+        workers: exercise.workers.min(observation.schedule.workers),
         seed: observation.schedule.seed,
         batches: exercise.batches,
         max_in_flight: exercise.max_in_flight,
