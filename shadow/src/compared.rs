@@ -53,18 +53,12 @@ pub fn key_kinds() -> impl Iterator<Item = StateKey> {
 /// What a field is about; `None` for those that say how a candidate failed to answer.
 const fn scope(field: Field) -> Option<Scope> {
     match field {
-        Field::Nonce
-        | Field::Balance
-        | Field::Multisig
-        | Field::Registration
-        | Field::Version => Some(Scope::State),
+        Field::Nonce | Field::Balance | Field::Multisig | Field::Registration | Field::Version => {
+            Some(Scope::State)
+        }
         Field::Outcome => Some(Scope::Transaction),
         Field::Fees | Field::Burned | Field::MinerReward | Field::DevReward => Some(Scope::Block),
-        Field::Schedule
-        | Field::Protocol
-        | Field::Error
-        | Field::Crashed
-        | Field::Hang => None,
+        Field::Schedule | Field::Protocol | Field::Error | Field::Crashed | Field::Hang => None,
     }
 }
 
@@ -108,7 +102,7 @@ not_compared! {
     AiMining = "ai_mining", "the state of AI mining";
     Assets = "assets", "which assets exist, and their data";
     AssetSupply = "asset_supply",
-        "the supply of assets other than the native one; the emitted and burned supply is added up by the control alone";
+        "the supply of assets other than the native one";
     OpaqueBlocks = "opaque_blocks",
         "blocks that hold a transaction not executed here, its fees and effects included: their state is taken from the node";
     Signatures = "signatures",

@@ -4,7 +4,7 @@ mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use comparator::{Field, Severity};
+use comparator::Field;
 use serde::Serialize;
 use storage_snapshot::StateDigest;
 

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use super::Summary;
 use crate::{
-    execute::parallel::ParallelExecutor, judge::NODE, ledger::{FirstMismatch, ReOrderCounts},
+    execute::parallel::ParallelExecutor,
+    judge::NODE,
+    ledger::{FirstMismatch, ReOrderCounts},
     node::NodeCounts,
 };
 

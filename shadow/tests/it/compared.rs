@@ -58,7 +58,7 @@ fn the_fields_of_all_kinds_of_keys_are_those_that_are_said_to_be_of_the_state() 
 fn the_kinds_of_keys_are_distinct_and_in_order() {
     let kinds: Vec<_> = key_kinds().collect();
     assert!(kinds.is_sorted());
-    let distinct: BTreeSet<_> = kinds.iter().map(|key| Field::of(key)).collect();
+    let distinct: BTreeSet<_> = kinds.iter().map(Field::of).collect();
     assert_eq!(distinct.len(), kinds.len());
 }
 
@@ -73,11 +73,13 @@ fn nothing_is_said_to_be_both() {
 /// A fault under a key of this kind is a mismatch of the kind's field, or of the version.
 #[track_caller]
 fn check(kind: &StateKey, fault: &str, alter: impl Fn(&mut StateDelta, &StateKey) + Send + Sync) {
-    let world = World::new()
-        .account(A, 0, 1000)
-        .account(B, 0, 1000)
-        .pay(A, 0, C, 10, 1)
-        .multisig(B, 0, 1, &[A], 1);
+    let world = World::new().account(A, 0, 1000).account(B, 0, 1000).pay(A, 0, C, 10, 1).multisig(
+        B,
+        0,
+        1,
+        &[A],
+        1,
+    );
     let written = world.serial().delta;
     let key = written.keys().find(|key| discriminant(*key) == discriminant(kind)).copied();
     let key = key.unwrap_or_else(|| panic!("the block writes no key like {kind}"));

@@ -2,9 +2,16 @@
 
 use std::path::Path;
 
+use comparator::Severity;
 use serde_json::{Value, json};
-use shadow::{report::Report, shapes::Shape};
-use storage_snapshot::{Store, StoreOptions};
+use shadow::{
+    coverage::Coverage,
+    kinds::{KindCount, TransactionKind},
+    ledger::entries,
+    report::Report,
+    shapes::Shape,
+};
+use storage_snapshot::{Store, StoreOptions, TopoHeight};
 use tempfile::TempDir;
 
 use crate::{
@@ -30,7 +37,7 @@ fn a_ledger_leads_to_one_exit_code() {
     let mismatch = and(at_end().judged("v3", "1", "mismatch", 2));
     check("a mismatch", &mismatch, None, 1, "2 mismatches in 1 blocks");
     check("a mismatch, and enough", &mismatch, met, 1, "since topoheight 0");
-    check("a mismatch, and not enough", &mismatch, Some("exercised=99"), 1, "30 of 99");
+    check("a mismatch, and not enough", &mismatch, Some("exercised=99"), 1, "31 of 99");
 
     let stale = and(at_end().judged("v3", "1", "mismatch", 2).with("stale", true));
     check("a stale mismatch", &stale, None, 1, "ordered away");
@@ -48,9 +55,21 @@ fn a_ledger_leads_to_one_exit_code() {
     let unasked = and(at_end().judged("v3", "1", "match", 2).judged("node", "any", "match", 0));
     check("a candidate not asked before", &unasked, None, 3, "no verdict on 30 blocks");
     let only_one = "exercised=2,kind:transfer=0";
-    check("another candidate without enough", &unasked, Some(only_one), 3, "candidate node: 1 of 2");
+    check(
+        "another candidate without enough",
+        &unasked,
+        Some(only_one),
+        3,
+        "candidate node: 1 of 2",
+    );
     let gone = and(at_end().judged("node", "any", "match", 0));
-    check("a candidate not asked any more", &gone, Some("exercised=1"), 3, "candidate v3: 1 blocks");
+    check(
+        "a candidate not asked any more",
+        &gone,
+        Some("exercised=1"),
+        3,
+        "candidate v3: 1 blocks",
+    );
 
     check("an empty ledger", &[], None, 3, "no candidate was judged");
     check("an empty ledger, and nothing required", &[], Some("exercised=0"), 3, "no candidate");
@@ -120,7 +139,10 @@ fn a_soak_is_reported_with_its_shapes_and_bounds() {
     assert_eq!(v3["workers"][0]["workers"], 3);
     assert_eq!(v3["workers"][0]["blocks"], v3["blocks"]["match"]);
     let transfers = &v3["kinds"][0];
-    assert_eq!((&transfers["kind"], &transfers["mismatch_blocks"]), (&json!("transfer"), &json!(0)));
+    assert_eq!(
+        (&transfers["kind"], &transfers["mismatch_blocks"]),
+        (&json!("transfer"), &json!(0))
+    );
     let trials = transfers["transactions"].as_u64().unwrap();
     assert_eq!(transfers["divergence_below"].as_f64().unwrap(), 3.0 / trials as f64);
 
@@ -135,10 +157,42 @@ fn a_soak_is_reported_with_its_shapes_and_bounds() {
     let text = report(&state, &[]);
     assert_eq!(text.code, 0);
     assert!(text.stdout.starts_with("clean (all runs on this directory together)\n"), "{text:#?}");
-    for part in ["counted since topoheight 0", "3 workers", "rule", "missing", "contracts"] {
-        let part = if part == "rule" { "3/n" } else { part };
+    for part in ["counted since topoheight 0", "3 workers", "3/n", "missing", "contracts"] {
         assert!(text.stdout.contains(part), "no {part} in {}", text.stdout);
     }
+}
+
+#[test]
+fn the_ledger_tells_every_transaction_by_its_kind() {
+    let state = tempfile::tempdir().unwrap();
+    let recorded = recording("serial-main");
+    let replay = ["replay", recorded.to_str().unwrap(), "--state-dir", path(&state)];
+    assert_eq!(shadow(replay).code, 0);
+    let store = Store::open(state.path(), StoreOptions::default()).unwrap();
+    let (mut opaque, mut shaped) = (0, 0);
+    for entry in entries(&store, TopoHeight::GENESIS) {
+        let entry = entry.unwrap();
+        let at = entry.topoheight;
+        let sum = |of: fn(KindCount) -> u64| -> u64 {
+            TransactionKind::ALL.iter().map(|kind| of(entry.kinds.of(*kind))).sum()
+        };
+        assert_eq!(sum(|count| count.total), entry.transactions.total, "at {at}");
+        assert_eq!(sum(|count| count.executed), entry.transactions.executed, "at {at}");
+        assert_eq!(entry.kinds.opaque.executed, 0, "at {at}");
+        opaque += entry.kinds.opaque.total;
+        if entry.candidates[0].verdict == Severity::Opaque {
+            assert!(entry.shapes.is_empty(), "nothing is known of how they met, at {at}");
+        }
+        shaped += u64::from(!entry.shapes.is_empty());
+        assert_eq!((entry.rules.as_str(), entry.control_build.is_empty()), ("tos-v3", false));
+    }
+    assert!(
+        opaque >= 6 && shaped > 50,
+        "{opaque} opaque transactions, {shaped} blocks with a shape"
+    );
+    let coverage = Coverage::read(&store).unwrap();
+    assert_eq!(coverage.verdicts.opaque.len(), 6);
+    assert_eq!(coverage.standing().to_string(), "0-434");
 }
 
 #[test]

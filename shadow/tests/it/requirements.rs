@@ -10,7 +10,8 @@ use crate::coverage::{Entry, coverage, matching};
 
 #[test]
 fn requirements_are_read_by_their_names() {
-    let text = "exercised=1000, per-shape=200,per-kind=30,workers=4,shape:self_transfer=0,kind:burn=7";
+    let text =
+        "exercised=1000, per-shape=200,per-kind=30,workers=4,shape:self_transfer=0,kind:burn=7";
     let read: Requirements = text.parse().unwrap();
     let expected = Requirements {
         exercised: 1000,
@@ -65,7 +66,9 @@ fn everything_that_is_missing_has_a_sentence() {
     check(
         "shape:self_transfer=5",
         &full(),
-        &["candidate v3: 0 of 5 transactions of shape self_transfer (it pays its own account) exercised"],
+        &[
+            "candidate v3: 0 of 5 transactions of shape self_transfer (it pays its own account) exercised",
+        ],
     );
 }
 
@@ -111,11 +114,7 @@ fn what_could_not_be_judged_is_in_the_way() {
     let [first, second] = full();
     let doubtful = Entry::new(2).judged("v3", "1", "inconclusive", 0);
     let entries = [first.clone(), second.clone(), doubtful];
-    check(
-        "exercised=1",
-        &entries,
-        &["candidate v3: 1 blocks since topoheight 0 are inconclusive"],
-    );
+    check("exercised=1", &entries, &["candidate v3: 1 blocks since topoheight 0 are inconclusive"]);
     let unasked = Entry::new(2).judged("node", "any", "match", 0);
     let missing = "candidate v3: 1 blocks since topoheight 0 have no verdict";
     check("exercised=1", &[first, second, unasked], &[missing]);
@@ -123,12 +122,7 @@ fn what_could_not_be_judged_is_in_the_way() {
 
 /// Two blocks under two and eight workers, ten transfers each.
 fn full() -> [Entry; 2] {
-    [
-        matching(0).transfers(10),
-        Entry::new(1)
-            .transfers(10)
-            .judged("v3", "1", "match", 8),
-    ]
+    [matching(0).transfers(10), Entry::new(1).transfers(10).judged("v3", "1", "match", 8)]
 }
 
 #[track_caller]
