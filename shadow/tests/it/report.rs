@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::{
     coverage::{Entry, matching},
-    program::{Ran, shadow},
+    program::{Ran, nobody_starts, shadow},
     recordings::recording,
 };
 
@@ -105,6 +105,7 @@ fn a_committed_block_without_a_verdict_is_missing() {
     assert_eq!(shadow(soak).code, 0);
     {
         // As after a crash: what the judge had not yet made durable is not there.
+        let _alone = nobody_starts();
         let store = Store::open(state.path(), StoreOptions::default()).unwrap();
         let tip = store.tip().unwrap().block.topoheight;
         let stale = store.ledger(tip).unwrap().unwrap();
@@ -254,7 +255,9 @@ fn a_requirement_that_is_none_is_bad_usage_and_named() {
 #[test]
 fn an_empty_ledger_is_no_evidence() {
     let state = tempfile::tempdir().unwrap();
+    let alone = nobody_starts();
     drop(Store::open(state.path(), StoreOptions::default()).unwrap());
+    drop(alone);
     for require in [&[][..], &["--require", "exercised=0"]] {
         let ran = report(&state, require);
         assert_eq!(ran.code, 3, "{ran:#?}");
