@@ -19,6 +19,7 @@ use shadow::{
     },
     observe::observe,
     rules::NamedKeys,
+    shapes::shapes,
     source::{BlockSource, ChainEvent, GeneratedChain, GeneratedOptions, Profile},
 };
 use storage_snapshot::{
@@ -121,6 +122,16 @@ fn compare(criterion: &mut Criterion) {
     });
 }
 
+fn find_shapes(criterion: &mut Criterion) {
+    for_each_size(criterion, "find the shapes", |group, workload| {
+        let (block, before) = (&workload.block, &workload.pre_state);
+        let control = SerialExecutor.control(block, before).expect("transfers are executable");
+        group.bench_function(size_of_block(&workload), |b| {
+            b.iter(|| shapes(black_box(block), before, &control));
+        });
+    });
+}
+
 fn commit(criterion: &mut Criterion) {
     for_each_size(criterion, "commit", |group, workload| {
         let directory = tempfile::tempdir().expect("there is room for temporary files");
@@ -188,6 +199,6 @@ fn json(criterion: &mut Criterion) {
 criterion_group! {
     name = steps;
     config = Criterion::default().sample_size(20);
-    targets = execute, plan, resolve, compare, commit, json
+    targets = execute, plan, resolve, compare, find_shapes, commit, json
 }
 criterion_main!(steps);

@@ -8,12 +8,14 @@ use comparator::{Expectations, Inconclusive, OpaqueKind, Status};
 use storage_snapshot::StateDigest;
 
 use crate::{
-    execute::{Control, ExecutableBlock, PreState},
+    execute::{BlockExecutor, Control, ExecutableBlock, PreState, SerialExecutor},
+    kinds::{KindCounts, TransactionKind},
     ledger::{
         FORMAT_VERSION, LedgerEntry, LoadCounts, ReOrderCounts, StepSeconds, TransactionCounts,
     },
     node::{NodeCounts, NodeFindings},
-    rules::Quirks,
+    rules::{Quirks, RULES},
+    shapes::{ShapeCounts, shapes},
 };
 
 /// A block that waits for its verdict.
@@ -80,9 +82,13 @@ impl Case {
             stale: false,
             stale_depth: 0,
             blind: self.blind,
+            rules: RULES.to_owned(),
+            control_build: SerialExecutor.build(),
             candidates: Vec::new(),
             canary: None,
             transactions: self.transaction_counts(),
+            kinds: self.kind_counts(),
+            shapes: self.shape_counts(),
             node: self.node_counts,
             earlier_mismatches: 0,
             re_orders: ReOrderCounts::default(),
@@ -114,5 +120,27 @@ impl Case {
             Finding::Opaque(_) | Finding::Inconclusive(_) => counts.opaque = total,
         }
         counts
+    }
+
+    fn kind_counts(&self) -> KindCounts {
+        let outcomes = match &self.finding {
+            Finding::Control { control, .. } => &control.execution.outcomes[..],
+            Finding::Opaque(_) | Finding::Inconclusive(_) => &[],
+        };
+        let mut counts = KindCounts::default();
+        for (index, transaction) in self.block.transactions.iter().enumerate() {
+            // The control's outcomes are in the order of the block.
+            let executed =
+                outcomes.get(index).is_some_and(|outcome| outcome.status == Status::Executed);
+            counts.count(TransactionKind::of(&transaction.body), executed);
+        }
+        counts
+    }
+
+    fn shape_counts(&self) -> ShapeCounts {
+        match &self.finding {
+            Finding::Control { control, .. } => shapes(&self.block, &self.pre_state, control),
+            Finding::Opaque(_) | Finding::Inconclusive(_) => ShapeCounts::default(),
+        }
     }
 }

@@ -23,7 +23,10 @@ use crate::{
     canary::CanaryRate,
     digest::{Comparison, compare_ledgers},
     exit_code::ExitCode,
+    ledger::LedgerError,
     node::NodeCheck,
+    report::Report,
+    requirements::Requirements,
     run::{RunOptions, StateDirectory, code_of, code_of_store, run},
     source::{BlockSource, GeneratedChain, GeneratedOptions, Profile, Recording},
 };
@@ -61,6 +64,12 @@ enum Command {
     /// Exits with 0 if they are the same as far as both go, with 1 if they part, and with 3 if they
     /// have nothing in common.
     Digest(Digest),
+    /// Show what the runs on a state directory compared, under which conditions, and what it is worth.
+    ///
+    /// Exits as those runs together would; with --require, with 0 only if everything required is met
+    /// for every candidate and nothing differs, with 1 if something differs, and with 3 if something
+    /// is missing.
+    Report(ReportArguments),
     /// Show the records of mismatches as differences for a person.
     Explain(Explain),
 }
@@ -165,6 +174,24 @@ struct Digest {
 }
 
 #[derive(Debug, Args)]
+struct ReportArguments {
+    /// Where the runs kept their state and verdicts. No run may be using it.
+    #[arg(long, env = "SHADOW_STATE_DIR")]
+    state_dir: PathBuf,
+
+    /// Print the report as one JSON object.
+    #[arg(long)]
+    json: bool,
+
+    /// What has to be met for each candidate as it is now, such as
+    /// `exercised=1000,per-shape=200,per-kind=1000,workers=4`: blocks, transactions that take part in
+    /// each shape, executed transactions of each kind, and under at least how many workers.
+    /// `shape:self_transfer=0` and `kind:burn=100` are for single ones.
+    #[arg(long, value_name = "NAME=NUMBER,...")]
+    require: Option<Requirements>,
+}
+
+#[derive(Debug, Args)]
 struct Explain {
     /// A file of mismatch records, one JSON object a line, such as `mismatches.jsonl` of a state
     /// directory.
@@ -211,6 +238,7 @@ pub fn main() -> ExitCode {
         }
         Command::Bench(arguments) => measure(&arguments),
         Command::Digest(arguments) => digest(&arguments),
+        Command::Report(arguments) => report(arguments),
         Command::Explain(arguments) => match explain_file(&arguments.file) {
             Ok(()) => ExitCode::Clean,
             Err(message) => refuse(&message),
@@ -272,20 +300,9 @@ fn measure(arguments: &Bench) -> ExitCode {
 }
 
 fn digest(arguments: &Digest) -> ExitCode {
-    let open = |path: &Path| {
-        // Opening makes a directory that is not there, which a mistyped name does not deserve.
-        if !path.join("lock").is_file() {
-            return Err((ExitCode::BadInput, format!("{}: no state directory", path.display())));
-        }
-        Store::open(path, StoreOptions::default())
-            .map_err(|error| (code_of_store(&error), error.to_string()))
-    };
     let compared = open(&arguments.state_dir).and_then(|one| {
         let other = open(&arguments.against)?;
-        compare_ledgers(&one, &other).map_err(|error| {
-            let message = error.to_string();
-            (code_of(&error.into()), message)
-        })
+        compare_ledgers(&one, &other).map_err(unreadable)
     });
     match compared {
         Ok(comparison) => {
@@ -301,6 +318,42 @@ fn digest(arguments: &Digest) -> ExitCode {
             code
         }
     }
+}
+
+fn report(arguments: ReportArguments) -> ExitCode {
+    let report = open(&arguments.state_dir)
+        .and_then(|store| Report::read(&store, arguments.require).map_err(unreadable));
+    let report = match report {
+        Ok(report) => report,
+        Err((code, message)) => {
+            complain(&message);
+            return code;
+        }
+    };
+    if arguments.json {
+        match report.to_json() {
+            Ok(json) => say(&format!("{json}\n")),
+            Err(error) => return refuse(&format!("the report has no JSON form: {error}")),
+        }
+    } else {
+        say(&report.to_text());
+    }
+    report.exit_code()
+}
+
+/// The store of a state directory that is there.
+fn open(directory: &Path) -> Result<Store, (ExitCode, String)> {
+    // Opening makes a directory that is not there, which a mistyped name does not deserve.
+    if !directory.join("lock").is_file() {
+        return Err((ExitCode::BadInput, format!("{}: no state directory", directory.display())));
+    }
+    Store::open(directory, StoreOptions::default())
+        .map_err(|error| (code_of_store(&error), error.to_string()))
+}
+
+fn unreadable(error: LedgerError) -> (ExitCode, String) {
+    let message = error.to_string();
+    (code_of(&error.into()), message)
 }
 
 /// Writes an error to standard error, if anybody reads that.

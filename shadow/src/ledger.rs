@@ -9,7 +9,9 @@ use comparator::{Field, LocatedTransaction, Severity, Side};
 use serde::{Deserialize, Serialize};
 use storage_snapshot::{Address, AssetId, BlockHash, Store, StoreError, TopoHeight};
 
-use crate::{canary::CanaryEntry, execute::Loads, node::NodeCounts};
+use crate::{
+    canary::CanaryEntry, execute::Loads, kinds::KindCounts, node::NodeCounts, shapes::ShapeCounts,
+};
 
 /// The version of the entry format that is written.
 pub const FORMAT_VERSION: u64 = 1;
@@ -35,6 +37,12 @@ pub struct LedgerEntry {
     /// Whether the block may have paid accounts that nobody knows of.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub blind: bool,
+    /// The rules that it was judged by; empty where a build wrote it that did not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub rules: String,
+    /// Which build of the control it was compared with; empty as above.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub control_build: String,
     /// One verdict per candidate.
     pub candidates: Vec<CandidateEntry>,
     /// What became of a result that was altered on purpose. Never counted as a mismatch.
@@ -42,6 +50,12 @@ pub struct LedgerEntry {
     pub canary: Option<CanaryEntry>,
     /// The block's transactions.
     pub transactions: TransactionCounts,
+    /// The same by kind; empty where a build wrote it that did not tell kinds apart.
+    #[serde(default, skip_serializing_if = "KindCounts::is_empty")]
+    pub kinds: KindCounts,
+    /// How many of them take part in which shape. Nothing is told of a block without a control.
+    #[serde(default, skip_serializing_if = "ShapeCounts::is_empty")]
+    pub shapes: ShapeCounts,
     /// What became of the node's answers.
     pub node: NodeCounts,
     /// How many differences were found here in blocks that have since been ordered away.
@@ -116,6 +130,18 @@ pub struct CandidateEntry {
     /// How the candidate worked, if it executed the block.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exercise: Option<ExerciseEntry>,
+}
+
+impl CandidateEntry {
+    /// Under how many workers it ran; 0 where that is not known.
+    pub fn workers(&self) -> u32 {
+        self.exercise.map_or(0, |exercise| exercise.workers)
+    }
+
+    /// Whether the candidate was compared at work.
+    pub const fn is_exercised(&self) -> bool {
+        matches!(self.verdict, Severity::Match | Severity::Mismatch)
+    }
 }
 
 /// The first difference of a block, complete enough to be read alone.

@@ -122,7 +122,8 @@ fn detail_of(verdict: &Verdict) -> Option<String> {
 pub(crate) fn exercise_of(trial: &Trial) -> Option<ExerciseEntry> {
     let exercise = &trial.decisive.result.as_ref().ok()?.exercise;
     Some(ExerciseEntry {
-        workers: exercise.workers,
+        // What a candidate says of itself may lower what it was given, not raise it.
+        workers: exercise.workers.min(trial.decisive.schedule.workers),
         seed: trial.decisive.schedule.seed,
         batches: exercise.batches,
         max_in_flight: exercise.max_in_flight,

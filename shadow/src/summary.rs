@@ -1,24 +1,26 @@
 //! The summary of a run: the sum of its ledger, and what it means.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write,
-};
+mod text;
 
-use comparator::{Field, Severity};
+use std::collections::{BTreeMap, BTreeSet};
+
+use comparator::Field;
 use serde::Serialize;
 use storage_snapshot::StateDigest;
 
 use crate::{
-    execute::parallel::ParallelExecutor,
+    compared::{NotCompared, compared},
+    coverage::BlockCounts,
     exit_code::ExitCode,
-    judge::NODE,
     ledger::{
         FirstMismatch, LedgerEntry, LoadCounts, ReOrderCounts, StepSeconds, TransactionCounts,
     },
     node::NodeCounts,
+    report::stale_difference,
     rules::RULES,
 };
+
+pub(crate) use text::words;
 
 /// The version of the summary object.
 const FORMAT_VERSION: u64 = 1;
@@ -55,6 +57,10 @@ pub struct Summary {
     canaries: Canaries,
     /// Blocks in which runs of a candidate under different schedules differ from each other.
     schedule_dependent_blocks: u64,
+    /// What every block with a control is compared in.
+    compared: Vec<Field>,
+    /// What it is not.
+    not_compared: &'static [NotCompared],
     /// Whether somebody stopped the run before its end.
     interrupted: bool,
     /// What ended the run early.
@@ -76,18 +82,6 @@ pub enum RunVerdict {
     NotEnoughEvidence,
     /// The run ended early.
     Error,
-}
-
-/// Blocks by verdict.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct BlockCounts {
-    total: u64,
-    #[serde(rename = "match")]
-    matching: u64,
-    mismatch: u64,
-    inconclusive: u64,
-    not_exercised: u64,
-    opaque: u64,
 }
 
 /// Results that were altered on purpose.
@@ -146,6 +140,8 @@ impl Summary {
             conservation_unchecked_blocks: 0,
             canaries: Canaries::default(),
             schedule_dependent_blocks: 0,
+            compared: compared().iter().map(|compared| compared.field).collect(),
+            not_compared: NotCompared::ALL,
             interrupted: false,
             error: None,
             asked: candidates.into_iter().collect(),
@@ -225,6 +221,13 @@ impl Summary {
         self
     }
 
+    /// Takes every candidate that was added to have been asked for.
+    #[must_use]
+    pub fn ask_for_all(mut self) -> Self {
+        self.asked = self.candidates.keys().cloned().collect();
+        self
+    }
+
     /// Whether anything differs, or did before its block was ordered away.
     pub const fn has_mismatches(&self) -> bool {
         self.blocks.mismatch > 0 || self.stale_mismatches > 0
@@ -250,16 +253,16 @@ impl Summary {
             RunVerdict::Error
         } else if self.has_mismatches() {
             RunVerdict::Mismatch
-        } else if self.interrupted
-            || self.blocks.inconclusive > 0
-            || self.canaries.caught < self.canaries.planted
-            || self.gaps().next().is_some()
-        {
+        } else if self.interrupted || self.missing().next().is_some() {
             RunVerdict::NotEnoughEvidence
         } else {
             RunVerdict::Clean
         };
         self
+    }
+
+    pub(crate) const fn quirks(&self) -> &BTreeMap<String, u64> {
+        &self.quirks
     }
 
     /// What the run says.
@@ -269,12 +272,7 @@ impl Summary {
 
     /// The exit code of a run that came to its end.
     pub const fn exit_code(&self) -> ExitCode {
-        match self.verdict {
-            RunVerdict::Clean => ExitCode::Clean,
-            RunVerdict::Mismatch => ExitCode::Mismatch,
-            RunVerdict::NotEnoughEvidence => ExitCode::NotEnoughEvidence,
-            RunVerdict::Error => ExitCode::BadInput,
-        }
+        self.verdict.exit_code()
     }
 
     /// The summary object on one line.
@@ -286,8 +284,35 @@ impl Summary {
         serde_json::to_string(self)
     }
 
-    /// What is missing for a candidate that was asked for: that it was exercised at all, and a verdict
-    /// on every block. The latter is not there if an earlier run on the same directory did not ask.
+    /// What differs, a sentence each.
+    pub(crate) fn differs(&self) -> Vec<String> {
+        let mut sentences = Vec::new();
+        if self.blocks.mismatch > 0 {
+            let (total, blocks) = (self.mismatches.total, self.blocks.mismatch);
+            sentences.push(format!("{total} mismatches in {blocks} blocks, of whatever build"));
+        }
+        sentences.extend(stale_difference(self.stale_mismatches));
+        sentences
+    }
+
+    /// What is missing for an answer, a sentence each: a candidate; for each candidate that was asked
+    /// for, that it was exercised at all, and a verdict on every block, which is not there if an earlier
+    /// run on the same directory did not ask; a control that can be trusted; and a comparator that can.
+    pub(crate) fn missing(&self) -> impl Iterator<Item = String> {
+        let nobody = self
+            .asked
+            .is_empty()
+            .then(|| "no candidate was judged on any block: that proves nothing".to_owned());
+        let inconclusive = (self.blocks.inconclusive > 0)
+            .then(|| format!("{} blocks are inconclusive", self.blocks.inconclusive));
+        let canary = (self.canaries.caught < self.canaries.planted).then(|| {
+            "a result that was altered on purpose was not found to differ: no match of this run can \
+             be trusted; please report it"
+                .to_owned()
+        });
+        nobody.into_iter().chain(self.gaps()).chain(inconclusive).chain(canary)
+    }
+
     fn gaps(&self) -> impl Iterator<Item = String> {
         self.asked.iter().filter_map(|name| {
             let counts = self.candidates.get(name).copied().unwrap_or_default();
@@ -307,207 +332,25 @@ impl Summary {
             }
         })
     }
-
-    /// The summary for people: the first line is the answer.
-    pub fn to_text(&self) -> String {
-        let mut text = String::new();
-        // Writing to a string cannot fail.
-        let _ = self.write_text(&mut text);
-        text
-    }
-
-    fn write_text(&self, text: &mut String) -> std::fmt::Result {
-        let counts_of = |name| self.candidates.get(name).copied().unwrap_or_default();
-        let node = match counts_of(NODE).exercised() {
-            0 => ", no node was compared".to_owned(),
-            blocks => format!(", the node was compared in {blocks} blocks"),
-        };
-        writeln!(
-            text,
-            "{} of {} blocks exercised, {} {} ({}; {} is Shadow's own engine{node})",
-            counts_of(ParallelExecutor::NAME).exercised(),
-            self.blocks.total,
-            self.mismatches.total,
-            if self.mismatches.total == 1 { "mismatch" } else { "mismatches" },
-            self.verdict.words(),
-            ParallelExecutor::NAME,
-        )?;
-        writeln!(text)?;
-        let blocks = &self.blocks;
-        writeln!(
-            text,
-            "blocks        {} match, {} mismatch, {} inconclusive, {} not exercised, {} opaque",
-            blocks.matching,
-            blocks.mismatch,
-            blocks.inconclusive,
-            blocks.not_exercised,
-            blocks.opaque
-        )?;
-        let transactions = &self.transactions;
-        writeln!(
-            text,
-            "transactions  {} executed, {} skipped, {} failed, {} in opaque blocks",
-            transactions.executed, transactions.skipped, transactions.failed, transactions.opaque
-        )?;
-        for (name, counts) in &self.candidates {
-            writeln!(
-                text,
-                "candidate     {name}: {} match, {} mismatch, {} not exercised",
-                counts.matching, counts.mismatch, counts.not_exercised
-            )?;
-        }
-        if self.node_check != NodeCounts::default() {
-            let node = &self.node_check;
-            writeln!(
-                text,
-                "node answers  {} compared, {} differ, {} taken for blocks not executed here, {} \
-                 never asked",
-                node.compared, node.differ, node.taken, node.not_asked
-            )?;
-        }
-        self.write_counts(text, "because", &self.reasons)?;
-        if self.conservation_unchecked_blocks > 0 {
-            writeln!(
-                text,
-                "unchecked     conservation of assets that failed transactions lost, in {} blocks",
-                self.conservation_unchecked_blocks
-            )?;
-        }
-        let ReOrderCounts { count, deepest, blocks } = self.re_orders;
-        if blocks > 0 {
-            writeln!(
-                text,
-                "re-orders     {count}, of up to {deepest} blocks; {blocks} blocks ordered away, with \
-                 {} mismatches",
-                self.stale_mismatches
-            )?;
-        }
-        if self.schedule_dependent_blocks > 0 {
-            writeln!(
-                text,
-                "schedules     in {} blocks the result depends on the schedule",
-                self.schedule_dependent_blocks
-            )?;
-        }
-        if self.canaries.planted > 0 {
-            let Canaries { planted, caught } = self.canaries;
-            writeln!(text, "canaries      {planted} planted, {caught} caught")?;
-        }
-        self.write_counts(text, "quirks", &self.quirks)?;
-        writeln!(
-            text,
-            "parallelism   up to {} workers, {} batches, at most {} in flight",
-            self.exercise.workers, self.exercise.batches, self.exercise.max_in_flight
-        )?;
-        writeln!(
-            text,
-            "state reads   {} by candidates, {} saved by their caches",
-            self.loads.requested, self.loads.from_cache
-        )?;
-        let seconds = &self.seconds;
-        writeln!(
-            text,
-            "seconds       {:.2} elapsed: {:.2} serial, {:.2} parallel, {:.2} compare, {:.2} commit",
-            seconds.elapsed,
-            seconds.steps.serial,
-            seconds.steps.parallel,
-            seconds.steps.compare,
-            seconds.steps.commit
-        )?;
-        if let Some(digest) = &self.state_digest {
-            writeln!(text, "state digest  {digest}")?;
-        }
-        if let Some(first) = &self.mismatches.first {
-            writeln!(text, "\nfirst mismatch: {}", first.sentence())?;
-        }
-        if self.canaries.caught < self.canaries.planted {
-            writeln!(
-                text,
-                "\na result that was altered on purpose was not found to differ: no match of this run \
-                 can be trusted; please report it"
-            )?;
-        }
-        for gap in self.gaps() {
-            writeln!(text, "\n{gap}")?;
-        }
-        if self.interrupted {
-            writeln!(text, "\ninterrupted; the same --state-dir goes on from here")?;
-        }
-        if let Some(error) = &self.error {
-            writeln!(text, "\nended early: {error}")?;
-        }
-        Ok(())
-    }
-
-    fn write_counts(
-        &self,
-        text: &mut String,
-        title: &str,
-        counts: &BTreeMap<String, u64>,
-    ) -> std::fmt::Result {
-        if counts.is_empty() {
-            return Ok(());
-        }
-        let list: Vec<_> = counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
-        writeln!(text, "{title:<14}{}", list.join(", "))
-    }
 }
 
 impl RunVerdict {
-    const fn words(self) -> &'static str {
+    /// The exit code of what came to its end; what ended early has one of its own.
+    pub const fn exit_code(self) -> ExitCode {
+        match self {
+            Self::Clean => ExitCode::Clean,
+            Self::Mismatch => ExitCode::Mismatch,
+            Self::NotEnoughEvidence => ExitCode::NotEnoughEvidence,
+            Self::Error => ExitCode::BadInput,
+        }
+    }
+
+    pub(crate) const fn words(self) -> &'static str {
         match self {
             Self::Clean => "clean",
             Self::Mismatch => "MISMATCH",
             Self::NotEnoughEvidence => "not enough evidence",
             Self::Error => "ended early",
         }
-    }
-}
-
-impl BlockCounts {
-    fn count(&mut self, verdict: Severity) {
-        self.total += 1;
-        *match verdict {
-            Severity::Match => &mut self.matching,
-            Severity::Mismatch => &mut self.mismatch,
-            Severity::Inconclusive => &mut self.inconclusive,
-            Severity::NotExercised => &mut self.not_exercised,
-            Severity::Opaque => &mut self.opaque,
-        } += 1;
-    }
-
-    /// Blocks in which the candidate was really compared at work.
-    const fn exercised(&self) -> u64 {
-        self.matching + self.mismatch
-    }
-}
-
-impl FirstMismatch {
-    /// The mismatch in one sentence.
-    pub(crate) fn sentence(&self) -> String {
-        let mut text = format!(
-            "candidate {}, topoheight {}, block {}: {}",
-            self.candidate, self.topoheight, self.block_hash, self.field
-        );
-        if let Some(account) = &self.account {
-            let _ = write!(text, " of {account}");
-        }
-        if let Some(asset) = &self.asset {
-            let _ = write!(text, " in {asset}");
-        }
-        let _ = write!(text, " is {}, the control says {}", self.observed, self.control);
-        if let Some(difference) = self.difference {
-            let _ = write!(text, " ({difference:+})");
-        }
-        if let Some(transaction) = &self.transaction {
-            let _ = write!(
-                text,
-                "; transaction #{} {} (by {})",
-                transaction.index,
-                transaction.hash,
-                transaction.method.as_str()
-            );
-        }
-        text
     }
 }

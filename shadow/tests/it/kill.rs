@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
-use crate::program::{Ran, shadow};
+use crate::program::{Ran, shadow, start};
 
 #[test]
 fn a_soak_that_is_killed_ends_like_one_that_was_never_stopped() {
@@ -45,12 +45,15 @@ fn a_soak_without_room_is_an_infrastructure_error_and_goes_on_with_room() {
     for kibibytes in [0, 300, 1_024, 2_048] {
         // Without the trap the signal would end the process before it learns anything.
         let limited = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", kibibytes * 2);
-        let output = Command::new("sh")
+        let mut shell = Command::new("sh");
+        shell
             .args(["-c", &limited, env!("CARGO_BIN_EXE_shadow")])
             .args(&arguments)
             .env_remove("SHADOW_STATE_DIR")
-            .output()
-            .unwrap();
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let output = start(&mut shell).wait_with_output().unwrap();
         let ran = Ran {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).unwrap(),
@@ -66,13 +69,9 @@ fn a_soak_without_room_is_an_infrastructure_error_and_goes_on_with_room() {
 
 /// Starts the program and kills it; whether it had not ended before.
 fn is_killed(arguments: &[String], milliseconds: u64) -> bool {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_shadow"))
-        .args(arguments)
-        .env_remove("SHADOW_STATE_DIR")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_shadow"));
+    program.args(arguments).env_remove("SHADOW_STATE_DIR");
+    let mut child = start(program.stdout(Stdio::null()).stderr(Stdio::null()));
     // Nothing waits for this to have been enough: any moment is a good one to die.
     std::thread::sleep(Duration::from_millis(milliseconds));
     child.kill().unwrap();

@@ -2,7 +2,8 @@
 
 use std::{
     ffi::OsStr,
-    process::{Command, Output},
+    process::{Child, Command, Output, Stdio},
+    sync::{PoisonError, RwLock, RwLockReadGuard},
 };
 
 use serde_json::Value;
@@ -26,11 +27,10 @@ impl Ran {
 
 /// Starts the program with these arguments and waits for its end.
 pub(crate) fn shadow<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Ran {
-    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_shadow"))
-        .args(arguments)
-        .env_remove("SHADOW_STATE_DIR")
-        .output()
-        .unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_shadow"));
+    program.args(arguments).env_remove("SHADOW_STATE_DIR").stdin(Stdio::null());
+    let child = start(program.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     Ran {
         // A signal has no code; none of the expected ones is negative.
         code: status.code().unwrap_or(-1),
@@ -38,3 +38,18 @@ pub(crate) fn shadow<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) ->
         stderr: String::from_utf8(stderr).unwrap(),
     }
 }
+
+/// Starts a process, as soon as nobody minds.
+pub(crate) fn start(program: &mut Command) -> Child {
+    let _starting = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+    program.spawn().unwrap()
+}
+
+/// Keeps processes from being started as long as it is held, by whoever opens a store here that somebody
+/// opens again at once. A process that is being started has every file of this one until it runs, and
+/// with them the lock of a directory that was closed here meanwhile.
+pub(crate) fn nobody_starts() -> RwLockReadGuard<'static, ()> {
+    STARTING.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+static STARTING: RwLock<()> = RwLock::new(());

@@ -244,6 +244,16 @@ fn what_is_no_recording_is_bad_input() {
 }
 
 #[test]
+fn a_recording_of_the_first_block_alone_is_no_evidence() {
+    let ran = replay(beginning_of_serial_main(1).path(), &[]);
+    assert_eq!(ran.code, 3, "{ran:#?}");
+    let summary = ran.summary();
+    assert_eq!(summary["verdict"], "not_enough_evidence");
+    assert_eq!(summary["blocks"]["total"], 1);
+    assert_eq!(summary["candidates"]["v3"]["match"], 0);
+}
+
+#[test]
 fn questions_that_were_never_asked_are_counted_and_prove_nothing() {
     let copy = Copy::of("parallel-a").without("versions.jsonl.gz").without("txs.jsonl.gz");
     let ran = replay(copy.path(), &[]);

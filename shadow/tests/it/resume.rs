@@ -27,7 +27,7 @@ use shadow::{
 };
 use storage_snapshot::{Amount, Store, StoreOptions, Tip, TopoHeight};
 
-use crate::support::Altered;
+use crate::{program::nobody_starts, support::Altered};
 
 #[test]
 fn a_verifier_that_was_stopped_anywhere_ends_like_one_that_never_was() {
@@ -218,6 +218,7 @@ enum Stop {
 
 /// Verifies a chain from its beginning until it is stopped; how many blocks were judged.
 fn run(directory: &Path, options: GeneratedOptions, stop: Stop) -> u64 {
+    let _alone = nobody_starts();
     let store = Store::open(directory, StoreOptions::default()).unwrap();
     let mut source = GeneratedChain::new(options);
     let Process { mut verifier, dying, progress } = Process::new(&store, &source);
@@ -276,6 +277,7 @@ fn take_all(
     options: GeneratedOptions,
     events: impl Iterator<Item = ChainEvent>,
 ) -> Result<(), VerifyError> {
+    let _alone = nobody_starts();
     let store = Store::open(directory, StoreOptions::default()).unwrap();
     let source = GeneratedChain::new(options);
     let Process { mut verifier, .. } = Process::new(&store, &source);
@@ -342,6 +344,7 @@ struct Found {
 }
 
 fn found(directory: &Path) -> Found {
+    let _alone = nobody_starts();
     let store = Store::open(directory, StoreOptions::default()).unwrap();
     let mut summary = Summary::new([]);
     let without_time = |mut value: Value| {

@@ -154,6 +154,22 @@ fn a_canary_that_was_missed_leaves_a_run_without_evidence() {
 }
 
 #[test]
+fn a_candidate_is_not_believed_to_have_used_more_workers_than_it_was_given() {
+    #[track_caller]
+    fn check(claimed: u32, counted: u32) {
+        let bench = Bench::new();
+        let boasts = Altered(move |_: &_, _: &_, execution: &mut Execution| {
+            execution.exercise.workers = claimed;
+        });
+        bench.verify(chain().take(6), vec![Arc::new(boasts)]);
+        let workers = bench.entries().iter().map(|entry| entry.candidates[0].workers()).max();
+        assert_eq!(workers, Some(counted), "{claimed} claimed");
+    }
+    check(64, 2);
+    check(1, 1);
+}
+
+#[test]
 fn a_block_that_is_offered_again_is_not_judged_again() {
     let bench = Bench::new();
     bench.verify(chain().take(11), vec![engine()]);
