@@ -12,6 +12,8 @@ pub mod cli;
 pub mod digest;
 pub mod execute;
 pub mod exit_code;
+#[cfg(feature = "faults")]
+pub mod faults;
 pub mod judge;
 pub mod known;
 pub mod ledger;
@@ -25,6 +27,8 @@ mod progress;
 mod record;
 pub mod rules;
 mod run;
+#[cfg(feature = "faults")]
+pub mod selftest;
 pub mod source;
 pub mod summary;
 mod verifier;
