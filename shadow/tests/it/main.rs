@@ -25,6 +25,8 @@ mod reorders;
 mod replay;
 mod resume;
 mod rules;
+#[cfg(feature = "faults")]
+mod selftest;
 mod soak;
 mod support;
 mod tidy;
