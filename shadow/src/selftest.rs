@@ -128,11 +128,11 @@ fn hunt(
     cases: &[Case],
 ) -> Result<MutantRow, SelftestError> {
     let executor = Arc::new(mutant.executor(Arc::clone(engine)));
-    let budget = if mutant.hangs() { HANG_BUDGET } else { BUDGET };
     let mut row = MutantRow::new(mutant);
     for (case, position) in cases.iter().zip(0..) {
         row.blocks_needed += 1;
         for schedule in rotation(position) {
+            let budget = budget(mutant, &executor, case, schedule);
             let observation = observe_within(&executor, case, schedule, budget)?;
             if let Verdict::Mismatch(mismatch) = verdict(case, &observation)? {
                 caught(&mut row, mutant, &executor, case, schedule, &mismatch);
@@ -146,6 +146,16 @@ fn hunt(
         }
     }
     Ok(row)
+}
+
+/// On a busy machine anything may take as long as a hang is waited for, so only where a mutant knows
+/// that it will hang is the time so short.
+fn budget(mutant: &Mutant, executor: &MutantExecutor, case: &Case, schedule: Schedule) -> Duration {
+    let hangs_here = || {
+        let altered = executor.altered(&case.block, &case.pre_state, schedule);
+        altered.is_ok_and(|altered| altered.first.is_some())
+    };
+    if mutant.hangs() && hangs_here() { HANG_BUDGET } else { BUDGET }
 }
 
 fn caught(
@@ -244,7 +254,7 @@ const WORKERS: [u32; 3] = [2, 4, 1];
 /// How long a mutant that hangs is waited for.
 const HANG_BUDGET: Duration = Duration::from_millis(500);
 
-/// How long all others are waited for: so long that no machine is slow enough to be called a hang.
+/// How long everything else is waited for: no machine is so slow that it would be called a hang.
 const BUDGET: Duration = Duration::from_secs(60);
 
 /// Why the self-test cannot go on.
