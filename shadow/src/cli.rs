@@ -72,6 +72,12 @@ enum Command {
     Report(ReportArguments),
     /// Show the records of mismatches as differences for a person.
     Explain(Explain),
+    /// Plant faults in the engine and see whether the verifier finds them.
+    ///
+    /// Exits with 0 if every fault is caught by the right field at the right place, and nothing else
+    /// is; with 1 otherwise.
+    #[cfg(feature = "faults")]
+    Selftest(Selftest),
 }
 
 #[derive(Debug, Args)]
@@ -198,6 +204,26 @@ struct Explain {
     file: PathBuf,
 }
 
+#[cfg(feature = "faults")]
+#[derive(Debug, Args)]
+struct Selftest {
+    /// What the chain is generated from that the faults are planted in.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+
+    /// How many blocks a fault may take to show.
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    blocks: u64,
+
+    /// Plant only the fault of this name. May be given several times.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+
+    /// Print the result as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
     /// For people.
@@ -243,6 +269,8 @@ pub fn main() -> ExitCode {
             Ok(()) => ExitCode::Clean,
             Err(message) => refuse(&message),
         },
+        #[cfg(feature = "faults")]
+        Command::Selftest(arguments) => selftest(arguments),
     }
 }
 
@@ -354,6 +382,33 @@ fn open(directory: &Path) -> Result<Store, (ExitCode, String)> {
 fn unreadable(error: LedgerError) -> (ExitCode, String) {
     let message = error.to_string();
     (code_of(&error.into()), message)
+}
+
+#[cfg(feature = "faults")]
+fn selftest(arguments: Selftest) -> ExitCode {
+    let Selftest { seed, blocks, only, json } = arguments;
+    let options = crate::selftest::Options { seed, blocks, only, ..Default::default() };
+    let report = match crate::selftest::run(&options) {
+        Ok(report) => report,
+        Err(error) => {
+            complain(&error.to_string());
+            return error.exit_code();
+        }
+    };
+    if !json {
+        say(&report.to_string());
+        return report.exit_code();
+    }
+    match serde_json::to_string(&report) {
+        Ok(json) => {
+            say(&format!("{json}\n"));
+            for failure in report.failures() {
+                complain(&failure);
+            }
+            report.exit_code()
+        }
+        Err(error) => refuse(&format!("the result has no JSON form: {error}")),
+    }
 }
 
 /// Writes an error to standard error, if anybody reads that.

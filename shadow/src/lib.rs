@@ -15,6 +15,8 @@ pub mod coverage;
 pub mod digest;
 pub mod execute;
 pub mod exit_code;
+#[cfg(feature = "faults")]
+pub mod faults;
 pub mod judge;
 pub mod kinds;
 pub mod known;
@@ -33,6 +35,8 @@ pub mod requirements;
 pub mod rules;
 mod run;
 pub mod schedules;
+#[cfg(feature = "faults")]
+pub mod selftest;
 pub mod shapes;
 pub mod source;
 pub mod summary;

@@ -29,6 +29,8 @@ mod report;
 mod requirements;
 mod resume;
 mod rules;
+#[cfg(feature = "faults")]
+mod selftest;
 mod shapes;
 mod soak;
 mod support;

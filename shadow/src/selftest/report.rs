@@ -1,0 +1,279 @@
+//! What a self-test found, as a table and as JSON.
+
+use std::{collections::BTreeMap, fmt};
+
+use comparator::{Difference, Field, LocateMethod, LocatedTransaction, Schedule, Verdict};
+use serde::Serialize;
+use storage_snapshot::{BlockHash, TopoHeight, TxHash};
+
+use crate::{exit_code::ExitCode, faults::Mutant};
+
+/// What a self-test found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// What the chain was generated from.
+    pub seed: u64,
+    /// What it dwells on.
+    pub profile: &'static str,
+    /// How many blocks it has.
+    pub blocks: u64,
+    /// The mutants, in the order of the catalogue.
+    pub mutants: Vec<MutantRow>,
+    /// The executors that prove nothing.
+    pub not_exercised: Vec<IdleRow>,
+    /// What is right against what is right.
+    pub controls: Vec<ControlRow>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// What became of a mutant.
+#[derive(Clone, Debug, Serialize)]
+pub struct MutantRow {
+    /// Its name.
+    pub name: &'static str,
+    /// Its number among the faults that were shipped.
+    pub class: Option<&'static str>,
+    /// What it does wrong.
+    pub does: &'static str,
+    /// By which fields it may be caught.
+    pub expected: &'static [Field],
+    /// Whether a difference was reported.
+    pub caught: bool,
+    /// The field of the first difference.
+    pub field: Option<Field>,
+    /// Where the first difference is, in words.
+    pub place: Option<String>,
+    /// Where the block was.
+    pub topoheight: Option<TopoHeight>,
+    /// Which block it was.
+    pub block_hash: Option<BlockHash>,
+    /// The transaction that the first difference was traced to.
+    pub transaction: Option<Traced>,
+    /// Under which schedule it showed.
+    pub schedule: Option<Schedule>,
+    /// How many differences the block had.
+    pub differences: u64,
+    /// How many blocks it was let through, the last one included.
+    pub blocks_needed: u64,
+    /// Whether the first difference is of an expected field.
+    pub field_is_right: bool,
+    /// Whether the first difference is the one that the mutant itself would have reported, traced to
+    /// a transaction that it altered.
+    pub first_is_right: bool,
+    /// How many runs were altered and not reported.
+    pub overlooked: u64,
+}
+
+/// A transaction that a difference was traced to.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Traced {
+    /// Its index in the block.
+    pub index: usize,
+    /// Its hash.
+    pub hash: TxHash,
+    /// How it was found.
+    pub method: LocateMethod,
+}
+
+impl From<LocatedTransaction> for Traced {
+    fn from(LocatedTransaction { index, hash, method }: LocatedTransaction) -> Self {
+        Self { index, hash, method }
+    }
+}
+
+/// What became of an executor that proves nothing.
+#[derive(Clone, Debug, Serialize)]
+pub struct IdleRow {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does.
+    pub does: &'static str,
+    /// Why it has to come out as not exercised.
+    pub reason: &'static str,
+    /// How many blocks came out how; a block that was not exercised under the reason.
+    pub verdicts: BTreeMap<String, u64>,
+}
+
+/// What is right against what is right.
+#[derive(Clone, Debug, Serialize)]
+pub struct ControlRow {
+    /// What against what.
+    pub name: &'static str,
+    /// How many comparisons were made.
+    pub comparisons: u64,
+    /// How many of them were of work that was done in parallel.
+    pub matches: u64,
+    /// How many of them found a difference: each is one too many.
+    pub differing: u64,
+    /// The first difference, in words.
+    pub first: Option<String>,
+}
+
+impl Report {
+    /// What is not as it has to be, in sentences; none if the verifier passed.
+    pub fn failures(&self) -> Vec<String> {
+        let controls = self.controls.iter().filter_map(ControlRow::failure);
+        let mutants = self.mutants.iter().filter_map(|mutant| mutant.failure(self.blocks));
+        let idle = self.not_exercised.iter().filter_map(IdleRow::failure);
+        controls.chain(mutants).chain(idle).collect()
+    }
+
+    /// How the program ends.
+    pub fn exit_code(&self) -> ExitCode {
+        if self.failures().is_empty() { ExitCode::Clean } else { ExitCode::Mismatch }
+    }
+}
+
+impl MutantRow {
+    pub(super) fn new(mutant: &Mutant) -> Self {
+        Self {
+            name: mutant.name,
+            class: mutant.class,
+            does: mutant.does,
+            expected: mutant.fields,
+            caught: false,
+            field: None,
+            place: None,
+            topoheight: None,
+            block_hash: None,
+            transaction: None,
+            schedule: None,
+            differences: 0,
+            blocks_needed: 0,
+            field_is_right: false,
+            first_is_right: false,
+            overlooked: 0,
+        }
+    }
+
+    fn failure(&self, blocks: u64) -> Option<String> {
+        let (name, does) = (self.name, self.does);
+        if self.overlooked > 0 {
+            return Some(format!(
+                "{name} altered {} results that were not reported: {does}",
+                self.overlooked
+            ));
+        }
+        let Some(field) = self.field.filter(|_| self.caught) else {
+            return Some(format!("{name} was missed in {blocks} blocks: {does}"));
+        };
+        if !self.field_is_right {
+            return Some(format!(
+                "{name} was caught by the field {field}, which is another: {does}"
+            ));
+        }
+        let place = self.place.as_deref().unwrap_or("nowhere");
+        (!self.first_is_right)
+            .then(|| format!("{name} was caught, but {place} is not where it began: {does}"))
+    }
+}
+
+impl IdleRow {
+    /// Blocks with fewer than two executed transactions prove nothing for another reason.
+    fn failure(&self) -> Option<String> {
+        let others = self.verdicts.keys().filter(|word| **word != self.reason);
+        let wrong = others.filter(|word| !["empty", "one_transaction"].contains(&word.as_str()));
+        let (name, reason) = (self.name, self.reason);
+        if let Some(word) = wrong.into_iter().next() {
+            return Some(format!("{name} came out as {word} instead of not exercised ({reason})"));
+        }
+        (!self.verdicts.contains_key(reason))
+            .then(|| format!("{name} never came out as not exercised ({reason})"))
+    }
+}
+
+impl ControlRow {
+    pub(super) const fn new(name: &'static str) -> Self {
+        Self { name, comparisons: 0, matches: 0, differing: 0, first: None }
+    }
+
+    pub(super) fn add(&mut self, verdict: &Verdict) {
+        match verdict {
+            Verdict::Mismatch(mismatch) => self.count(mismatch.first()),
+            Verdict::Match => {
+                self.matches += 1;
+                self.count(None);
+            }
+            _ => self.count(None),
+        }
+    }
+
+    pub(super) fn count(&mut self, difference: Option<&Difference>) {
+        self.comparisons += 1;
+        if let Some(difference) = difference {
+            self.differing += 1;
+            self.first.get_or_insert_with(|| difference.place());
+        }
+    }
+
+    fn failure(&self) -> Option<String> {
+        (self.differing > 0).then(|| {
+            format!(
+                "the verifier is noisy: {} differs in {} of {} comparisons, first in {}",
+                self.name,
+                self.differing,
+                self.comparisons,
+                self.first.as_deref().unwrap_or("an unknown place")
+            )
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, profile, blocks, .. } = self;
+        writeln!(f, "{blocks} blocks of a generated chain (profile {profile}, seed {seed})\n")?;
+        writeln!(f, "{:<32} {:>11} {:>8} {:>9}", "control", "comparisons", "matches", "differing")?;
+        for row in &self.controls {
+            let ControlRow { name, comparisons, matches, differing, .. } = row;
+            writeln!(f, "{name:<32} {comparisons:>11} {matches:>8} {differing:>9}")?;
+        }
+        writeln!(
+            f,
+            "\n{:<32} {:<5} {:<6} {:<12} {:>6} {:>6}  {:<15} {:<20} first",
+            "mutant", "class", "caught", "field", "blocks", "height", "transaction", "schedule"
+        )?;
+        for row in &self.mutants {
+            row.fmt(f)?;
+        }
+        writeln!(f, "\n{:<32} {:<16} blocks", "not exercised", "reason")?;
+        for IdleRow { name, reason, verdicts, .. } in &self.not_exercised {
+            let counts = verdicts.iter().map(|(word, count)| format!("{count} {word}"));
+            let counts = counts.collect::<Vec<_>>().join(", ");
+            writeln!(f, "{name:<32} {reason:<16} {counts}")?;
+        }
+        let failures = self.failures();
+        writeln!(f)?;
+        for failure in &failures {
+            writeln!(f, "{failure}")?;
+        }
+        let caught = self.mutants.iter().filter(|row| row.failure(*blocks).is_none()).count();
+        writeln!(
+            f,
+            "{caught} of {} mutants caught as they have to be ({})",
+            self.mutants.len(),
+            if failures.is_empty() { "clean" } else { "the verifier cannot be trusted" }
+        )
+    }
+}
+
+impl fmt::Display for MutantRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let caught = if self.caught { "yes" } else { "NO" };
+        let field = self.field.map_or("-", Field::as_str);
+        let height = self.topoheight.map_or("-".to_owned(), |height| height.to_string());
+        let transaction = match &self.transaction {
+            Some(traced) => format!("{} {:.8}", traced.index, traced.hash),
+            None => "-".to_owned(),
+        };
+        let schedule = self.schedule.map_or("-".to_owned(), |schedule| schedule.to_string());
+        let first = if self.first_is_right && self.field_is_right { "right" } else { "WRONG" };
+        let (name, class, blocks) = (self.name, self.class.unwrap_or("-"), self.blocks_needed);
+        writeln!(
+            f,
+            "{name:<32} {class:<5} {caught:<6} {field:<12} {blocks:>6} {height:>6}  \
+             {transaction:<15} {schedule:<20} {first}"
+        )
+    }
+}

@@ -1,0 +1,270 @@
+//! The planted faults: each is one, each is found where it is, and nothing else is.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, LazyLock},
+};
+
+use comparator::{Difference, Execution, Failure, Field, Schedule, Side};
+use shadow::{
+    execute::{ExecutableBlock, PreState, parallel::ParallelExecutor},
+    faults::{Mutant, MutantExecutor, NOT_EXERCISED, Place, catalogue},
+    observe::observe,
+    selftest::{Options, Report, run},
+    source::{GeneratedOptions, Profile},
+};
+use storage_snapshot::{Amount, StateKey};
+
+use crate::{
+    program::shadow,
+    support::{A, B, C, M, NATIVE, World},
+    walk::Walk,
+};
+
+const BLOCKS: u64 = 200;
+const TRANSACTIONS_PER_BLOCK: usize = 40;
+
+/// One run over all of them, shared by the tests.
+static REPORT: LazyLock<Report> = LazyLock::new(|| {
+    let options = Options {
+        blocks: BLOCKS,
+        transactions_per_block: TRANSACTIONS_PER_BLOCK,
+        ..Options::default()
+    };
+    run(&options).unwrap()
+});
+
+#[test]
+fn every_mutant_is_caught_by_the_right_field_at_the_right_place() {
+    assert_eq!(REPORT.failures(), Vec::<String>::new(), "{}", *REPORT);
+    assert_eq!(REPORT.mutants.len(), catalogue().count());
+    for row in &REPORT.mutants {
+        assert!(row.caught && row.field_is_right && row.first_is_right, "{row:#?}");
+        assert_eq!(row.overlooked, 0, "{row:#?}");
+    }
+}
+
+#[test]
+fn what_is_right_does_not_differ_from_itself() {
+    assert_eq!(REPORT.controls.len(), 3);
+    for row in &REPORT.controls {
+        assert!(row.comparisons >= BLOCKS, "{row:#?}");
+        assert_eq!(row.differing, 0, "{row:#?}");
+    }
+    let matches: BTreeMap<_, _> =
+        REPORT.controls.iter().map(|row| (row.name, row.matches)).collect();
+    assert_eq!(matches["serial against serial"], 0, "one worker is not a match");
+    assert!(matches["parallel against serial"] >= BLOCKS, "{matches:?}");
+}
+
+#[test]
+fn what_proves_nothing_is_never_a_match() {
+    assert_eq!(REPORT.not_exercised.len(), NOT_EXERCISED.len());
+    for row in &REPORT.not_exercised {
+        assert!(row.verdicts[row.reason] > BLOCKS / 2, "{row:#?}");
+        for word in ["match", "mismatch", "inconclusive"] {
+            assert!(!row.verdicts.contains_key(word), "{row:#?}");
+        }
+    }
+}
+
+#[test]
+fn names_are_kebab_case_and_each_is_given_once() {
+    let names = || catalogue().map(|mutant| mutant.name);
+    let names = || names().chain(NOT_EXERCISED.iter().map(|idle| idle.name));
+    assert_eq!(names().collect::<BTreeSet<_>>().len(), names().count());
+    for name in names() {
+        let is_kebab = name
+            .split('-')
+            .all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase()));
+        assert!(is_kebab, "{name}");
+    }
+}
+
+#[test]
+fn every_fault_that_was_shipped_has_a_mutant() {
+    let classes: BTreeSet<_> = catalogue().filter_map(|mutant| mutant.class).collect();
+    for number in [1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 16, 17, 18, 20, 21, 23, 24, 26] {
+        assert!(classes.contains(&*format!("T{number}")), "T{number} has none");
+    }
+    assert!(catalogue().count() >= 50);
+}
+
+#[test]
+fn every_field_but_that_of_the_judge_is_expected_of_a_mutant() {
+    let expected: BTreeSet<_> = catalogue().flat_map(|mutant| mutant.fields).copied().collect();
+    // That two runs of a candidate differ is found by whoever runs it twice.
+    let all = Field::ALL.iter().copied().filter(|field| *field != Field::Schedule);
+    assert_eq!(expected, all.collect());
+}
+
+#[test]
+fn no_mutant_is_equivalent_to_what_it_was_made_of() {
+    let engine = engine();
+    let mut unseen: Vec<_> =
+        catalogue().map(|mutant| (mutant, mutant.executor(Arc::clone(&engine)))).collect();
+    let differs = |(mutant, executor): &(&Mutant, MutantExecutor),
+                   block: &Arc<ExecutableBlock>,
+                   pre_state: &Arc<PreState>,
+                   control: &Execution| {
+        [(2, 0), (4, 7), (3, 8)].into_iter().any(|(workers, seed)| {
+            let schedule = Schedule { workers, seed };
+            if mutant.hangs() {
+                // It says itself that there is no answer; nobody waits for it here.
+                let altered = executor.altered(block, pre_state, schedule).unwrap();
+                return altered.first == Some(Place::Answer);
+            }
+            match observe(executor, block, pre_state, schedule).0.result {
+                Ok(execution) => !is_the_same(control, &execution),
+                Err(_) => true,
+            }
+        })
+    };
+    let options = GeneratedOptions {
+        profile: Profile::Everything,
+        seed: 2,
+        blocks: BLOCKS,
+        transactions_per_block: TRANSACTIONS_PER_BLOCK,
+        conflict_rate: 0.2,
+    };
+    for step in Walk::new(options) {
+        unseen.retain(|mutant| !differs(mutant, &step.executable, &step.pre_state, &step.control));
+        if unseen.is_empty() {
+            break;
+        }
+    }
+    // Nobody overdraws in a generated chain.
+    for world in [
+        World::new().account(A, 0, 10).pay(A, 0, B, 10, 1),
+        World::new().account(A, 0, 10).pay(A, 0, B, u64::MAX, 1).pay(A, 1, C, u64::MAX, 1),
+    ] {
+        let control = world.serial();
+        unseen.retain(|mutant| !differs(mutant, &world.block(), &world.pre_state(), &control));
+    }
+    let names: Vec<_> = unseen.iter().map(|(mutant, _)| mutant.name).collect();
+    assert_eq!(names, Vec::<&str>::new(), "differ nowhere");
+}
+
+/// Plain equality, with the outcomes in whatever order.
+fn is_the_same(one: &Execution, other: &Execution) -> bool {
+    let sorted = |execution: &Execution| {
+        let mut outcomes = execution.outcomes.clone();
+        outcomes.sort_by_key(|outcome| outcome.hash);
+        outcomes
+    };
+    one.delta == other.delta && one.totals == other.totals && sorted(one) == sorted(other)
+}
+
+#[test]
+fn a_first_difference_elsewhere_is_not_right() {
+    let world = World::new().account(A, 0, 100).account(B, 0, 100);
+    let world = world.pay(B, 0, C, 1, 1).pay(A, 0, C, 10, 1);
+    let executor = named("fee-not-debited").executor(engine());
+    let schedule = Schedule { workers: 2, seed: 0 };
+    let altered = executor.altered(&world.block(), &world.pre_state(), schedule).unwrap();
+    let difference = |key| Difference::of_key(key, Side::Number(1), Side::Number(2));
+    let [first, second] = [A, B].map(|account| difference(StateKey::Balance(account, NATIVE)));
+    assert!(altered.is_right(&first, Some(1)));
+    assert!(!altered.is_right(&first, Some(0)), "the other transaction");
+    assert!(!altered.is_right(&first, None), "no transaction");
+    assert!(!altered.is_right(&second, Some(0)), "the second difference");
+    let of_nonce = difference(StateKey::Nonce(A));
+    assert!(!altered.is_right(&of_nonce, Some(1)), "another key");
+    let failure = Failure::Error("no answer".to_owned());
+    assert!(!altered.is_right(&Difference::from(&failure), Some(1)), "another kind");
+}
+
+#[test]
+fn a_reward_is_nobodys_fault() {
+    let world = World::new().account(A, 0, 100).pay(A, 0, B, 10, 1);
+    let executor = named("reward-twice").executor(engine());
+    let schedule = Schedule { workers: 2, seed: 0 };
+    let altered = executor.altered(&world.block(), &world.pre_state(), schedule).unwrap();
+    let key = StateKey::Balance(M, NATIVE);
+    let first = Difference::of_key(key, Side::Number(90), Side::Number(180));
+    assert_eq!(altered.first, Some(Place::Key(key)));
+    assert!(altered.is_right(&first, None));
+    assert!(!altered.is_right(&first, Some(0)));
+}
+
+#[test]
+fn a_fault_that_does_not_show_alters_nothing() {
+    let world = World::new().account(A, 0, 100).pay(A, 0, B, 10, 1);
+    let (block, pre_state) = (world.block(), world.pre_state());
+    let schedule = Schedule { workers: 1, seed: 0 };
+    for name in ["burn-does-nothing", "lost-update", "seed-decides", "failed-rolled-back"] {
+        let executor = named(name).executor(engine());
+        assert_eq!(executor.altered(&block, &pre_state, schedule).unwrap().first, None, "{name}");
+        let execution = observe(&executor, &block, &pre_state, schedule).0.result.unwrap();
+        assert!(is_the_same(&world.serial(), &execution), "{name}");
+    }
+}
+
+#[test]
+fn a_fault_is_the_first_of_all_that_it_altered() {
+    let world = World::new().account(A, 0, 100).pay(A, 0, B, 10, 1).burn(A, 1, NATIVE, 7, 1);
+    let executor = named("burn-does-nothing").executor(engine());
+    let schedule = Schedule { workers: 2, seed: 0 };
+    let (block, pre_state) = (world.block(), world.pre_state());
+    let altered = executor.altered(&block, &pre_state, schedule).unwrap();
+    assert_eq!(altered.first, Some(Place::Key(StateKey::Balance(A, NATIVE))));
+    assert_eq!(altered.culprits, BTreeSet::from([1]));
+    let execution = observe(&executor, &block, &pre_state, schedule).0.result.unwrap();
+    assert_eq!(execution.totals.burned, Amount::ZERO, "the total is altered as well");
+}
+
+#[test]
+fn the_program_prints_who_was_caught() {
+    let ran = shadow([
+        "selftest",
+        "--blocks",
+        "24",
+        "--json",
+        "--only",
+        "fee-not-debited",
+        "--only",
+        "delegates",
+    ]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let report = ran.summary();
+    let mutants = report["mutants"].as_array().unwrap();
+    assert_eq!(mutants.len(), 1);
+    let row = &mutants[0];
+    assert_eq!(row["name"], "fee-not-debited");
+    assert_eq!((&row["caught"], &row["first_is_right"]), (&true.into(), &true.into()));
+    assert_eq!(row["field"], "balance");
+    assert!(row["topoheight"].is_u64() && row["transaction"]["hash"].is_string(), "{row}");
+    assert!(row["blocks_needed"].as_u64().unwrap() <= 24, "{row}");
+    assert_eq!(report["not_exercised"][0]["name"], "delegates");
+
+    let ran = shadow(["selftest", "--blocks", "24", "--only", "fee-not-debited"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert!(ran.stdout.lines().any(|line| {
+        line.starts_with("fee-not-debited ") && line.contains(" yes ") && line.ends_with("right")
+    }));
+}
+
+#[test]
+fn the_program_says_who_was_missed() {
+    // The first block of a chain has no transactions.
+    let ran = shadow(["selftest", "--blocks", "1", "--only", "fee-not-debited"]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    assert!(ran.stdout.contains("fee-not-debited was missed in 1 blocks"), "{ran:#?}");
+}
+
+#[test]
+fn a_name_that_nobody_has_is_bad_usage() {
+    let ran = shadow(["selftest", "--only", "no-such-fault"]);
+    assert_eq!(ran.code, 2, "{ran:#?}");
+    assert!(ran.stdout.is_empty() && ran.stderr.contains("no-such-fault"), "{ran:#?}");
+    assert_eq!(shadow(["selftest", "--blocks", "0"]).code, 2);
+}
+
+fn engine() -> Arc<ParallelExecutor> {
+    Arc::new(ParallelExecutor::new(4).unwrap())
+}
+
+#[track_caller]
+fn named(name: &str) -> &'static Mutant {
+    catalogue().find(|mutant| mutant.name == name).unwrap()
+}
