@@ -6,6 +6,7 @@
 //! compares, and writes the [`ledger`]. The [`summary`] is the sum of the ledger.
 
 pub mod bench;
+pub mod candidate_spec;
 pub mod case;
 pub mod chain;
 pub mod cli;

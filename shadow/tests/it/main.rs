@@ -15,6 +15,8 @@ mod chain_json;
 mod chain_recordings;
 mod digests;
 mod engines;
+mod external;
+mod external_hostile;
 mod faults;
 mod generated;
 mod kill;
