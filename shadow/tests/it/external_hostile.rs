@@ -1,7 +1,7 @@
 //! Programs that break the candidate protocol, each in its own way: what is observed of them, and
 //! that the block after it is judged as if nothing had been.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use comparator::{Failure, Field, NotExercised, Schedule, Verdict};
 use shadow::{

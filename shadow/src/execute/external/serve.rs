@@ -20,9 +20,9 @@ use crate::{
 /// ```no_run
 /// use shadow::execute::{SerialExecutor, external::serve};
 ///
-/// fn main() -> std::io::Result<()> {
-///     serve(&SerialExecutor, std::io::stdin().lock(), std::io::stdout().lock())
-/// }
+/// # fn main() -> std::io::Result<()> {
+/// serve(&SerialExecutor, std::io::stdin().lock(), std::io::stdout().lock())
+/// # }
 /// ```
 ///
 /// # Errors
