@@ -160,15 +160,15 @@ fn started(spec: &CandidateSpec) -> Arc<dyn BlockExecutor> {
     executor
 }
 
-/// Built by cargo together with the tests.
+/// Built by cargo before it runs all tests; not where it is asked for some of them.
 fn rust_example() -> CandidateSpec {
     let tests = std::env::current_exe().unwrap();
     let built = tests.parent().and_then(Path::parent).unwrap();
     let example = built.join("examples/candidate");
     assert!(
         example.is_file(),
-        "{} is not there: run `cargo build --examples`, which `cargo test` does too unless it is \
-         asked for one test target only",
+        "{} is not there: run `cargo build -p shadow --profile test --example candidate`, or all \
+         tests at once",
         example.display()
     );
     external(&[example.to_str().unwrap()])
