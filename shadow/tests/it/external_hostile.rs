@@ -203,6 +203,20 @@ fn a_program_that_is_another_one_when_it_is_started_again_is_not_believed() {
 }
 
 #[test]
+fn a_program_that_refuses_to_start_again_is_not_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let note = directory.path().join("note");
+    let hostile = Hostile::new(&format!("once {}", note.display()));
+    hostile.agrees();
+    assert!(matches!(hostile.trouble(), Failure::Crashed(_)));
+    for _ in 0..2 {
+        assert!(matches!(hostile.execute(GOOD), Err(Failure::Error(_))));
+    }
+    std::fs::remove_file(note).unwrap();
+    hostile.agrees();
+}
+
+#[test]
 fn a_program_is_asked_to_end_and_ended_if_it_does_not() {
     let directory = tempfile::tempdir().unwrap();
     let note = directory.path().join("note");

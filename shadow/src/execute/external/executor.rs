@@ -97,8 +97,12 @@ impl ExternalExecutor {
         pre_state: &Arc<PreState>,
         schedule: Schedule,
     ) -> Result<Execution, Failure> {
-        if connection.process.is_none() {
-            self.start_again(connection)?;
+        if connection.process.is_none()
+            && let Err(failure) = self.start_again(connection)
+        {
+            // Whatever it said instead, it is not ready to be asked.
+            connection.process = None;
+            return Err(failure);
         }
         if !connection.encoded.as_ref().is_some_and(|encoded| encoded.is(block, pre_state)) {
             connection.encoded = None;
