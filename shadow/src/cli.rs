@@ -21,6 +21,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     bench,
     canary::CanaryRate,
+    candidate_spec::CandidateSpec,
     digest::{Comparison, compare_ledgers},
     exit_code::ExitCode,
     ledger::LedgerError,
@@ -129,6 +130,15 @@ struct Shared {
     /// How many workers the parallel engine runs on; by default one per core, but at least 2.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: Option<u32>,
+
+    /// Who is put under test: `v3`, the engine that is built in, or `external:COMMAND`, a program that
+    /// speaks the candidate protocol. May be given several times.
+    #[arg(long = "candidate", value_name = "CANDIDATE", default_value = "v3")]
+    candidates: Vec<CandidateSpec>,
+
+    /// How much memory an outside program may have, in mebibytes.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1 << 24))]
+    candidate_memory_mib: Option<u64>,
 
     /// How often each candidate runs each block: once as in earnest, and then under other numbers of
     /// workers, in another order within a batch, and with pauses.
@@ -282,6 +292,8 @@ fn verify(
 ) -> ExitCode {
     let workers = shared.workers.unwrap_or_else(default_workers);
     let options = RunOptions {
+        candidates: shared.candidates,
+        memory_bytes: shared.candidate_memory_mib.map(|mebibytes| mebibytes << 20),
         workers,
         schedules: shared.schedules,
         budget: Duration::from_secs_f64(shared.budget_seconds),

@@ -253,8 +253,7 @@ impl JudgeLoop {
                 build: executor.build(),
                 schedule,
                 exercise: exercise_of(&trial),
-                // One that did not come to its end is not made to do so again.
-                rerun: trial.came_to_an_end().then_some(rerun),
+                rerun: trial.can_be_repeated().then_some(rerun),
             };
             let mut verdict = self.record(&trial.verdict, &ran, case)?;
             verdict.schedule_dependent = trial.schedule_dependent;

@@ -7,6 +7,7 @@
 
 pub mod bench;
 pub mod canary;
+pub mod candidate_spec;
 pub mod case;
 pub mod chain;
 pub mod cli;

@@ -16,8 +16,9 @@ use storage_snapshot::{Store, StoreError, StoreOptions, TopoHeight};
 
 use crate::{
     canary::CanaryRate,
+    candidate_spec::{CandidateSpec, StartCandidateError, start_all},
     cli::complain,
-    execute::{WithinBudget, parallel::ParallelExecutor},
+    execute::BlockExecutor,
     exit_code::ExitCode,
     judge::{Candidate, Judge, NODE, Progress},
     ledger::{LedgerError, entries},
@@ -30,8 +31,12 @@ use crate::{
 };
 
 /// How to verify.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct RunOptions {
+    /// Who is put under test.
+    pub(crate) candidates: Vec<CandidateSpec>,
+    /// How much memory an outside program may have.
+    pub(crate) memory_bytes: Option<u64>,
     /// How many workers the parallel engine runs on.
     pub(crate) workers: u32,
     /// How often a candidate runs each block.
@@ -60,10 +65,7 @@ pub(crate) fn run(
     open: impl FnOnce() -> Result<Box<dyn BlockSource>, String>,
 ) -> (Summary, ExitCode) {
     let started = Instant::now();
-    let asked = [ParallelExecutor::NAME]
-        .into_iter()
-        .chain((options.node == NodeCheck::Compare).then_some(NODE));
-    let mut summary = Summary::new(asked.map(str::to_owned));
+    let mut summary = Summary::new([]);
     let seconds = || started.elapsed().as_secs_f64();
 
     // The input is looked at first: a bad one must leave no trace.
@@ -71,6 +73,20 @@ pub(crate) fn run(
         Ok(source) => source,
         Err(message) => return failed(summary, seconds(), message, ExitCode::BadInput),
     };
+    let executors =
+        start_all(&options.candidates, options.workers, options.budget, options.memory_bytes);
+    let executors = match executors {
+        Ok(executors) => executors,
+        Err(error) => {
+            let code = match error {
+                StartCandidateError::Threads(_) => ExitCode::Infrastructure,
+                _ => ExitCode::BadInput,
+            };
+            return failed(summary, seconds(), error.to_string(), code);
+        }
+    };
+    let node = (options.node == NodeCheck::Compare).then_some(NODE);
+    summary.ask_for(executors.iter().map(|executor| executor.name()).chain(node));
     let (path, temporary) = match directory_of(directory) {
         Ok(directory) => directory,
         Err(error) => {
@@ -90,7 +106,7 @@ pub(crate) fn run(
     if let Err(error) = claim(&store, &*source) {
         return failed(summary, seconds(), error.to_string(), code_of(&error));
     }
-    let outcome = verify(options, &path, &store, &mut *source);
+    let outcome = verify(options, executors, &path, &store, &mut *source);
     let added = add_ledger(&mut summary, &store);
     let digest = store.tip().map(|tip| tip.digest);
     let (summary, code) = match outcome.and_then(|end| added.map(|()| end)) {
@@ -129,21 +145,19 @@ enum End {
 
 fn verify(
     options: &RunOptions,
+    executors: Vec<Arc<dyn BlockExecutor>>,
     path: &std::path::Path,
     store: &Store,
     source: &mut dyn BlockSource,
 ) -> Result<End, VerifyError> {
     let stop = stop_on_signal();
     let progress = Arc::new(Progress::default());
-    let executor = ParallelExecutor::new(options.workers as usize).map_err(SourceError::Io)?;
-    let candidate = Candidate {
-        executor: Arc::new(WithinBudget::new(Arc::new(executor), options.budget)),
-        schedules: Schedules::disturbed(options.schedules, options.workers),
-    };
+    let schedules = Schedules::disturbed(options.schedules, options.workers);
+    let candidates = executors.into_iter().map(|executor| Candidate { executor, schedules });
     let sink = RecordFile::open(path).map_err(SourceError::Io)?;
     let judge = Judge::start(
         store.clone(),
-        vec![candidate],
+        candidates.collect(),
         options.canaries,
         Box::new(sink),
         Arc::clone(&progress),

@@ -221,6 +221,11 @@ impl Summary {
         self
     }
 
+    /// Asks for verdicts on these candidates: without them there is not enough evidence.
+    pub fn ask_for<'a>(&mut self, candidates: impl IntoIterator<Item = &'a str>) {
+        self.asked.extend(candidates.into_iter().map(str::to_owned));
+    }
+
     /// Takes every candidate that was added to have been asked for.
     #[must_use]
     pub fn ask_for_all(mut self) -> Self {

@@ -108,6 +108,12 @@ impl Trial {
         came_to_an_end(&self.decisive)
     }
 
+    /// Whether parts of the block may be run again to find out where it goes wrong. What hangs, crashes
+    /// or makes no sense would do so again and again.
+    pub(crate) const fn can_be_repeated(&self) -> bool {
+        matches!(self.decisive.result, Ok(_) | Err(Failure::Error(_)))
+    }
+
     /// What the decisive run was asked to run under.
     pub(crate) const fn schedule(&self) -> Schedule {
         self.decisive.schedule

@@ -5,6 +5,7 @@
 
 mod block;
 mod expectations;
+pub mod external;
 pub mod parallel;
 mod pre_state;
 mod serial;
@@ -39,6 +40,11 @@ pub trait BlockExecutor: fmt::Debug + Send + Sync {
         pre_state: &Arc<PreState>,
         schedule: Schedule,
     ) -> Result<Performed, Failure>;
+
+    /// The end of the log that it keeps of itself, if it keeps one: bounded, and safe to be shown.
+    fn log(&self) -> String {
+        String::new()
+    }
 }
 
 /// What an executor did, and what it cost in state reads.

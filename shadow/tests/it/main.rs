@@ -17,6 +17,8 @@ mod compared;
 mod coverage;
 mod digests;
 mod engines;
+mod external;
+mod external_hostile;
 mod faults;
 mod generated;
 mod kill;

@@ -27,7 +27,7 @@ fn the_parallel_engine_gives_the_response_of_the_protocol() {
 }
 
 #[track_caller]
-fn check(executor: &dyn BlockExecutor, workers: u32) {
+pub(crate) fn check(executor: &dyn BlockExecutor, workers: u32) {
     let vector = vector();
     let expected = decode_execution(&vector["response"]["result"].to_string()).unwrap();
     let params = &vector["request"]["params"];

@@ -1,0 +1,199 @@
+//! Which candidates are put under test, as a person names them.
+
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+
+use crate::execute::{
+    BlockExecutor, WithinBudget,
+    external::{CommandLine, ExternalExecutor, ExternalOptions, ParseCommandError, StartError},
+    parallel::ParallelExecutor,
+};
+
+/// A candidate by name: `v3`, or `external:COMMAND`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CandidateSpec {
+    /// The built-in parallel engine.
+    V3,
+    /// A program that speaks the candidate protocol.
+    External(CommandLine),
+}
+
+impl FromStr for CandidateSpec {
+    type Err = ParseCandidateError;
+
+    fn from_str(text: &str) -> Result<Self, ParseCandidateError> {
+        if text == ParallelExecutor::NAME {
+            return Ok(Self::V3);
+        }
+        match text.strip_prefix(EXTERNAL) {
+            Some(command) => {
+                command.parse().map(Self::External).map_err(ParseCandidateError::Command)
+            }
+            None => Err(ParseCandidateError::Unknown),
+        }
+    }
+}
+
+impl fmt::Display for CandidateSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V3 => f.write_str(ParallelExecutor::NAME),
+            Self::External(command) => write!(f, "{EXTERNAL}{command}"),
+        }
+    }
+}
+
+/// A text that names no candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ParseCandidateError {
+    /// It is no kind of candidate.
+    Unknown,
+    /// What follows `external:` is no command.
+    Command(ParseCommandError),
+}
+
+impl fmt::Display for ParseCandidateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => {
+                let v3 = ParallelExecutor::NAME;
+                write!(f, "no such candidate: give `{v3}`, or `{EXTERNAL}` and a command")
+            }
+            Self::Command(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ParseCandidateError {}
+
+/// Makes the executor of a candidate, with a `budget` for each block: `workers` are made ready where
+/// the engine is built in, an outside program may have `memory_bytes` of address space.
+///
+/// # Errors
+///
+/// When it cannot be made. That is an error of whoever asked for it, or of the machine; an outside
+/// program that breaks later is observed to.
+pub fn start(
+    spec: &CandidateSpec,
+    workers: u32,
+    budget: Duration,
+    memory_bytes: Option<u64>,
+) -> Result<Arc<dyn BlockExecutor>, StartCandidateError> {
+    start_beside(spec, &[], workers, budget, memory_bytes)
+}
+
+/// Makes the executors of several candidates, in order and under different names: a program that
+/// calls itself like one before it is numbered, so that two builds of it can be told apart.
+///
+/// # Errors
+///
+/// As [`start`], for the first that cannot be made; and when `v3` is asked for twice.
+pub fn start_all(
+    specs: &[CandidateSpec],
+    workers: u32,
+    budget: Duration,
+    memory_bytes: Option<u64>,
+) -> Result<Vec<Arc<dyn BlockExecutor>>, StartCandidateError> {
+    let mut executors = Vec::with_capacity(specs.len());
+    for spec in specs {
+        let executor = start_beside(spec, &executors, workers, budget, memory_bytes)?;
+        executors.push(executor);
+    }
+    Ok(executors)
+}
+
+fn start_beside(
+    spec: &CandidateSpec,
+    others: &[Arc<dyn BlockExecutor>],
+    workers: u32,
+    budget: Duration,
+    memory_bytes: Option<u64>,
+) -> Result<Arc<dyn BlockExecutor>, StartCandidateError> {
+    let taken = |name: &str| others.iter().any(|other| other.name() == name);
+    match spec {
+        CandidateSpec::V3 if taken(ParallelExecutor::NAME) => Err(StartCandidateError::Twice),
+        CandidateSpec::V3 => {
+            let executor = ParallelExecutor::new(workers as usize);
+            let executor = Arc::new(executor.map_err(StartCandidateError::Threads)?);
+            // An outside program sees to its budget itself, because it can be killed.
+            Ok(Arc::new(WithinBudget::new(executor, budget)))
+        }
+        CandidateSpec::External(command) => {
+            let options = ExternalOptions { memory_bytes, ..ExternalOptions::new(budget) };
+            let executor = ExternalExecutor::start(command.clone(), options)
+                .map_err(StartCandidateError::External)?;
+            let name = executor.name().to_owned();
+            let free = (2..).find(|number| !taken(&format!("{name}-{number}")));
+            Ok(Arc::new(match free {
+                Some(number) if taken(&name) => executor.numbered(number),
+                _ => executor,
+            }))
+        }
+    }
+}
+
+/// Why there is no executor.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartCandidateError {
+    /// The operating system refuses a thread.
+    Threads(std::io::Error),
+    /// The built-in engine is asked for twice.
+    Twice,
+    /// An outside program does not start.
+    External(StartError),
+}
+
+impl fmt::Display for StartCandidateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Threads(error) => write!(f, "starting the workers: {error}"),
+            Self::Twice => {
+                write!(f, "candidate {} is given twice: give it once", ParallelExecutor::NAME)
+            }
+            Self::External(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StartCandidateError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Threads(error) => Some(error),
+            Self::External(error) => Some(error),
+            Self::Twice => None,
+        }
+    }
+}
+
+const EXTERNAL: &str = "external:";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_candidate_is_read_and_written() {
+        #[track_caller]
+        fn check(text: &str) {
+            assert_eq!(text.parse::<CandidateSpec>().unwrap().to_string(), text);
+        }
+        check("v3");
+        check("external:engine");
+        check("external:'my engine' --fast");
+    }
+
+    #[test]
+    fn what_names_no_candidate_is_refused() {
+        #[track_caller]
+        fn check(text: &str, expected: ParseCandidateError) {
+            assert_eq!(text.parse::<CandidateSpec>(), Err(expected), "{text:?}");
+        }
+        check("", ParseCandidateError::Unknown);
+        check("V3", ParseCandidateError::Unknown);
+        check("node", ParseCandidateError::Unknown);
+        check("external", ParseCandidateError::Unknown);
+        check("external:", ParseCandidateError::Command(ParseCommandError::Empty));
+        check("external:'", ParseCandidateError::Command(ParseCommandError::Quotes));
+    }
+}
