@@ -25,7 +25,7 @@ use shadow::{
 use storage_snapshot::{Amount, MemoryState, StateRead, Store, StoreOptions, TopoHeight};
 use tempfile::TempDir;
 
-use crate::support::Altered;
+use crate::{support::Altered, walk::Walk};
 
 #[test]
 fn every_candidate_has_a_verdict_of_its_own() {
@@ -270,9 +270,8 @@ fn the_state_after_a_soak_is_the_sum_of_what_the_control_wrote() {
     assert!(bench.store.view_tip() > Some(TopoHeight::GENESIS), "nothing was folded away");
     let mut model = MemoryState::new();
     model.apply(&GeneratedChain::new(OPTIONS).base());
-    for number in 0..401 {
-        let block = bench.store.block(TopoHeight::new(number)).unwrap().unwrap();
-        model.apply(&block.commit.delta);
+    for step in Walk::new(OPTIONS).take(601) {
+        model.apply(&step.control.delta);
     }
     let tip = bench.store.tip().unwrap();
     let snapshot = bench.store.snapshot_at(tip.block.topoheight).unwrap();
