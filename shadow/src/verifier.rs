@@ -347,7 +347,8 @@ fn sound(
     prepared: &PreparedBlock,
     pre_state: &PreState,
 ) -> Result<SoundControl, NoControl> {
-    let unnamed = control.execution.delta.keys().find(|key| !prepared.named_keys.contains(key));
+    let mut named = prepared.named_keys.finder();
+    let unnamed = control.execution.delta.keys().find(|key| named.position(key).is_none());
     if let Some(key) = unnamed {
         let message = format!("it wrote {key}, which the block does not name");
         return Err(NoControl::Inconclusive(Inconclusive::ControlInvariant(message)));
