@@ -12,7 +12,10 @@ use comparator::{Failure, Field};
 use storage_snapshot::{Nonce, StateKey, StateRead, StateValue};
 
 use super::{Mutant, Plant, Stop, Stopping};
-use crate::{chain::TransactionData, execute::parallel::WorkerPool};
+use crate::{
+    chain::TransactionData,
+    execute::parallel::{StdThreading, WorkerPool},
+};
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
@@ -117,7 +120,7 @@ fn panics() -> Failure {
 }
 
 fn worker_panics() -> Failure {
-    match WorkerPool::new(2) {
+    match WorkerPool::<StdThreading>::new(2) {
         Ok(mut pool) => {
             let dies = |lane| {
                 if lane == 1 {

@@ -22,6 +22,7 @@ mod external_hostile;
 mod faults;
 mod generated;
 mod kill;
+mod model;
 mod opaque;
 mod program;
 mod recordings;

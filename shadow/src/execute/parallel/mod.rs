@@ -13,8 +13,10 @@ mod conflicts;
 mod disturbance;
 mod executor;
 mod pool;
+mod threading;
 
 pub use chain_state::ParallelChainState;
 pub use conflicts::conflict_free_batches;
 pub use executor::ParallelExecutor;
 pub use pool::WorkerPool;
+pub use threading::{StdThreading, Threading};

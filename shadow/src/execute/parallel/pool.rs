@@ -6,52 +6,49 @@
 
 use std::{
     any::Any,
-    fmt,
+    fmt, io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        mpsc::{self, Receiver, Sender},
-    },
-    thread,
+    sync::Arc,
 };
+
+use super::threading::{StdThreading, Threading};
 
 /// What a lane runs; it is told its number, from 0.
 type Job = Arc<dyn Fn(usize) + Send + Sync>;
 
-/// What a lane panicked with.
-type Panic = Box<dyn Any + Send>;
+/// How a lane ended: what it panicked with, if it did.
+type Ended = Result<(), Box<dyn Any + Send>>;
 
 /// Worker threads that wait for lanes to run. The caller of [`WorkerPool::run`] works too, as lane 0.
-pub struct WorkerPool {
-    helpers: Vec<Sender<Job>>,
-    finished: Receiver<Result<(), Panic>>,
-    threads: Vec<thread::JoinHandle<()>>,
+pub struct WorkerPool<T: Threading = StdThreading> {
+    helpers: Vec<T::Sender<Job>>,
+    finished: T::Receiver<Ended>,
+    threads: Vec<T::Thread>,
 }
 
-impl WorkerPool {
+impl<T: Threading> WorkerPool<T> {
     /// A pool of so many workers, the caller included; at least one.
     ///
     /// # Errors
     ///
     /// When the operating system refuses a thread.
-    pub fn new(workers: usize) -> std::io::Result<Self> {
-        let (report, finished) = mpsc::channel();
+    pub fn new(workers: usize) -> io::Result<Self> {
+        let (report, finished) = T::channel();
         let mut pool = Self { helpers: Vec::new(), finished, threads: Vec::new() };
         for lane in 1..workers {
-            let (sender, jobs) = mpsc::channel::<Job>();
+            let (sender, jobs) = T::channel::<Job>();
             let report = report.clone();
-            let thread =
-                thread::Builder::new().name(format!("shadow-lane-{lane}")).spawn(move || {
-                    while let Ok(job) = jobs.recv() {
-                        let result = catch_unwind(AssertUnwindSafe(|| job(lane)));
-                        // The job is let go before it is reported as finished: whoever waits may then
-                        // take back what the job shared.
-                        drop(job);
-                        if report.send(result).is_err() {
-                            break;
-                        }
+            let thread = T::spawn(format!("shadow-lane-{lane}"), move || {
+                while let Some(job) = T::receive(&jobs) {
+                    let ended = catch_unwind(AssertUnwindSafe(|| job(lane)));
+                    // The job is let go before it is reported as finished: whoever waits may then
+                    // take back what the job shared.
+                    drop(job);
+                    if !T::send(&report, ended) {
+                        break;
                     }
-                })?;
+                }
+            })?;
             pool.helpers.push(sender);
             pool.threads.push(thread);
         }
@@ -75,12 +72,12 @@ impl WorkerPool {
         let mut running = 0;
         for helper in &self.helpers[..lanes - 1] {
             // A helper ends only when its sender is dropped, so it is there to receive.
-            running += usize::from(helper.send(Arc::clone(&job)).is_ok());
+            running += usize::from(T::send(helper, Arc::clone(&job)));
         }
         let mut result = catch_unwind(AssertUnwindSafe(|| job(0)));
         drop(job);
         for _ in 0..running {
-            if let Ok(Err(panic)) = self.finished.recv() {
+            if let Some(Err(panic)) = T::receive(&self.finished) {
                 result = Err(panic);
             }
         }
@@ -91,17 +88,14 @@ impl WorkerPool {
     }
 }
 
-impl Drop for WorkerPool {
+impl<T: Threading> Drop for WorkerPool<T> {
     fn drop(&mut self) {
         self.helpers.clear();
-        for thread in self.threads.drain(..) {
-            // Panics of lanes are caught inside, so there is nothing to learn from a join.
-            let _ = thread.join();
-        }
+        self.threads.drain(..).for_each(T::join);
     }
 }
 
-impl fmt::Debug for WorkerPool {
+impl<T: Threading> fmt::Debug for WorkerPool<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WorkerPool").field("workers", &self.workers()).finish()
     }
@@ -112,6 +106,7 @@ mod tests {
     use std::{
         collections::HashSet,
         sync::{Barrier, Mutex},
+        thread,
     };
 
     use super::*;
@@ -120,7 +115,7 @@ mod tests {
     fn every_lane_runs_once_on_a_thread_of_its_own() {
         #[track_caller]
         fn check(workers: usize, lanes: usize) {
-            let mut pool = WorkerPool::new(workers).unwrap();
+            let mut pool = WorkerPool::<StdThreading>::new(workers).unwrap();
             let seen = Arc::new(Mutex::new(Vec::new()));
             // The barrier lets nobody through before all lanes run at the same time.
             let together = Arc::new(Barrier::new(lanes));
@@ -150,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_panicking_lane_ends_the_call_and_not_the_pool() {
-        let mut pool = WorkerPool::new(3).unwrap();
+        let mut pool = WorkerPool::<StdThreading>::new(3).unwrap();
         for culprit in 0..3 {
             let call = AssertUnwindSafe(|| {
                 pool.run(3, Arc::new(move |lane| assert_ne!(lane, culprit, "planted")));

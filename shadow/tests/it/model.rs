@@ -1,0 +1,96 @@
+//! The dispatcher of the parallel engine under a model checker, which tries the orders in which its
+//! threads may run.
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use shadow::execute::parallel::{Threading, WorkerPool};
+use shuttle::{
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+};
+
+enum Modelled {}
+
+impl Threading for Modelled {
+    type Sender<T: Send + 'static> = mpsc::Sender<T>;
+    type Receiver<T: Send + 'static> = mpsc::Receiver<T>;
+    type Thread = JoinHandle<()>;
+
+    fn channel<T: Send + 'static>() -> (mpsc::Sender<T>, mpsc::Receiver<T>) {
+        mpsc::channel()
+    }
+
+    fn send<T: Send + 'static>(sender: &mpsc::Sender<T>, value: T) -> bool {
+        sender.send(value).is_ok()
+    }
+
+    fn receive<T: Send + 'static>(receiver: &mpsc::Receiver<T>) -> Option<T> {
+        receiver.recv().ok()
+    }
+
+    fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+        thread::Builder::new().name(name).spawn(work)
+    }
+
+    fn join(thread: JoinHandle<()>) {
+        thread.join().unwrap();
+    }
+}
+
+/// Every lane runs once, all have ended when the call returns, and nobody holds the job any more.
+fn lanes_run_once(workers: usize, lanes: usize) {
+    let mut pool = WorkerPool::<Modelled>::new(workers).unwrap();
+    for _ in 0..2 {
+        let ran: Arc<Vec<_>> = Arc::new((0..lanes).map(|_| AtomicUsize::new(0)).collect());
+        let shared = Arc::clone(&ran);
+        let job = move |lane: usize| {
+            shared[lane].fetch_add(1, Ordering::SeqCst);
+        };
+        pool.run(lanes, Arc::new(job));
+        let ran = Arc::into_inner(ran).expect("a lane still holds what the job shared");
+        assert!(ran.iter().all(|count| count.load(Ordering::SeqCst) == 1));
+    }
+}
+
+/// A panic comes out once every lane has ended, and the pool works on.
+fn a_panic_comes_out(workers: usize, culprit: usize) {
+    let mut pool = WorkerPool::<Modelled>::new(workers).unwrap();
+    let shared = Arc::new(());
+    let held = Arc::clone(&shared);
+    let job = Arc::new(move |lane| {
+        let _held = &held;
+        if lane == culprit {
+            // Without the message of the panic hook.
+            std::panic::resume_unwind(Box::new("planted"));
+        }
+    });
+    assert!(catch_unwind(AssertUnwindSafe(|| pool.run(workers, job))).is_err());
+    assert!(Arc::into_inner(shared).is_some(), "a lane still holds what the job shared");
+    pool.run(workers, Arc::new(|_| {}));
+}
+
+#[test]
+fn in_every_order_of_two_workers_each_lane_runs_once_and_lets_go() {
+    shuttle::check_dfs(|| lanes_run_once(2, 2), Some(20_000));
+}
+
+#[test]
+fn in_random_orders_of_many_workers_each_lane_runs_once_and_lets_go() {
+    shuttle::check_random(|| lanes_run_once(4, 4), 1000);
+    shuttle::check_random(|| lanes_run_once(4, 2), 1000);
+    shuttle::check_pct(|| lanes_run_once(3, 3), 1000, 3);
+}
+
+#[test]
+fn in_random_orders_a_panic_of_any_lane_comes_out_and_the_pool_works_on() {
+    for culprit in 0..3 {
+        shuttle::check_random(move || a_panic_comes_out(3, culprit), 300);
+    }
+}
