@@ -44,14 +44,35 @@ impl Threading for Modelled {
     }
 }
 
+/// Something that a job shares. Letting go of it takes a while, in which others may run.
+struct Shared<T> {
+    _pause: PauseOnDrop,
+    value: Arc<T>,
+}
+
+impl<T> Shared<T> {
+    fn new(value: &Arc<T>) -> Self {
+        Self { _pause: PauseOnDrop, value: Arc::clone(value) }
+    }
+}
+
+struct PauseOnDrop;
+
+impl Drop for PauseOnDrop {
+    fn drop(&mut self) {
+        thread::yield_now();
+    }
+}
+
 /// Every lane runs once, all have ended when the call returns, and nobody holds the job any more.
 fn lanes_run_once(workers: usize, lanes: usize) {
     let mut pool = WorkerPool::<Modelled>::new(workers).unwrap();
     for _ in 0..2 {
         let ran: Arc<Vec<_>> = Arc::new((0..lanes).map(|_| AtomicUsize::new(0)).collect());
-        let shared = Arc::clone(&ran);
+        let shared = Shared::new(&ran);
         let job = move |lane: usize| {
-            shared[lane].fetch_add(1, Ordering::SeqCst);
+            let shared = &shared;
+            shared.value[lane].fetch_add(1, Ordering::SeqCst);
         };
         pool.run(lanes, Arc::new(job));
         let ran = Arc::into_inner(ran).expect("a lane still holds what the job shared");
@@ -63,9 +84,10 @@ fn lanes_run_once(workers: usize, lanes: usize) {
 fn a_panic_comes_out(workers: usize, culprit: usize) {
     let mut pool = WorkerPool::<Modelled>::new(workers).unwrap();
     let shared = Arc::new(());
-    let held = Arc::clone(&shared);
+    let held = Shared::new(&shared);
     let job = Arc::new(move |lane| {
-        let _held = &held;
+        let held = &held;
+        assert!(Arc::strong_count(&held.value) > 1);
         if lane == culprit {
             // Without the message of the panic hook.
             std::panic::resume_unwind(Box::new("planted"));
