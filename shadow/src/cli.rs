@@ -202,7 +202,7 @@ struct ReportArguments {
     /// What has to be met for each candidate as it is now, such as
     /// `exercised=1000,per-shape=200,per-kind=1000,workers=4`: blocks, transactions that take part in
     /// each shape, executed transactions of each kind, and under at least how many workers.
-    /// `shape:self_transfer=0` and `kind:burn=100` are for single ones.
+    /// `shape:multisig_signed=50` and `kind:burn=100` are for single ones.
     #[arg(long, value_name = "NAME=NUMBER,...")]
     require: Option<Requirements>,
 }

@@ -14,12 +14,13 @@ use crate::{
 
 /// How much has to have been exercised, for each candidate.
 ///
-/// As text: `exercised=1000,per-shape=200,per-kind=1000,workers=4,shape:self_transfer=0`.
+/// As text: `exercised=1000,per-shape=200,per-kind=1000,workers=4,shape:multisig_signed=50`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requirements {
     /// Blocks.
     pub exercised: u64,
-    /// Transactions that take part in a shape, for every shape that is not named itself.
+    /// Transactions that take part in a shape, for every shape that is not named itself and that the
+    /// chain accepts.
     pub per_shape: u64,
     /// Executed transactions of a kind, for every kind that is executed here and not named itself.
     pub per_kind: u64,
@@ -66,7 +67,8 @@ impl Requirements {
             require(exercised.of_kind(kind), required, &what);
         }
         for shape in Shape::ALL {
-            let required = self.shapes.get(shape).copied().unwrap_or(self.per_shape);
+            let of_each = if shape.is_accepted() { self.per_shape } else { 0 };
+            let required = self.shapes.get(shape).copied().unwrap_or(of_each);
             let what = format!("transactions of shape {shape} ({})", shape.means());
             require(exercised.of_shape(*shape), required, &what);
         }

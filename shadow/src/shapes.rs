@@ -46,6 +46,14 @@ macro_rules! shapes {
     };
 }
 
+impl Shape {
+    /// Whether the chain's own checks let such a transaction into a block. One that they refuse cannot
+    /// be waited for.
+    pub const fn is_accepted(self) -> bool {
+        !matches!(self, Self::SelfTransfer)
+    }
+}
+
 shapes! {
     SameSenderChain = "same_sender_chain", "its account sends another transaction in the block";
     SharedReceiver = "shared_receiver", "it pays an account that another transaction pays too";

@@ -30,7 +30,7 @@ fn a_ledger_leads_to_one_exit_code() {
     check("clean", &thirty(), None, 0, "");
     check("clean and enough", &thirty(), met, 0, "");
     check("clean and not enough", &thirty(), Some("exercised=31"), 3, "30 of 31 blocks");
-    check("missing shapes", &thirty(), Some("per-shape=1"), 3, "self_transfer");
+    check("missing shapes", &thirty(), Some("per-shape=1"), 3, "same_sender_chain");
     check("missing kinds", &thirty(), Some("per-kind=1"), 3, "of kind burn");
     check("too few workers", &thirty(), Some("workers=4"), 3, "under at least 4 workers");
 
@@ -203,7 +203,7 @@ fn the_gate_is_passed_by_what_is_met_and_by_nothing_else() {
     assert_eq!(shadow(soak).code, 0);
     let gate = |requirements: &str| report(&state, &["--require", requirements]);
     assert_eq!(gate("exercised=40,per-kind=1,workers=2").code, 0);
-    let refused = gate("exercised=40,per-shape=1");
+    let refused = gate("exercised=40,shape:self_transfer=1");
     assert_eq!(refused.code, 3, "{refused:#?}");
     let sentence = "missing: candidate v3: 0 of 1 transactions of shape self_transfer (it pays its \
                     own account) exercised";
