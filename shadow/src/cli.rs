@@ -29,7 +29,7 @@ use crate::{
     report::Report,
     requirements::Requirements,
     run::{RunOptions, StateDirectory, code_of, code_of_store, run},
-    source::{BlockSource, GeneratedChain, GeneratedOptions, Profile, Recording},
+    source::{BlockSource, GeneratedChain, GeneratedOptions, Profile, Recording, RecordingError},
 };
 
 /// Tells whether a chain may switch from serial to parallel transaction execution: executes every
@@ -258,8 +258,13 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Replay(replay) => {
             let node = if replay.check_node { NodeCheck::Compare } else { NodeCheck::Ignore };
-            verify(replay.shared, node, || {
-                Ok(Box::new(Recording::open(&replay.directory).map_err(|error| error.to_string())?))
+            verify(replay.shared, node, || match Recording::open(&replay.directory) {
+                Ok(recording) => Ok(Box::new(recording)),
+                // Nothing is wrong with it; it only proves nothing.
+                Err(error @ RecordingError::Empty { .. }) => {
+                    Err((ExitCode::NotEnoughEvidence, error.to_string()))
+                }
+                Err(error) => Err((ExitCode::BadInput, error.to_string())),
             })
         }
         Command::Soak(soak) => {
@@ -288,7 +293,7 @@ pub fn main() -> ExitCode {
 fn verify(
     shared: Shared,
     node: NodeCheck,
-    open: impl FnOnce() -> Result<Box<dyn BlockSource>, String>,
+    open: impl FnOnce() -> Result<Box<dyn BlockSource>, (ExitCode, String)>,
 ) -> ExitCode {
     let workers = shared.workers.unwrap_or_else(default_workers);
     let options = RunOptions {

@@ -62,7 +62,7 @@ pub(crate) enum StateDirectory {
 pub(crate) fn run(
     options: &RunOptions,
     directory: StateDirectory,
-    open: impl FnOnce() -> Result<Box<dyn BlockSource>, String>,
+    open: impl FnOnce() -> Result<Box<dyn BlockSource>, (ExitCode, String)>,
 ) -> (Summary, ExitCode) {
     let started = Instant::now();
     let mut summary = Summary::new([]);
@@ -71,7 +71,7 @@ pub(crate) fn run(
     // The input is looked at first: a bad one must leave no trace.
     let mut source = match open() {
         Ok(source) => source,
-        Err(message) => return failed(summary, seconds(), message, ExitCode::BadInput),
+        Err((code, message)) => return failed(summary, seconds(), message, code),
     };
     let executors =
         start_all(&options.candidates, options.workers, options.budget, options.memory_bytes);
@@ -228,7 +228,8 @@ fn check_whole(store: &Store) -> Result<(), VerifyError> {
 
 fn failed(summary: Summary, seconds: f64, message: String, code: ExitCode) -> (Summary, ExitCode) {
     complain(&message);
-    (summary.finish(None, seconds, Some(message)), code)
+    let error = (code != ExitCode::NotEnoughEvidence).then_some(message);
+    (summary.finish(None, seconds, error), code)
 }
 
 fn directory_of(

@@ -59,7 +59,7 @@ impl Recording {
         }
         let mut blocks = Lines::open(blocks_path)?;
         let first = read_block(&mut blocks, TopoHeight::GENESIS, None)?
-            .ok_or_else(|| RecordingError::NoBlocks { directory: directory.to_owned() })?;
+            .ok_or_else(|| RecordingError::Empty { path: blocks_path.clone() })?;
         let answers = AnswerFiles::read(&files, first.network)?;
         Ok(Self {
             identity: ChainIdentity {

@@ -240,7 +240,15 @@ fn what_is_no_recording_is_bad_input() {
     refused(empty.path(), &["blocks.jsonl.gz"]);
     refused(&empty.path().join("nowhere"), &["nowhere"]);
     refused(Copy::of("parallel-a").without("blocks.jsonl.gz").path(), &["blocks.jsonl.gz"]);
-    refused(Copy::of("parallel-a").edit("blocks.jsonl.gz", Vec::clear).path(), &["no blocks"]);
+}
+
+#[test]
+fn a_recording_without_a_single_block_proves_nothing() {
+    let copy = Copy::of("parallel-a").edit("blocks.jsonl.gz", Vec::clear);
+    let ran = replay(copy.path(), &[]);
+    assert_eq!(ran.code, 3, "{ran:#?}");
+    assert!(ran.stderr.contains("not a single block"), "{}", ran.stderr);
+    assert_eq!(ran.summary()["verdict"], "not_enough_evidence");
 }
 
 #[test]

@@ -17,10 +17,15 @@ pub enum RecordingError {
         /// Why.
         source: io::Error,
     },
-    /// There is no `blocks.jsonl.gz`, or it is empty.
+    /// There is no `blocks.jsonl.gz`.
     NoBlocks {
         /// Where it was looked for.
         directory: PathBuf,
+    },
+    /// There is not a single block in `blocks.jsonl.gz`.
+    Empty {
+        /// The file.
+        path: PathBuf,
     },
     /// A file cannot be read or decompressed to its end.
     File {
@@ -71,6 +76,11 @@ impl fmt::Display for RecordingError {
             Self::Directory { directory, source } => {
                 write!(f, "{}: not a readable directory: {source}", directory.display())
             }
+            Self::Empty { path } => write!(
+                f,
+                "{}: there is not a single block in it, so there is nothing to verify",
+                path.display()
+            ),
             Self::NoBlocks { directory } => write!(
                 f,
                 "{}: no blocks in it; a recording is a directory with blocks.jsonl.gz",
@@ -106,9 +116,11 @@ impl std::error::Error for RecordingError {
         match self {
             Self::Directory { source, .. } | Self::File { source, .. } => Some(source),
             Self::Block { source, .. } => Some(source),
-            Self::NoBlocks { .. } | Self::Line { .. } | Self::Cut { .. } | Self::Supply { .. } => {
-                None
-            }
+            Self::NoBlocks { .. }
+            | Self::Empty { .. }
+            | Self::Line { .. }
+            | Self::Cut { .. }
+            | Self::Supply { .. } => None,
         }
     }
 }
