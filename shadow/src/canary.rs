@@ -3,7 +3,8 @@
 //! A verifier that has gone blind looks exactly like one with nothing to see. So now and then the
 //! result of a candidate is altered after its verdict, and judged again under a name of its own. It
 //! has to come out of the ledger as the mismatch that it is, or the run proves nothing. Which blocks
-//! have one follows from their topoheights alone, so that a run that is resumed plants the same.
+//! have one follows from their topoheights alone, so that a run that is resumed plants the same; one
+//! without a good result has none.
 
 use std::num::NonZeroU64;
 
@@ -26,15 +27,11 @@ impl CanaryRate {
         Self(NonZeroU64::new(blocks))
     }
 
-    /// The stretch of blocks that a position belongs to, each of which has one canary.
-    pub(crate) fn stretch(self, topoheight: TopoHeight) -> Option<u64> {
-        self.0.map(|every| topoheight.as_u64() / every.get())
-    }
-
-    /// The first position of the stretch that a position belongs to.
-    pub(crate) fn first_of_stretch(self, topoheight: TopoHeight) -> Option<TopoHeight> {
+    /// How many canaries come before the one of this block; `None` if it has none.
+    pub(crate) fn number(self, topoheight: TopoHeight) -> Option<u64> {
         let every = self.0?.get();
-        Some(TopoHeight::new(topoheight.as_u64() / every * every))
+        let topoheight = topoheight.as_u64();
+        topoheight.is_multiple_of(every).then(|| topoheight / every)
     }
 }
 
@@ -56,12 +53,12 @@ impl CanaryEntry {
     }
 }
 
-/// Alters one thing in a result and tells what. The stretches take turns in what it is.
-pub(crate) fn alter(execution: &mut Execution, stretch: u64) -> Field {
+/// Alters one thing in a result and tells what. The canaries take turns in what it is.
+pub(crate) fn alter(execution: &mut Execution, number: u64) -> Field {
     let alterations = [alter_balance, alter_nonce, alter_outcome, alter_fees, add_registration];
     let count = alterations.len() as u64;
     (0..count)
-        .map(|turn| alterations[((stretch + turn) % count) as usize])
+        .map(|turn| alterations[((number + turn) % count) as usize])
         .find_map(|alter| alter(execution))
         // Fees can always be altered.
         .unwrap_or(Field::Fees)

@@ -26,7 +26,7 @@ use crate::{
     canary::{CANARY, CanaryEntry, CanaryRate, alter},
     case::{Case, Finding},
     execute::Control,
-    ledger::{CandidateEntry, LedgerEntry, LedgerError, entries, entry_at},
+    ledger::{CandidateEntry, LedgerEntry, LedgerError, entry_at},
     locate::Rerun,
     node::NodeFindings,
     patience::Patience,
@@ -84,15 +84,8 @@ impl Judge {
     ) -> std::io::Result<Self> {
         let (queue, messages) = mpsc::sync_channel(QUEUE_LENGTH_MAX);
         let candidates = candidates.into_iter().map(Tried::new).collect();
-        let judging = JudgeLoop {
-            store,
-            candidates,
-            canaries,
-            canary_in: None,
-            sink,
-            progress,
-            pending: Pending::default(),
-        };
+        let judging =
+            JudgeLoop { store, candidates, canaries, sink, progress, pending: Pending::default() };
         let thread = thread::Builder::new()
             .name("shadow-judge".to_owned())
             .spawn(move || judging.run(&messages))?;
@@ -140,8 +133,6 @@ struct JudgeLoop {
     store: Store,
     candidates: Vec<Tried>,
     canaries: CanaryRate,
-    /// The last stretch of blocks that is known to have its canary.
-    canary_in: Option<u64>,
     sink: Box<dyn MismatchSink + Send>,
     progress: Arc<Progress>,
     pending: Pending,
@@ -282,19 +273,14 @@ impl JudgeLoop {
 
     /// Alters a good result, if it is time to, and judges it like any other.
     fn canary(
-        &mut self,
+        &self,
         mut observation: Observation,
         question: &Question<'_>,
     ) -> Result<Option<CanaryEntry>, JudgeError> {
         let topoheight = question.block.block.topoheight;
-        let Some(stretch) = self.canaries.stretch(topoheight) else { return Ok(None) };
-        if self.canary_in == Some(stretch) || self.had_canary(topoheight)? {
-            self.canary_in = Some(stretch);
-            return Ok(None);
-        }
+        let Some(number) = self.canaries.number(topoheight) else { return Ok(None) };
         let Ok(execution) = &mut observation.result else { return Ok(None) };
-        let planted = alter(execution, stretch);
-        self.canary_in = Some(stretch);
+        let planted = alter(execution, number);
         let verdict = compare_with_sound(
             question.control,
             &observation,
@@ -319,24 +305,6 @@ impl JudgeLoop {
         let canary = CanaryEntry { planted, verdict: verdict_entry };
         log_canary(topoheight, &canary);
         Ok(Some(canary))
-    }
-
-    /// Whether a block of the same stretch, from before this process, has the canary.
-    fn had_canary(&self, topoheight: TopoHeight) -> Result<bool, JudgeError> {
-        if self.canary_in.is_some() {
-            return Ok(false);
-        }
-        let first = self.canaries.first_of_stretch(topoheight).unwrap_or(topoheight);
-        for entry in entries(&self.store, first) {
-            let entry = entry.map_err(JudgeError::Ledger)?;
-            if entry.topoheight >= topoheight {
-                break;
-            }
-            if entry.canary.is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     fn without_control(&self, verdict: &Verdict, case: &Case, entry: &mut LedgerEntry) {

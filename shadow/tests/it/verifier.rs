@@ -116,7 +116,7 @@ fn a_result_that_depends_on_the_schedule_is_said_to() {
 }
 
 #[test]
-fn every_stretch_of_blocks_has_one_canary_which_is_caught_and_no_mismatch() {
+fn every_nth_block_has_a_canary_which_is_caught_and_no_mismatch() {
     let (bench, resumed) = (Bench::new(), Bench::new());
     bench.verify(chain().take(240), vec![engine()]);
     for blocks in [30, 77, 78, 240] {
