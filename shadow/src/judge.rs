@@ -31,7 +31,7 @@ use crate::{
     node::NodeFindings,
     patience::Patience,
     record::{
-        Ran, candidate_entry, exercise_of, first_mismatch, log_canary, log_mismatch, record_of,
+        Ran, add_mismatch, candidate_entry, exercise_of, log_canary, log_mismatch, record_of,
     },
     trial::{Question, Trial},
 };
@@ -139,7 +139,6 @@ struct JudgeLoop {
 }
 
 /// A candidate, and what to expect of it.
-#[derive(Clone)]
 struct Tried {
     candidate: Candidate,
     patience: Patience,
@@ -299,8 +298,7 @@ impl JudgeLoop {
         let mut verdict_entry = candidate_entry(ran.name, &ran.build, &verdict, None);
         if let Verdict::Mismatch(mismatch) = &verdict {
             let record = record_of(mismatch, &ran, question.block);
-            verdict_entry.fields.clone_from(&record.counts);
-            verdict_entry.first = record.differences.first().map(|d| first_mismatch(d, &record));
+            add_mismatch(&mut verdict_entry, &record);
         }
         let canary = CanaryEntry { planted, verdict: verdict_entry };
         log_canary(topoheight, &canary);
@@ -329,8 +327,7 @@ impl JudgeLoop {
         let mut entry = candidate_entry(ran.name, &ran.build, verdict, ran.exercise);
         if let Verdict::Mismatch(mismatch) = verdict {
             let record = record_of(mismatch, ran, &case.block);
-            entry.fields.clone_from(&record.counts);
-            entry.first = record.differences.first().map(|first| first_mismatch(first, &record));
+            add_mismatch(&mut entry, &record);
             log_mismatch(&record);
             self.sink.publish(&record).map_err(JudgeError::Sink)?;
         }

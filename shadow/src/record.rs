@@ -71,7 +71,13 @@ pub(crate) fn record_of(
     record
 }
 
-pub(crate) fn first_mismatch(first: &RecordedDifference, record: &MismatchRecord) -> FirstMismatch {
+/// What the entry of a candidate tells of a mismatch.
+pub(crate) fn add_mismatch(entry: &mut CandidateEntry, record: &MismatchRecord) {
+    entry.fields.clone_from(&record.counts);
+    entry.first = record.differences.first().map(|first| first_mismatch(first, record));
+}
+
+fn first_mismatch(first: &RecordedDifference, record: &MismatchRecord) -> FirstMismatch {
     let subject = &record.subject;
     FirstMismatch {
         topoheight: subject.block.topoheight,

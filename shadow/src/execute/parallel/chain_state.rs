@@ -148,10 +148,6 @@ impl<S: StateRead> ParallelChainState<S> {
         Ok(nonces.into_iter().chain(balances).chain(multisigs).chain(registered).collect())
     }
 
-    fn load(&self, key: &StateKey) -> Result<Option<StateValue>, ReadError> {
-        self.parent.read(key)
-    }
-
     fn add_total(&self, total: &AtomicU64, amount: Amount) {
         let before = total.fetch_add(amount.as_u64(), Ordering::Relaxed);
         if before.checked_add(amount.as_u64()).is_none() {
@@ -238,7 +234,7 @@ impl<S: StateRead> Lane<'_, S> {
         self.requested += 1;
         if self.account(account).nonces.is_none() {
             self.from_store += 1;
-            let initial = match self.state.load(&StateKey::Nonce(*account))? {
+            let initial = match self.state.parent.read(&StateKey::Nonce(*account))? {
                 Some(StateValue::Nonce(initial)) => initial,
                 _ => return Err(Stop::SourceWithoutNonce(transaction)),
             };
@@ -267,7 +263,7 @@ impl<S: StateRead> Lane<'_, S> {
             Some(index) => index,
             None => {
                 self.from_store += 1;
-                let before = match self.state.load(&StateKey::Balance(*account, asset))? {
+                let before = match self.state.parent.read(&StateKey::Balance(*account, asset))? {
                     Some(StateValue::Balance(amount)) => amount,
                     _ => Amount::ZERO,
                 };
