@@ -2,14 +2,18 @@
 //!
 //! The digest is the sum, modulo 2^256, of `blake3(key ‖ version)` over every key written since the
 //! base, with each 32-byte hash read as a little-endian number and the bytes of keys and versions in
-//! their stored form. A sum needs no order and can be undone, so a commit costs two hashes per
-//! written key and nothing else. Values of the base are not in it: it does not depend on which of
+//! their stored form, filled with zeros to 64 where they are fewer. (No stored form is the beginning
+//! of another, so that confuses nothing, and messages of one length can be hashed beside each other.)
+//! A sum needs no order and can be undone, so a commit costs at most two hashes per written key. Values of the base are not in it: it does not depend on which of
 //! them were ever read. Neither are the topoheights of the writes: it is about state, not about how
 //! the state came to be.
 //!
 //! A sum of hashes finds accidents; it does not withstand somebody who chooses values to collide.
 
 use std::fmt;
+
+use blake3::{IncrementCounter, platform::Platform};
+use smallvec::SmallVec;
 
 use crate::{StateKey, encoding, version::Version};
 
@@ -53,22 +57,103 @@ impl StateDigest {
 }
 
 /// What one version of one key adds to the digest, lowest digits first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Term([u64; 4]);
 
 impl Term {
-    /// The buffer is scratch space: whoever makes many terms allocates once.
-    pub(crate) fn new(key: &StateKey, version: &Version, buffer: &mut Vec<u8>) -> Self {
-        buffer.clear();
-        encoding::put_key(buffer, key);
-        encoding::put_version(buffer, version);
-        let hash = *blake3::hash(buffer).as_bytes();
+    fn new(hash: &[u8; 32]) -> Self {
         let mut digits = [0; 4];
         for (digit, bytes) in digits.iter_mut().zip(hash.as_chunks().0) {
             *digit = u64::from_le_bytes(*bytes);
         }
         Self(digits)
     }
+}
+
+/// Makes terms, many at once: nearly every version is a message of one block, and the processor hashes
+/// several of them in the time of one. What it needs of memory it keeps.
+#[derive(Default)]
+pub(crate) struct Terms {
+    buffer: Vec<u8>,
+    /// The messages of one block, and which term each belongs to.
+    blocks: Vec<[u8; 64]>,
+    places: Vec<usize>,
+    terms: Vec<Term>,
+}
+
+impl Terms {
+    /// Forgets all terms.
+    pub(crate) fn clear(&mut self) {
+        self.blocks.clear();
+        self.places.clear();
+        self.terms.clear();
+    }
+
+    /// Adds the term of a version.
+    pub(crate) fn push(&mut self, key: &StateKey, version: &Version) {
+        self.buffer.clear();
+        encoding::put_key(&mut self.buffer, key);
+        encoding::put_version(&mut self.buffer, version);
+        let mut block = [0; 64];
+        match block.get_mut(..self.buffer.len()) {
+            Some(message) => {
+                message.copy_from_slice(&self.buffer);
+                self.blocks.push(block);
+                self.places.push(self.terms.len());
+                self.terms.push(Term::default());
+            }
+            None => self.terms.push(Term::new(blake3::hash(&self.buffer).as_bytes())),
+        }
+    }
+
+    /// The terms in the order in which they were added.
+    pub(crate) fn finish(&mut self) -> &[Term] {
+        let mut places = self.places.iter();
+        for blocks in self.blocks.chunks(BLOCKS_AT_ONCE) {
+            let mut hashes = [0; 32 * BLOCKS_AT_ONCE];
+            hash_blocks(blocks, &mut hashes);
+            for (hash, place) in hashes.as_chunks().0.iter().zip(places.by_ref().take(blocks.len()))
+            {
+                self.terms[*place] = Term::new(hash);
+            }
+        }
+        self.blocks.clear();
+        self.places.clear();
+        &self.terms
+    }
+}
+
+/// As many as any processor hashes at once.
+const BLOCKS_AT_ONCE: usize = 16;
+
+/// `blake3::hash` of each block. The crate hashes several messages at once only behind this interface,
+/// which it does not document, so a test holds it against the documented one.
+fn hash_blocks(blocks: &[[u8; 64]], hashes: &mut [u8; 32 * BLOCKS_AT_ONCE]) {
+    const INITIAL: [u32; 8] = [
+        0x6a09_e667,
+        0xbb67_ae85,
+        0x3c6e_f372,
+        0xa54f_f53a,
+        0x510e_527f,
+        0x9b05_688c,
+        0x1f83_d9ab,
+        0x5be0_cd19,
+    ];
+    const CHUNK_START: u8 = 1;
+    const CHUNK_END: u8 = 2;
+    const ROOT: u8 = 8;
+    let mut inputs: SmallVec<[&[u8; 64]; BLOCKS_AT_ONCE]> = SmallVec::new();
+    inputs.extend(blocks);
+    Platform::detect().hash_many(
+        &inputs,
+        &INITIAL,
+        0,
+        IncrementCounter::No,
+        0,
+        CHUNK_START,
+        CHUNK_END | ROOT,
+        hashes,
+    );
 }
 
 impl fmt::Display for StateDigest {
@@ -86,7 +171,7 @@ impl fmt::Debug for StateDigest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Address, Nonce, StateValue};
+    use crate::{Address, MultisigConfig, Nonce, StateValue};
 
     const KEYS: [StateKey; 3] = [
         StateKey::Nonce(Address::new([1; 32])),
@@ -99,7 +184,37 @@ mod tests {
     }
 
     fn term(key: &StateKey, version: &Version) -> Term {
-        Term::new(key, version, &mut Vec::new())
+        let mut terms = Terms::default();
+        terms.push(key, version);
+        terms.finish()[0]
+    }
+
+    #[test]
+    fn terms_made_at_once_are_those_made_one_by_one() {
+        let participants = vec![Address::new([9; 32]); 2];
+        let long = StateValue::Multisig(MultisigConfig { threshold: 2, participants });
+        let key_of_long = StateKey::Multisig(Address::new([1; 32]));
+        for count in 0..40 {
+            let mut terms = Terms::default();
+            let mut expected = Vec::new();
+            for number in 0..count {
+                let (key, version) = match number % 5 {
+                    3 => (key_of_long, Version::Known(Some(long.clone()))),
+                    _ => (KEYS[number % 3], nonce(number as u64)),
+                };
+                terms.push(&key, &version);
+                let mut bytes = Vec::new();
+                encoding::put_key(&mut bytes, &key);
+                encoding::put_version(&mut bytes, &version);
+                bytes.resize(bytes.len().max(64), 0);
+                expected.push(Term::new(blake3::hash(&bytes).as_bytes()));
+            }
+            assert_eq!(terms.finish(), expected, "{count} terms");
+            // Asked again it says the same, and once cleared nothing is left.
+            assert_eq!(terms.finish(), expected, "{count} terms");
+            terms.clear();
+            assert!(terms.finish().is_empty());
+        }
     }
 
     #[test]

@@ -8,9 +8,9 @@ use super::{
     block::{BlockCommit, CommittedBlock, Tip},
 };
 use crate::{
-    BlockRef, StateDigest, StateKey, StoreError,
-    digest::Term,
-    version::{Position, Stamped},
+    BlockRef, StateDigest, StoreError,
+    digest::{Term, Terms},
+    version::Position,
 };
 
 /// What a commit needs for a while, kept for the next one: memory that is given back and taken again
@@ -18,6 +18,7 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Scratch {
     replaced: Vec<Option<Term>>,
+    terms: Terms,
     bytes: Vec<u8>,
 }
 
@@ -28,7 +29,7 @@ impl Inner {
         ledger: Option<&[u8]>,
     ) -> Result<Tip, StoreError> {
         let mut writer = self.writer.lock();
-        let Scratch { replaced, bytes } = &mut *writer;
+        let Scratch { replaced, terms, bytes } = &mut *writer;
         self.disk.writable()?;
         let tip = self.frontier.tip();
         let topoheight = block.block.topoheight;
@@ -48,20 +49,25 @@ impl Inner {
 
         let at = tip.map(|tip| tip.block.topoheight);
         let mut digest = tip.map_or(StateDigest::EMPTY, |tip| tip.digest);
-        let versions = block.versions().into_iter();
-        let writes: Box<[_]> =
-            versions.map(|(key, version)| self.window.write(key, version, bytes)).collect();
+        let writes = self.window.writes(block.versions(), terms);
         replaced.clear();
         self.window.replaced(&writes, replaced);
-        for (write, replaced) in writes.iter().zip(replaced) {
-            let replaced = match *replaced {
-                Some(term) => Some(term),
-                None => self.folded(write.key(), at, bytes)?,
-            };
-            if let Some(term) = replaced {
-                digest.subtract(&term);
-            }
+        for (write, replaced) in writes.iter().zip(&*replaced) {
             digest.add(write.term());
+            if let Some(term) = replaced {
+                digest.subtract(term);
+            }
+        }
+        // What the window has forgotten is in the view. Values of the base added nothing.
+        let forgotten = writes.iter().zip(&*replaced).filter(|(_, replaced)| replaced.is_none());
+        terms.clear();
+        self.view.read_each(forgotten.map(|(write, _)| write.key()), at, |key, stamped| {
+            if stamped.written_at.is_some() {
+                terms.push(key, &stamped.version);
+            }
+        })?;
+        for term in terms.finish() {
+            digest.subtract(term);
         }
 
         let previous = tip.map(|tip| tip.block.hash);
@@ -81,19 +87,6 @@ impl Inner {
         let tip = entry.tip();
         self.frontier.publish(tip);
         Ok(tip)
-    }
-
-    /// What the version of a key in the view added to the digest. Values of the base added nothing.
-    fn folded(
-        &self,
-        key: &StateKey,
-        at: Position,
-        buffer: &mut Vec<u8>,
-    ) -> Result<Option<Term>, StoreError> {
-        let term = |stamped: &Stamped| {
-            stamped.written_at.map(|_| Term::new(key, &stamped.version, buffer))
-        };
-        Ok(self.view.read_with(key, at, term)?.flatten())
     }
 
     /// What the tip was after a block at or below it, which has to be the one that is there.

@@ -146,7 +146,7 @@ impl Default for StoreOptions {
         Self {
             flush_every_ms: Some(100),
             cache_bytes: 64 << 20,
-            page_cache_bytes: 32 << 20,
+            page_cache_bytes: 8 << 20,
             listen_address: None,
         }
     }
@@ -154,7 +154,7 @@ impl Default for StoreOptions {
 
 impl Store {
     /// The form that a directory is in. It changes with every change of what is on disk.
-    pub const FORMAT_VERSION: u32 = 2;
+    pub const FORMAT_VERSION: u32 = 3;
 
     /// Opens a directory, and creates it if there is none.
     ///

@@ -11,7 +11,7 @@ use super::{
     view::STATE_KEY,
     window::Window,
 };
-use crate::{Corruption, StoreError, TopoHeight, version::Position};
+use crate::{Corruption, StoreError, TopoHeight, digest::Terms, version::Position};
 
 /// What is derived from the log.
 pub(super) struct Recovered {
@@ -30,13 +30,11 @@ pub(super) fn recover(
     let mut recent = Recent::default();
     let view_at = view_tip.map(|tip| tip.block.topoheight);
     let oldest = view_at.map(|view_at| oldest_kept(view_at).unwrap_or(TopoHeight::GENESIS));
-    let (mut first, mut tip, mut buffer) = (None, None, Vec::new());
+    let (mut first, mut tip, mut terms) = (None, None, Terms::default());
     log.replay(oldest, |entry| {
         let topoheight = entry.commit.block.topoheight;
         if Some(topoheight) > view_at {
-            let versions = entry.commit.versions().into_iter();
-            let writes = versions.map(|(key, version)| window.write(key, version, &mut buffer));
-            window.push(topoheight, writes.collect());
+            window.push(topoheight, window.writes(entry.commit.versions(), &mut terms));
         }
         recent.push(&entry);
         first = first.or(Some(topoheight));

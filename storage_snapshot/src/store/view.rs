@@ -35,7 +35,7 @@ pub(super) struct View {
 }
 
 /// What is known of an account; sorted. Empty for an account that has no record.
-type Record = Vec<(Slot, Stamped)>;
+type Record = [(Slot, Stamped)];
 
 impl View {
     pub(super) fn open(disk: &Arc<Disk>, cache_bytes: u64) -> Result<Self, StoreError> {
@@ -61,17 +61,36 @@ impl View {
 
     /// The last version of a key for a reader that stands at or above the view.
     pub(super) fn read(&self, key: &StateKey, at: Position) -> Result<Option<Stamped>, StoreError> {
-        self.read_with(key, at, Stamped::clone)
+        let record = self.record(key.account())?;
+        Ok(self.find(&record, key, at)?.cloned())
     }
 
-    /// What is wanted of that version.
-    pub(super) fn read_with<T>(
+    /// The same for many keys; those that have none are left out.
+    ///
+    /// All records are looked up before the first one is read: most of the time is spent waiting for
+    /// memory, and so the processor waits for several of them at once.
+    pub(super) fn read_each<'a>(
         &self,
+        keys: impl Iterator<Item = &'a StateKey>,
+        at: Position,
+        mut found: impl FnMut(&StateKey, &Stamped),
+    ) -> Result<(), StoreError> {
+        let record = |key: &'a StateKey| Ok((key, self.record(key.account())?));
+        let records: Vec<_> = keys.map(record).collect::<Result<_, StoreError>>()?;
+        for (key, record) in &records {
+            if let Some(stamped) = self.find(record, key, at)? {
+                found(key, stamped);
+            }
+        }
+        Ok(())
+    }
+
+    fn find<'a>(
+        &self,
+        record: &'a Record,
         key: &StateKey,
         at: Position,
-        of: impl FnOnce(&Stamped) -> T,
-    ) -> Result<Option<T>, StoreError> {
-        let record = self.record(key.account())?;
+    ) -> Result<Option<&'a Stamped>, StoreError> {
         let slot = Slot::of(key);
         let Ok(index) = record.binary_search_by_key(&slot, |(slot, _)| *slot) else {
             return Ok(None);
@@ -81,7 +100,7 @@ impl View {
             // The floor forbids such a reader, so the record is not what was written.
             return Err(self.tree.corrupt(key.account().as_bytes(), Corruption::Future));
         }
-        Ok(Some(of(stamped)))
+        Ok(Some(stamped))
     }
 
     /// Brings the record of an account into the cache.
@@ -104,10 +123,10 @@ impl View {
             // What is in the cache is what is on disk: nobody else rewrites records meanwhile.
             let before = match self.cache.get(&account) {
                 Some(record) => record,
-                None => Arc::new(self.load(&account)?),
+                None => self.load(&account)?.into(),
             };
             let bytes_before = encoding::record(&before).len();
-            let mut record = Arc::unwrap_or_clone(before);
+            let mut record = before.to_vec();
             let is_new = record.is_empty();
             put(&mut record, Slot::of(&key), stamped);
             while let Some((key, stamped)) = versions.next_if(|(key, _)| *key.account() == account)
@@ -117,7 +136,7 @@ impl View {
             let parts_before = if is_new { 0 } else { parts(bytes_before) };
             let content = encoding::record(&record);
             self.tree.stage_over(&mut batch.writes, account.as_bytes(), &content, parts_before);
-            batch.records.push((account, Arc::new(record)));
+            batch.records.push((account, record.into()));
             // One entry is the state itself.
             if batch.writes.parts >= BATCH_ENTRIES - 1 && versions.peek().is_some() {
                 self.apply(std::mem::take(&mut batch), between)?;
@@ -142,7 +161,7 @@ impl View {
             return Ok(record);
         }
         let rewrites = self.rewrites();
-        let record = Arc::new(self.load(account)?);
+        let record: Arc<Record> = self.load(account)?.into();
         self.admit(*account, &record, rewrites);
         Ok(record)
     }
@@ -159,11 +178,11 @@ impl View {
         }
     }
 
-    fn load(&self, account: &Address) -> Result<Record, StoreError> {
+    fn load(&self, account: &Address) -> Result<Vec<(Slot, Stamped)>, StoreError> {
         match self.tree.read(account.as_bytes())? {
             Some(bytes) => encoding::read_record(account, &bytes)
                 .map_err(|Malformed| self.tree.corrupt(account.as_bytes(), Corruption::Form)),
-            None => Ok(Record::new()),
+            None => Ok(Vec::new()),
         }
     }
 }
@@ -179,7 +198,7 @@ pub(super) const STATE_KEY: &[u8] = b"state";
 
 const TYPICAL_RECORD_BYTES: u64 = 256;
 
-fn put(record: &mut Record, slot: Slot, stamped: Stamped) {
+fn put(record: &mut Vec<(Slot, Stamped)>, slot: Slot, stamped: Stamped) {
     match record.binary_search_by_key(&slot, |(slot, _)| *slot) {
         Ok(index) => record[index].1 = stamped,
         Err(index) => record.insert(index, (slot, stamped)),
@@ -192,7 +211,7 @@ struct RecordWeight;
 impl Weighter<Address, Arc<Record>> for RecordWeight {
     fn weight(&self, _: &Address, record: &Arc<Record>) -> u64 {
         // The entry of the cache, and what a slot takes in memory but for participants.
-        let slots = record.capacity() * size_of::<(Slot, Stamped)>();
+        let slots = record.len() * size_of::<(Slot, Stamped)>();
         128 + slots as u64
     }
 }
@@ -212,7 +231,7 @@ mod tests {
         let at = Some(TopoHeight::new(3));
 
         let rewrites = view.rewrites();
-        let old = Arc::new(view.load(&account).unwrap());
+        let old: Arc<Record> = view.load(&account).unwrap().into();
         let version = Version::Known(Some(StateValue::Registered));
         let stamped = Stamped { written_at: at, version };
         let state = ViewState::default();

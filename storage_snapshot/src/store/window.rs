@@ -16,7 +16,7 @@ use parking_lot::RwLock;
 
 use crate::{
     StateKey, TopoHeight,
-    digest::Term,
+    digest::{Term, Terms},
     version::{Position, Stamped, Version},
 };
 
@@ -73,10 +73,24 @@ struct Last {
 }
 
 impl Window {
-    /// The buffer is scratch space.
-    pub(super) fn write(&self, key: StateKey, version: Version, buffer: &mut Vec<u8>) -> Write {
-        let term = Term::new(&key, &version, buffer);
-        Write { hash: self.hasher.hash_one(key), key, version, term, replaced: None }
+    /// What a block writes. The terms are scratch space.
+    pub(super) fn writes(
+        &self,
+        versions: Vec<(StateKey, Version)>,
+        terms: &mut Terms,
+    ) -> Box<[Write]> {
+        terms.clear();
+        for (key, version) in &versions {
+            terms.push(key, version);
+        }
+        let write = |((key, version), term): ((StateKey, Version), &Term)| Write {
+            hash: self.hasher.hash_one(key),
+            key,
+            version,
+            term: *term,
+            replaced: None,
+        };
+        versions.into_iter().zip(terms.finish()).map(write).collect()
     }
 
     pub(super) fn read(&self, key: &StateKey, at: Position) -> Option<Stamped> {
@@ -221,11 +235,11 @@ mod tests {
     fn window(blocks: u64) -> Window {
         let window = Window::default();
         for at in 0..blocks {
-            let mut writes = vec![window.write(KEY, nonce(at), &mut Vec::new())];
+            let mut versions = vec![(KEY, nonce(at))];
             if at % 3 == 0 {
-                writes.push(window.write(OTHER, nonce(at), &mut Vec::new()));
+                versions.push((OTHER, nonce(at)));
             }
-            window.push(TopoHeight::new(at), writes.into());
+            window.push(TopoHeight::new(at), window.writes(versions, &mut Terms::default()));
         }
         window
     }
@@ -268,11 +282,14 @@ mod tests {
     fn a_block_that_is_written_again_replaces_what_was_there_before() {
         let window = window(10);
         window.drop_above(Some(TopoHeight::new(7)));
-        let writes = [window.write(KEY, Version::Unknown, &mut Vec::new())];
-        let mut terms = Vec::new();
-        window.replaced(&writes, &mut terms);
-        assert_eq!(terms, [Some(Term::new(&KEY, &nonce(7), &mut Vec::new()))]);
-        window.push(TopoHeight::new(8), writes.into());
+        let mut terms = Terms::default();
+        let writes = window.writes(vec![(KEY, Version::Unknown)], &mut terms);
+        let mut replaced = Vec::new();
+        window.replaced(&writes, &mut replaced);
+        terms.clear();
+        terms.push(&KEY, &nonce(7));
+        assert_eq!(replaced, [Some(terms.finish()[0])]);
+        window.push(TopoHeight::new(8), writes);
         let read = window.read(&KEY, Some(TopoHeight::new(9))).unwrap();
         assert_eq!(read.version, Version::Unknown);
         check(&window, &KEY, 7, Some(7));

@@ -130,7 +130,9 @@ pub(crate) fn digest<'a>(
 ) -> [u8; 32] {
     let mut sum = [0_u64; 4];
     for key in written {
-        let hash = blake3::hash(&canonical(key, state.read(key)));
+        let mut message = canonical(key, state.read(key));
+        message.resize(message.len().max(64), 0);
+        let hash = blake3::hash(&message);
         let mut carry = false;
         for (limb, bytes) in sum.iter_mut().zip(hash.as_bytes().chunks_exact(8)) {
             let (partial, first) =

@@ -83,7 +83,7 @@ fn the_bytes_on_disk_are_these() {
     drop(store);
 
     let database = raw(directory.path());
-    assert_eq!(database.get("format_version").unwrap().unwrap(), [0, 0, 0, 2]);
+    assert_eq!(database.get("format_version").unwrap().unwrap(), [0, 0, 0, 3]);
     check(&database, "meta", "6964656e74697479", "6964");
     check(&database, "ledger", "0000000000000011", "6f6b");
     check(
@@ -144,4 +144,4 @@ fn the_bytes_on_disk_are_these() {
     close_raw(database, directory.path());
 }
 
-const DIGEST: &str = "69f4662babfc411965548675da30ac12e5883e016a8e684de594c61341c88dc4";
+const DIGEST: &str = "c6a3223a93fb746a1bad6f3c930187d92a2f55472cf9c3a037371ec2e38d296c";
