@@ -23,11 +23,7 @@ pub(super) struct Scratch {
 }
 
 impl Inner {
-    pub(super) fn commit(
-        &self,
-        block: BlockCommit,
-        ledger: Option<&[u8]>,
-    ) -> Result<Tip, StoreError> {
+    pub(super) fn commit(&self, block: BlockCommit) -> Result<Tip, StoreError> {
         let mut writer = self.writer.lock();
         let Scratch { replaced, terms, bytes } = &mut *writer;
         self.disk.writable()?;
@@ -36,11 +32,7 @@ impl Inner {
         if let Some(tip) = tip {
             let last = tip.block.topoheight;
             if topoheight <= last {
-                let committed = self.committed(block.block)?;
-                if let Some(entry) = ledger {
-                    self.ledger.tree().apply(self.ledger.staged(topoheight, entry)?)?;
-                }
-                return Ok(committed);
+                return self.committed(block.block);
             }
             if topoheight != last.next() {
                 return Err(StoreError::NotNext { expected: last.next(), found: topoheight });
@@ -72,15 +64,7 @@ impl Inner {
 
         let previous = tip.map(|tip| tip.block.hash);
         let entry = CommittedBlock { commit: block, digest, previous };
-        let staged = self.log.staged(&entry, bytes)?;
-        match ledger {
-            None => self.log.tree().append(staged)?,
-            Some(ledger) => {
-                let ledger_writes = self.ledger.staged(topoheight, ledger)?;
-                let ledger_tree = self.ledger.tree();
-                self.disk.apply_both((self.log.tree(), staged), (ledger_tree, ledger_writes))?;
-            }
-        }
+        self.log.append(&entry, bytes)?;
 
         self.window.push(topoheight, writes);
         self.recent.write().push(&entry);

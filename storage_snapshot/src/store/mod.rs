@@ -84,13 +84,16 @@ mod commit;
 mod disk;
 mod flusher;
 mod fold;
+mod health;
 mod ledger;
 mod lock;
 mod log;
 mod pins;
 mod recent;
 mod recover;
+mod segment;
 mod snapshot;
+mod tree;
 mod view;
 mod window;
 
@@ -104,12 +107,14 @@ pub use snapshot::Snapshot;
 
 use self::{
     commit::Scratch,
-    disk::{Disk, Tree, Writes},
+    disk::Disk,
+    health::Health,
     ledger::Ledger,
     lock::DirectoryLock,
     log::Log,
     pins::Frontier,
     recent::{Recent, oldest_kept},
+    tree::{Tree, Writes},
     view::View,
     window::Window,
 };
@@ -137,6 +142,9 @@ pub struct StoreOptions {
     pub cache_bytes: u64,
     /// How much memory the database may take for its own pages.
     pub page_cache_bytes: u64,
+    /// How long a file of the log gets before another one is begun, in bytes. [`Store::prune_log`]
+    /// removes whole files.
+    pub log_file_bytes: u64,
     /// Where this process answers questions; whoever finds the directory locked is told.
     pub listen_address: Option<String>,
 }
@@ -147,6 +155,7 @@ impl Default for StoreOptions {
             flush_every_ms: Some(100),
             cache_bytes: 64 << 20,
             page_cache_bytes: 8 << 20,
+            log_file_bytes: 4 << 20,
             listen_address: None,
         }
     }
@@ -167,12 +176,17 @@ impl Store {
         fs::create_dir_all(directory)
             .map_err(|source| StoreError::Io { path: directory.to_owned(), source })?;
         let lock = DirectoryLock::acquire(directory, options.listen_address)?;
-        let disk =
-            Disk::open(directory.join("state"), options.page_cache_bytes, options.flush_every_ms)?;
+        let health = Arc::new(Health::default());
+        let disk = Disk::open(
+            directory.join("state"),
+            options.page_cache_bytes,
+            options.flush_every_ms,
+            Arc::clone(&health),
+        )?;
         let meta = disk.tree(TreeName::Meta)?;
-        let log = Log::open(&disk)?;
         let ledger = Ledger::open(&disk)?;
         let view = View::open(&disk, options.cache_bytes)?;
+        let log_directory = directory.join("log");
         match disk.format_version()? {
             Some(Self::FORMAT_VERSION) => {}
             Some(found) => {
@@ -182,16 +196,17 @@ impl Store {
                     supported: Self::FORMAT_VERSION,
                 });
             }
-            None if [&meta, log.tree(), ledger.tree(), view.tree()]
-                .iter()
-                .all(|t| t.is_empty()) =>
+            None if [&meta, ledger.tree(), view.tree()].iter().all(|tree| tree.is_empty())
+                && Log::is_absent(&log_directory)? =>
             {
+                // Before there is a version, so that a log that is missing later is noticed.
+                Log::make(&log_directory)?;
                 disk.set_format_version(Self::FORMAT_VERSION)?;
             }
             None => return Err(meta.corrupt(b"format_version", Corruption::Parts)),
         }
 
-        log.drop_unfinished()?;
+        let log = Log::open(log_directory, options.log_file_bytes, health)?;
         let ViewState { tip: view_tip, folding_to } = view.state()?;
         let recovered = recover::recover(&log, view.tree(), view_tip, folding_to)?;
         let store = Self {
@@ -295,17 +310,7 @@ impl Store {
     /// [`StoreError::NotNext`], [`StoreError::OtherBlock`], [`StoreError::Pruned`], and whatever
     /// reading the replaced versions or writing the log may say. Then nothing was committed.
     pub fn commit(&self, block: BlockCommit) -> Result<Tip, StoreError> {
-        self.inner.commit(block, None)
-    }
-
-    /// Commits a block together with its entry in the ledger: after a crash both are there or
-    /// neither. For a block that is committed already the entry is still written.
-    ///
-    /// # Errors
-    ///
-    /// As [`Store::commit`].
-    pub fn commit_with_ledger(&self, block: BlockCommit, entry: &[u8]) -> Result<Tip, StoreError> {
-        self.inner.commit(block, Some(entry))
+        self.inner.commit(block)
     }
 
     /// The state just after a block, pinned.
@@ -388,7 +393,7 @@ impl Store {
         let _writer = self.inner.writer.lock();
         let Some(kept) = self.inner.frontier.view().and_then(oldest_kept) else { return Ok(0) };
         self.inner.disk.flush()?;
-        self.inner.log.drop_below(below.min(kept))
+        self.inner.log.drop_below(below.min(kept), || self.inner.disk.sync())
     }
 
     /// Writes the entry of a block in the ledger, over the one that may be there.
@@ -441,6 +446,8 @@ impl Store {
     ///
     /// When writing fails.
     pub fn flush(&self) -> Result<(), StoreError> {
+        // In this order, so that no verdict is there without its block.
+        self.inner.log.sync()?;
         self.inner.disk.flush()
     }
 }
@@ -456,9 +463,9 @@ impl fmt::Debug for Store {
 
 /// The parts of a store. Locks are taken in the order `folding`, `writer`, `frontier`, `recent`.
 pub(crate) struct Inner {
+    log: Log,
     disk: Arc<Disk>,
     meta: Tree,
-    log: Log,
     ledger: Ledger,
     view: View,
     window: Window,

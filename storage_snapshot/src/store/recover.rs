@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::{
     block::Tip,
-    disk::Tree,
     log::Log,
     pins::Frontier,
     recent::{Recent, oldest_kept},
+    tree::Tree,
     view::STATE_KEY,
     window::Window,
 };

@@ -20,7 +20,10 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use quick_cache::{Weighter, sync::Cache};
 
-use super::disk::{BATCH_ENTRIES, Disk, Tree, Writes, parts};
+use super::{
+    disk::Disk,
+    tree::{BATCH_ENTRIES, Tree, Writes, parts},
+};
 use crate::{
     Address, Corruption, StateKey, StoreError, TreeName,
     encoding::{self, Malformed, Slot, ViewState},
@@ -224,7 +227,8 @@ mod tests {
     #[test]
     fn a_record_that_was_loaded_before_a_rewrite_is_not_cached_after_it() {
         let directory = tempfile::tempdir().unwrap();
-        let disk = Disk::open(directory.path().join("state"), 1 << 20, None).unwrap();
+        let path = directory.path().join("state");
+        let disk = Disk::open(path, 1 << 20, None, Arc::default()).unwrap();
         let view = View::open(&disk, 1 << 20).unwrap();
         let account = Address::new([1; 32]);
         let key = StateKey::Registered(account);
