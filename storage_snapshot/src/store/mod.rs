@@ -29,38 +29,38 @@
 //!
 //! # Durability
 //!
-//! What a commit writes goes into a buffer of the database in this process. From there it is written
-//! to the file, in the order of the commits, when the buffer is full, when somebody flushes, and every
-//! `flush_every_ms`. A commit does not flush by itself, but every 128 KiB of commits are flushed on
-//! another thread, and a commit that would leave 512 KiB unflushed waits for the disk.
+//! The log is in files of its own, the ledger and the view are in a database. A commit is one write to
+//! a file of the log: when it returns, the operating system has the block. What the database is given
+//! goes into a buffer in this process, and is written to its file in order when the buffer is full,
+//! when somebody flushes, every `flush_every_ms`, and after every 128 KiB on another thread.
 //!
-//! * **When the process crashes**, however it ends, the store opens again at a moment through which it
-//!   went: some first part of everything that was written to log and ledger, in order and with no
-//!   gap, so with nothing torn and a tip that was committed. That part has at least everything up to
-//!   the last [`Store::flush`] that returned. Since then may be missing what the buffer held: without
-//!   another flush that is what was committed in the last `flush_every_ms` and what the last flush of
-//!   the background took, and never more than about 512 KiB of it. With `None` only the latter bound
-//!   remains. These blocks are to be committed again: at 20 blocks a second and the usual 100 ms that
-//!   are two or three. What was handed to the operating system does not depend on the process any more.
-//! * **When the power fails**, the promise is weaker. On Linux the database's `flush` is a `write`
-//!   and a `sync_file_range` that waits for the data to be sent to the disk. It neither empties the
-//!   disk's own cache nor writes the file's metadata, such as the new length of a file that grew, so
-//!   even what was flushed may be missing. An `fsync` happens in the background every
-//!   `flush_every_ms`, and when the store is closed. What was written before the last one is found
-//!   again, if the disk is honest; what was written after it may be missing or, where the disk wrote
-//!   in another order, be found damaged. That is refused as such, or it ends the database's own log
-//!   and so is found as an older tip. Without `flush_every_ms` there is no `fsync` before the store is
-//!   closed. The directory in which a new store was made is not synchronized either: after a loss of
-//!   power within seconds of that there may be none.
-//! * The log is flushed before a fold writes what is in it to the view, and the view before the log
-//!   is pruned, so neither depends on the other's luck when the process crashes.
+//! * **When the process crashes**, however it ends, every block whose commit returned is there, and
+//!   of the one that was being written nothing. A rollback that was going on has dropped all, some or
+//!   none of its blocks, the last ones first. Of the ledger and the view some first part of what was
+//!   written is there, in order and with no gap: everything up to the last [`Store::flush`] that
+//!   returned, and without one all but what was written in the last `flush_every_ms`, or in the last
+//!   512 KiB. So the ledger may end below the tip, and never has a verdict whose block was not
+//!   committed.
+//! * **When the power fails**, every block that was there when the last flush began that returned is
+//!   found again, if the disk is honest: a flush waits for `fdatasync` of the log before it turns to the
+//!   database, and the files say how far they are known to be on the disk. Below that everything has to
+//!   be right; above it the first thing that is not right, be it torn, zeros or noise, ends the log,
+//!   whatever follows, because a disk writes in any order. A rollback that no flush followed may be
+//!   undone. For ledger and view the promise is weaker: on Linux the database's own flush is a `write`
+//!   and a `sync_file_range`, which neither empties the disk's cache nor writes the new length of a
+//!   file that grew. An `fsync` happens in the background every `flush_every_ms`, and when the store is
+//!   closed; by that the ledger may also be ahead of the log. What the disk wrote in another order is
+//!   refused as damaged, or ends the database's own log and so is found as an older moment.
+//! * The log is brought to the disk before a fold writes what is in it to the view, and the view
+//!   before files of the log are removed, so neither depends on the other's luck.
 //! * A new database is made aside and then renamed, because one whose making was killed half way
 //!   cannot be opened.
 //! * Everything that is read is verified by a checksum. A byte that changed is
-//!   [`StoreError::Corrupt`] or [`StoreError::Database`], never state. Where the file was cut, or
-//!   damaged in what the database had written last, it opens at an older block, and *whatever was
-//!   flushed above that is lost without a word*: the database cannot tell damage at the end of its
-//!   log from a write that was never finished.
+//!   [`StoreError::Corrupt`] or [`StoreError::Database`], never state. Of the log that holds up to the
+//!   last flush, the end of it included. Where the file of the database was cut, or damaged in what was
+//!   written last, it opens with an older ledger and view, and *whatever was flushed above that is lost
+//!   without a word*: the database cannot tell damage at the end of its file from a write that was
+//!   never finished.
 //! * After a failed write every further write is refused until the store is opened again, because
 //!   what is on disk is only known then. A disk without room is such a failure: it is met by the
 //!   write or the flush that follows, as [`StoreError::Io`] or [`StoreError::Database`], and what was
@@ -134,9 +134,8 @@ pub struct Store {
 /// How a store is opened.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
-    /// How often the database writes out and fsyncs by itself, in milliseconds; `None` for never. At
-    /// each of these times it also reclaims a piece of its file, so this bounds how fast the file can
-    /// shrink behind [`Store::prune_log`].
+    /// How often the database, which holds ledger and view, writes out and fsyncs by itself, in
+    /// milliseconds; `None` for never.
     pub flush_every_ms: Option<u64>,
     /// How much memory decoded records of accounts may take.
     pub cache_bytes: u64,
@@ -384,7 +383,8 @@ impl Store {
     }
 
     /// Drops the log below a topoheight, as far as the view has it, and returns how many blocks that
-    /// were. The last 64 blocks up to the view's tip are kept for their facts.
+    /// were. The last 64 blocks up to the view's tip are kept for their facts. Only whole files are
+    /// removed, so up to one file more stays on the disk.
     ///
     /// # Errors
     ///
@@ -440,7 +440,8 @@ impl Store {
         self.inner.ledger.last()
     }
 
-    /// Makes everything that was written so far survive a crash of the process.
+    /// Makes everything that was written so far survive a crash of the process, and the blocks also a
+    /// loss of power.
     ///
     /// # Errors
     ///

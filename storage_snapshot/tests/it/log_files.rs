@@ -17,6 +17,9 @@ use crate::{
 
 const HEADER: usize = 45;
 
+/// Alters a file whose records begin at these offsets.
+type Damage = fn(&mut Vec<u8>, &[usize]);
+
 /// Blocks 0 to 9 with the view at 4, in files of at least so many bytes.
 fn prepared(log_file_bytes: u64, branch: u8) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
@@ -212,7 +215,7 @@ fn what_a_loss_of_power_may_leave_behind_the_last_sync_is_cut_off() {
     let whole = fs::read(&files(left.path())[0]).unwrap();
     let offsets = offsets(&whole);
     // Zeros, a hole with whole blocks behind it, noise, and zeros where nothing was written yet.
-    let damages: [(fn(&mut Vec<u8>, &[usize]), u64); 4] = [
+    let damages: [(Damage, u64); 4] = [
         (|bytes, offsets| bytes[offsets[7]..].fill(0), 6),
         (|bytes, offsets| bytes[offsets[6] + 3..offsets[6] + 60].fill(0), 5),
         (|bytes, offsets| bytes[offsets[5]..].iter_mut().for_each(|byte| *byte ^= 0xa5), 4),
