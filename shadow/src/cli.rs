@@ -4,6 +4,7 @@
 //! output carries the answer and nothing else; everything about the way there goes to standard error.
 
 use std::{
+    ffi::OsString,
     fs::File,
     io::{BufRead, BufReader, IsTerminal, Write},
     path::{Path, PathBuf},
@@ -11,7 +12,7 @@ use std::{
 };
 
 use clap::{
-    Args, Parser, Subcommand, ValueEnum,
+    Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use comparator::{ExplainLimits, MismatchRecord, explain};
@@ -22,6 +23,7 @@ use crate::{
     bench,
     canary::CanaryRate,
     candidate_spec::CandidateSpec,
+    config::{ConfigError, ConfigFile, Setting, effective, file_of, with_environment},
     digest::{Comparison, compare_ledgers},
     exit_code::ExitCode,
     ledger::LedgerError,
@@ -50,6 +52,11 @@ struct Cli {
     /// Which log lines are written, such as `info` or `shadow=debug`.
     #[arg(long, default_value = "warn", global = true, env = "SHADOW_LOG")]
     log: String,
+
+    /// A TOML file of options, such as `state_dir = "/var/lib/shadow"`: each by its long name, with `_`
+    /// for `-`. What is typed, or in the environment as `SHADOW_STATE_DIR`, wins over it.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -73,6 +80,11 @@ enum Command {
     Report(ReportArguments),
     /// Show the records of mismatches as differences for a person.
     Explain(Explain),
+    /// Show the options that are in effect, and where each is from: the file that `--config` names, the
+    /// environment, or the default.
+    ///
+    /// Exits with 2 if a run could not be started with them.
+    Config(ConfigArguments),
     /// Plant faults in the engine and see whether the verifier finds them.
     ///
     /// Exits with 0 if every fault is caught by the right field at the right place, and nothing else
@@ -214,6 +226,17 @@ struct Explain {
     file: PathBuf,
 }
 
+#[derive(Debug, Args)]
+struct ConfigArguments {
+    /// Only check them.
+    #[arg(long)]
+    check: bool,
+
+    /// The command that they are for.
+    #[arg(value_name = "COMMAND", default_value = "soak")]
+    of: String,
+}
+
 #[cfg(feature = "faults")]
 #[derive(Debug, Args)]
 struct Selftest {
@@ -244,16 +267,16 @@ enum LogFormat {
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are answers, not errors. A closed terminal is nobody's concern.
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::BadInput } else { ExitCode::Clean };
-        }
+    let arguments = std::env::args_os().collect();
+    let (cli, settings) = match parse(arguments) {
+        Ok(parsed) => parsed,
+        Err(refusal) => return refusal.tell(),
     };
     if let Err(message) = start_logging(&cli) {
         return refuse(&message);
+    }
+    for Setting { name, value, from } in &settings {
+        tracing::info!(%name, %value, %from, "option");
     }
     match cli.command {
         Command::Replay(replay) => {
@@ -284,9 +307,63 @@ pub fn main() -> ExitCode {
             Ok(()) => ExitCode::Clean,
             Err(message) => refuse(&message),
         },
+        Command::Config(arguments) => show_config(&arguments, cli.config),
         #[cfg(feature = "faults")]
         Command::Selftest(arguments) => selftest(arguments),
     }
+}
+
+/// Why the arguments are not usable.
+enum Refusal {
+    Arguments(clap::Error),
+    File(ConfigError),
+}
+
+impl Refusal {
+    fn tell(self) -> ExitCode {
+        match self {
+            Self::Arguments(error) => {
+                // Help and version are answers, not errors. A closed terminal is nobody's concern.
+                let _ = error.print();
+                if error.use_stderr() { ExitCode::BadInput } else { ExitCode::Clean }
+            }
+            Self::File(error) => refuse(&error.to_string()),
+        }
+    }
+}
+
+/// What was typed, over the environment, over the configuration file, over the defaults; and all options
+/// of the command as they then are.
+fn parse(arguments: Vec<OsString>) -> Result<(Cli, Vec<Setting>), Refusal> {
+    let mut command = with_environment(Cli::command());
+    let file = match file_of(&command, &arguments) {
+        Some(path) => Some(ConfigFile::read(&path, &command).map_err(Refusal::File)?),
+        None => None,
+    };
+    if let Some(file) = &file {
+        command = file.apply(command);
+    }
+    let matches = command.clone().try_get_matches_from(arguments).map_err(Refusal::Arguments)?;
+    let settings = effective(&command, &matches, file.as_ref());
+    let cli = Cli::from_arg_matches(&matches).map_err(Refusal::Arguments)?;
+    Ok((cli, settings))
+}
+
+fn show_config(arguments: &ConfigArguments, file: Option<PathBuf>) -> ExitCode {
+    let mut typed: Vec<OsString> = vec!["shadow".into(), (&arguments.of).into()];
+    if let Some(file) = file {
+        typed.extend(["--config".into(), file.into()]);
+    }
+    let settings = match parse(typed) {
+        Ok((_, settings)) => settings,
+        Err(refusal) => return refusal.tell(),
+    };
+    if !arguments.check {
+        let line =
+            |Setting { name, value, from }: &Setting| format!("{name} = {value}  ({from})\n");
+        say(&settings.iter().map(line).collect::<String>());
+    }
+    ExitCode::Clean
 }
 
 /// Opens the source, verifies all of it, and prints what was found.

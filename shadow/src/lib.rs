@@ -12,6 +12,7 @@ pub mod case;
 pub mod chain;
 pub mod cli;
 pub mod compared;
+mod config;
 pub mod coverage;
 pub mod digest;
 pub mod execute;
