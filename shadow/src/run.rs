@@ -21,7 +21,7 @@ use crate::{
     cli::complain,
     execute::{BlockExecutor, external::end_all},
     exit_code::ExitCode,
-    judge::{Candidate, Judge, NODE, Progress},
+    judge::{Candidate, Judge, NODE, NODE_BUILD, Progress},
     ledger::{LedgerError, entries},
     node::NodeCheck,
     progress::{Reporter, note},
@@ -88,8 +88,12 @@ pub(crate) fn run(
             return failed(summary, seconds(), error.to_string(), code);
         }
     };
-    let node = (options.node == NodeCheck::Compare).then_some(NODE);
-    summary.ask_for(executors.iter().map(|executor| executor.name()).chain(node));
+    for executor in &executors {
+        summary.ask_for(executor.name(), executor.build());
+    }
+    if options.node == NodeCheck::Compare {
+        summary.ask_for(NODE, NODE_BUILD);
+    }
     let (path, temporary) = match directory_of(directory) {
         Ok(directory) => directory,
         Err(error) => {

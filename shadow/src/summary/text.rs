@@ -21,13 +21,13 @@ impl Summary {
 
     fn write_text(&self, text: &mut String) -> std::fmt::Result {
         let counts_of = |name| self.candidates.get(name).copied().unwrap_or_default();
-        let node = match counts_of(NODE).exercised() {
+        let node = match counts_of(NODE).exercised {
             0 => ", no node was compared".to_owned(),
             blocks => format!(", the node was compared in {blocks} blocks"),
         };
         // What is said of all of them holds for each.
         let executors = self.candidates.iter().filter(|(name, _)| *name != NODE);
-        let exercised = executors.clone().map(|(_, counts)| counts.exercised()).min();
+        let exercised = executors.clone().map(|(_, counts)| counts.exercised).min();
         let names: Vec<_> = executors
             .map(|(name, _)| match name.as_str() {
                 ParallelExecutor::NAME => format!("{name} is Shadow's own engine"),
@@ -94,11 +94,11 @@ impl Summary {
                 self.stale_mismatches
             )?;
         }
-        if self.schedule_dependent_blocks > 0 {
+        if self.runs > 0 {
             writeln!(
                 text,
-                "schedules     in {} blocks the result depends on the schedule",
-                self.schedule_dependent_blocks
+                "schedules     {} runs; in {} blocks the result depends on the schedule",
+                self.runs, self.schedule_dependent_blocks
             )?;
         }
         if self.canaries.planted > 0 {
@@ -168,8 +168,21 @@ pub(crate) fn words<'a>(words: impl Iterator<Item = &'a str>) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
+/// A text in which neither a line break nor a terminal sequence is left. What was escaped before
+/// stays as it is.
+fn visible(text: &str) -> String {
+    let mut visible = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '"' | '\'' | '\\' => visible.push(char),
+            _ => visible.extend(char.escape_debug()),
+        }
+    }
+    visible
+}
+
 impl FirstMismatch {
-    /// The mismatch in one sentence.
+    /// The mismatch in one sentence, on one line: what a candidate wrote may hold anything.
     pub(crate) fn sentence(&self) -> String {
         let mut text = format!(
             "candidate {}, topoheight {}, block {}: {}",
@@ -181,7 +194,8 @@ impl FirstMismatch {
         if let Some(asset) = &self.asset {
             let _ = write!(text, " in {asset}");
         }
-        let _ = write!(text, " is {}, the control says {}", self.observed, self.control);
+        let (observed, control) = (self.observed.to_string(), self.control.to_string());
+        let _ = write!(text, " is {}, the control says {}", visible(&observed), visible(&control));
         if let Some(difference) = self.difference {
             let _ = write!(text, " ({difference:+})");
         }
@@ -195,5 +209,40 @@ impl FirstMismatch {
             );
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use comparator::{FailReason, Field, Outcome, Side, Status};
+    use storage_snapshot::{Amount, BlockHash, TopoHeight, TxHash};
+
+    use super::*;
+
+    /// postmortem: the reason of a failed transaction reached the terminal as the candidate wrote it.
+    #[test]
+    fn a_sentence_is_one_visible_line_whatever_the_candidate_wrote() {
+        let reason = "no\u{1b}[2J\u{202e}\0\nERROR \"forged\" \\u{7}".to_owned();
+        let outcome = Outcome {
+            hash: TxHash::new([1; 32]),
+            status: Status::Failed(FailReason::Other(reason)),
+            fee: Amount::ZERO,
+        };
+        let mismatch = FirstMismatch {
+            topoheight: TopoHeight::GENESIS,
+            block_hash: BlockHash::new([2; 32]),
+            candidate: "v3".to_owned(),
+            field: Field::Outcome,
+            account: None,
+            asset: None,
+            control: Side::Absent,
+            observed: Side::Outcome(outcome),
+            difference: None,
+            transaction: None,
+        };
+        let sentence = mismatch.sentence();
+        let shown = "no\\u{1b}[2J\\u{202e}\\0\\nERROR \"forged\" \\u{7}, fee 0";
+        assert!(sentence.contains(shown), "{sentence}");
+        assert!(!sentence.contains(char::is_control), "{sentence:?}");
     }
 }
