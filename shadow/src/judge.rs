@@ -23,6 +23,7 @@ use storage_snapshot::{Store, StoreError, TopoHeight};
 
 pub use crate::trial::Candidate;
 use crate::{
+    again::again,
     canary::{CANARY, CanaryEntry, CanaryRate, alter},
     case::{Case, Finding},
     execute::Control,
@@ -217,6 +218,9 @@ impl JudgeLoop {
             control: &control.execution,
             expectations,
         };
+        let started = Instant::now();
+        entry.again = Some(again(&question).map_err(JudgeError::Compare)?);
+        entry.seconds.compare += started.elapsed().as_secs_f64();
         let mut result = None;
         for place in 0..self.candidates.len() {
             let Tried { candidate, patience } = &mut self.candidates[place];

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use storage_snapshot::{Address, AssetId, BlockHash, Store, StoreError, TopoHeight};
 
 use crate::{
-    canary::CanaryEntry, execute::Loads, judge::NODE, kinds::KindCounts,
+    again::AgainEntry, canary::CanaryEntry, execute::Loads, judge::NODE, kinds::KindCounts,
     node::NodeCounts, shapes::ShapeCounts,
 };
 
@@ -49,6 +49,9 @@ pub struct LedgerEntry {
     /// What became of a result that was altered on purpose. Never counted as a mismatch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<CanaryEntry>,
+    /// What came of executing the control again; nothing where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<AgainEntry>,
     /// The block's transactions.
     pub transactions: TransactionCounts,
     /// The same by kind; empty where a build wrote it that did not tell kinds apart.

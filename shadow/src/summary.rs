@@ -56,6 +56,8 @@ pub struct Summary {
     conservation_unchecked_blocks: u64,
     /// Results that were altered on purpose, to see whether that is noticed.
     canaries: Canaries,
+    /// Blocks whose control was executed a second time, to see whether the verifier is noisy.
+    again: Again,
     /// How often candidates ran blocks, under whatever schedule.
     runs: u64,
     /// Blocks in which runs of a candidate under different schedules differ from each other.
@@ -112,6 +114,14 @@ struct Canaries {
     caught: u64,
 }
 
+/// Blocks whose control was executed a second time.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Again {
+    blocks: u64,
+    /// Those in which it did not do the same.
+    differ: u64,
+}
+
 #[derive(Clone, Debug, Default, Serialize)]
 struct Mismatches {
     total: u64,
@@ -160,6 +170,7 @@ impl Summary {
             re_orders: ReOrderCounts::default(),
             conservation_unchecked_blocks: 0,
             canaries: Canaries::default(),
+            again: Again::default(),
             runs: 0,
             schedule_dependent_blocks: 0,
             compared: compared().iter().map(|compared| compared.field).collect(),
@@ -202,6 +213,10 @@ impl Summary {
         if let Some(canary) = &entry.canary {
             self.canaries.planted += 1;
             self.canaries.caught += u64::from(canary.was_caught());
+        }
+        if let Some(again) = &entry.again {
+            self.again.blocks += 1;
+            self.again.differ += u64::from(again.differs.is_some());
         }
         let mut candidates = entry.candidates.iter();
         self.schedule_dependent_blocks +=
@@ -377,7 +392,14 @@ impl Summary {
              be trusted; please report it"
                 .to_owned()
         });
-        canary.into_iter()
+        let noisy = (self.again.differ > 0).then(|| {
+            format!(
+                "the verifier is noisy: in {} of {} blocks the serial execution differs from itself, so \
+                 no verdict of this run can be trusted; please report it",
+                self.again.differ, self.again.blocks
+            )
+        });
+        canary.into_iter().chain(noisy)
     }
 
     fn gaps(&self) -> impl Iterator<Item = String> {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use super::{Canaries, Summary};
+use super::{Again, Canaries, Summary};
 use crate::{
     execute::parallel::ParallelExecutor,
     judge::NODE,
@@ -92,6 +92,13 @@ impl Summary {
                 "re-orders     {count}, of up to {deepest} blocks; {blocks} blocks ordered away, with \
                  {} mismatches",
                 self.stale_mismatches
+            )?;
+        }
+        if self.again.blocks > 0 {
+            let Again { blocks, differ } = self.again;
+            writeln!(
+                text,
+                "control       executed again in {blocks} blocks, in {differ} with another result"
             )?;
         }
         if self.runs > 0 {

@@ -76,6 +76,17 @@ fn a_ledger_leads_to_one_exit_code() {
     let missed = and(at_end().judged("v3", "1", "match", 2).with("canary", canary));
     check("a canary that was missed", &missed, None, 3, "altered on purpose");
     check("a canary that was missed, and enough", &missed, met, 3, "altered on purpose");
+    let differs = json!({
+        "topoheight": 30, "block_hash": "07".repeat(32), "candidate": "serial", "field": "fees",
+        "account": null, "asset": null, "control": 1, "observed": 2, "difference": 1,
+        "transaction": null,
+    });
+    let noisy = at_end().judged("v3", "1", "match", 2).with("again", json!({"differs": differs}));
+    check("noise", &and(noisy.clone()), None, 3, "noisy: in 1 of 1 blocks");
+    check("noise, and enough", &and(noisy), met, 3, "noisy: in 1 of 1 blocks");
+    let silent = and(at_end().judged("v3", "1", "match", 2).with("again", json!({})));
+    check("no noise, and enough", &silent, met, 0, "");
+
     let broken = and(at_end().judged("v3", "1", "mismatch", 0));
     check("a crash is not exercised", &broken, Some("exercised=31"), 1, "30 of 31 blocks");
 

@@ -142,6 +142,13 @@ fn every_nth_block_has_a_canary_which_is_caught_and_no_mismatch() {
 }
 
 #[test]
+fn every_control_is_executed_again_and_does_the_same() {
+    let bench = Bench::new();
+    bench.verify(chain().take(40), vec![engine()]);
+    assert_eq!(bench.summary()["again"], serde_json::json!({ "blocks": 40, "differ": 0 }));
+}
+
+#[test]
 fn a_canary_that_was_missed_leaves_a_run_without_evidence() {
     let bench = Bench::new();
     bench.verify(chain().take(3), vec![engine()]);
