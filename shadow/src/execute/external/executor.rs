@@ -145,7 +145,12 @@ impl ExternalExecutor {
         let process = started
             .map_err(|error| Failure::Crashed(format!("cannot be started again: {error}")))?;
         connection.process = Some(process);
-        let identity = connection.initialize(&self.options)?;
+        let mut options = self.options;
+        if self.identity.is_none() {
+            // It was waited for once, and in vain.
+            options.start_limit = options.start_limit.min(options.budget);
+        }
+        let identity = connection.initialize(&options)?;
         match &self.identity {
             Some(before) if *before != identity => Err(Failure::Protocol(format!(
                 "started again it calls itself {}, before it was {}",
