@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
+use comparator::Side;
+
 use super::{Again, Canaries, Summary};
 use crate::{
     execute::parallel::ParallelExecutor,
@@ -191,18 +193,24 @@ fn visible(text: &str) -> String {
 impl FirstMismatch {
     /// The mismatch in one sentence, on one line: what a candidate wrote may hold anything.
     pub(crate) fn sentence(&self) -> String {
-        let mut text = format!(
-            "candidate {}, topoheight {}, block {}: {}",
-            self.candidate, self.topoheight, self.block_hash, self.field
-        );
-        if let Some(account) = &self.account {
-            let _ = write!(text, " of {account}");
-        }
-        if let Some(asset) = &self.asset {
-            let _ = write!(text, " in {asset}");
-        }
+        let Self { candidate, topoheight, block_hash, field, .. } = self;
+        let mut text =
+            format!("candidate {candidate}, topoheight {topoheight}, block {block_hash}: ");
         let (observed, control) = (self.observed.to_string(), self.control.to_string());
-        let _ = write!(text, " is {}, the control says {}", visible(&observed), visible(&control));
+        let observed = visible(&observed);
+        if matches!((&self.observed, &self.control), (Side::Text(_), Side::Absent)) {
+            // It did something that the control never does, and says so.
+            text += &observed;
+        } else {
+            let _ = write!(text, "{field}");
+            if let Some(account) = &self.account {
+                let _ = write!(text, " of {account}");
+            }
+            if let Some(asset) = &self.asset {
+                let _ = write!(text, " in {asset}");
+            }
+            let _ = write!(text, " is {observed}, the control says {}", visible(&control));
+        }
         if let Some(difference) = self.difference {
             let _ = write!(text, " ({difference:+})");
         }
@@ -221,7 +229,7 @@ impl FirstMismatch {
 
 #[cfg(test)]
 mod tests {
-    use comparator::{FailReason, Field, Outcome, Side, Status};
+    use comparator::{FailReason, Field, Outcome, Status};
     use storage_snapshot::{Amount, BlockHash, TopoHeight, TxHash};
 
     use super::*;
@@ -251,5 +259,9 @@ mod tests {
         let shown = "no\\u{1b}[2J\\u{202e}\\0\\nERROR \"forged\" \\u{7}, fee 0";
         assert!(sentence.contains(shown), "{sentence}");
         assert!(!sentence.contains(char::is_control), "{sentence:?}");
+
+        let hung = Side::Text("gave no answer within 2s".to_owned());
+        let sentence = FirstMismatch { observed: hung, ..mismatch }.sentence();
+        assert!(sentence.ends_with(": gave no answer within 2s"), "{sentence}");
     }
 }
