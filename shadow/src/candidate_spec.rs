@@ -72,7 +72,7 @@ impl std::error::Error for ParseCandidateError {}
 /// # Errors
 ///
 /// When it cannot be made. That is an error of whoever asked for it, or of the machine; an outside
-/// program that breaks later is observed to.
+/// program that is started and breaks is observed to, however early that is.
 pub fn start(
     spec: &CandidateSpec,
     workers: u32,

@@ -86,6 +86,7 @@ impl Case {
             control_build: SerialExecutor.build(),
             candidates: Vec::new(),
             canary: None,
+            again: None,
             transactions: self.transaction_counts(),
             kinds: self.kind_counts(),
             shapes: self.shape_counts(),

@@ -14,8 +14,10 @@ use serde::Serialize;
 use storage_snapshot::{Store, TopoHeight};
 
 use crate::{
+    execute::{BlockExecutor, SerialExecutor},
     kinds::{KindCount, TransactionKind},
     ledger::{CandidateEntry, LedgerEntry, LedgerError, entries},
+    rules::RULES,
     shapes::{Shape, ShapeCounts},
 };
 
@@ -137,6 +139,9 @@ pub struct BlockCounts {
     pub not_exercised: u64,
     /// Not executed here.
     pub opaque: u64,
+    /// Those in which the candidate was compared at work: all that match, and of those that differ the
+    /// ones in which two workers each executed a transaction of one batch.
+    pub exercised: u64,
 }
 
 impl Coverage {
@@ -227,7 +232,12 @@ impl CandidateCoverage {
 }
 
 impl Configuration {
-    fn of(entry: &LedgerEntry, judged: &CandidateEntry) -> Self {
+    /// What a verdict of this build on a candidate of that one is about.
+    pub(crate) fn now(build: impl Into<String>) -> Self {
+        Self { build: build.into(), rules: RULES.to_owned(), control_build: SerialExecutor.build() }
+    }
+
+    pub(crate) fn of(entry: &LedgerEntry, judged: &CandidateEntry) -> Self {
         Self {
             build: judged.build.clone(),
             rules: entry.rules.clone(),
@@ -235,7 +245,7 @@ impl Configuration {
         }
     }
 
-    fn is_of(&self, entry: &LedgerEntry, judged: &CandidateEntry) -> bool {
+    pub(crate) fn is_of(&self, entry: &LedgerEntry, judged: &CandidateEntry) -> bool {
         self.build == judged.build
             && self.rules == entry.rules
             && self.control_build == entry.control_build
@@ -273,7 +283,7 @@ impl Evidence {
 
     fn add(&mut self, entry: &LedgerEntry, judged: &CandidateEntry) {
         self.through = entry.topoheight;
-        self.blocks.count(judged.verdict);
+        self.blocks.count(judged.verdict, judged.is_exercised());
         if let Some(reason) = &judged.reason {
             let reason = format!("{}:{reason}", judged.verdict.word());
             *self.reasons.entry(reason).or_default() += 1;
@@ -376,8 +386,9 @@ pub fn divergence_below(exercised: u64, diverged: u64) -> Option<f64> {
 
 impl BlockCounts {
     /// Counts one more.
-    pub(crate) const fn count(&mut self, verdict: Severity) {
+    pub(crate) const fn count(&mut self, verdict: Severity, is_exercised: bool) {
         self.total += 1;
+        self.exercised += is_exercised as u64;
         *match verdict {
             Severity::Match => &mut self.matching,
             Severity::Mismatch => &mut self.mismatch,
@@ -394,10 +405,6 @@ impl BlockCounts {
         self.inconclusive += other.inconclusive;
         self.not_exercised += other.not_exercised;
         self.opaque += other.opaque;
-    }
-
-    /// Blocks in which the candidate was really compared at work.
-    pub const fn exercised(&self) -> u64 {
-        self.matching + self.mismatch
+        self.exercised += other.exercised;
     }
 }

@@ -17,12 +17,13 @@ use std::{
 
 use comparator::{
     CompareError, Expectations, Limits, Mismatch, MismatchSink, NotExercised, Observation,
-    Schedule, Severity, SinkError, Verdict, compare_with_sound,
+    Schedule, SinkError, Verdict, compare_with_sound,
 };
 use storage_snapshot::{Store, StoreError, TopoHeight};
 
 pub use crate::trial::Candidate;
 use crate::{
+    again::again,
     canary::{CANARY, CanaryEntry, CanaryRate, alter},
     case::{Case, Finding},
     execute::Control,
@@ -40,7 +41,7 @@ use crate::{
 pub const NODE: &str = "node";
 
 /// The build of the node is whatever answered.
-const NODE_BUILD: &str = "as it answered";
+pub(crate) const NODE_BUILD: &str = "as it answered";
 
 /// What has been found so far, for whoever watches. Counted only once it is durable.
 #[derive(Debug, Default)]
@@ -217,6 +218,9 @@ impl JudgeLoop {
             control: &control.execution,
             expectations,
         };
+        let started = Instant::now();
+        entry.again = Some(again(&question).map_err(JudgeError::Compare)?);
+        entry.seconds.compare += started.elapsed().as_secs_f64();
         let mut result = None;
         for place in 0..self.candidates.len() {
             let Tried { candidate, patience } = &mut self.candidates[place];
@@ -388,10 +392,8 @@ impl Pending {
         self.last = Some(entry.topoheight);
         self.blocks += 1;
         self.transactions += entry.transactions.total;
-        self.exercised += u64::from(entry.candidates.iter().any(|candidate| {
-            candidate.candidate != NODE
-                && matches!(candidate.verdict, Severity::Match | Severity::Mismatch)
-        }));
+        let mut executors = entry.candidates.iter().filter(|judged| judged.candidate != NODE);
+        self.exercised += u64::from(executors.any(CandidateEntry::is_exercised));
         if let Some(canary) = &entry.canary {
             let caught = u64::from(canary.was_caught());
             self.canaries_caught += caught;

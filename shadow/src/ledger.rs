@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use storage_snapshot::{Address, AssetId, BlockHash, Store, StoreError, TopoHeight};
 
 use crate::{
-    canary::CanaryEntry, execute::Loads, kinds::KindCounts, node::NodeCounts, shapes::ShapeCounts,
+    again::AgainEntry, canary::CanaryEntry, execute::Loads, judge::NODE, kinds::KindCounts,
+    node::NodeCounts, shapes::ShapeCounts,
 };
 
 /// The version of the entry format that is written.
@@ -48,6 +49,9 @@ pub struct LedgerEntry {
     /// What became of a result that was altered on purpose. Never counted as a mismatch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<CanaryEntry>,
+    /// What came of executing the control again; nothing where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<AgainEntry>,
     /// The block's transactions.
     pub transactions: TransactionCounts,
     /// The same by kind; empty where a build wrote it that did not tell kinds apart.
@@ -138,9 +142,16 @@ impl CandidateEntry {
         self.exercise.map_or(0, |exercise| exercise.workers)
     }
 
-    /// Whether the candidate was compared at work.
-    pub const fn is_exercised(&self) -> bool {
-        matches!(self.verdict, Severity::Match | Severity::Mismatch)
+    /// Whether the candidate was compared at work. One that differs may as well have crashed, or have
+    /// worked alone; the node's work is not seen, only its answers.
+    pub fn is_exercised(&self) -> bool {
+        match self.verdict {
+            Severity::Match => true,
+            Severity::Mismatch => {
+                self.candidate == NODE || self.exercise.is_some_and(|exercise| exercise.is_wide())
+            }
+            Severity::Opaque | Severity::NotExercised | Severity::Inconclusive => false,
+        }
     }
 }
 
@@ -183,6 +194,13 @@ pub struct ExerciseEntry {
     /// How often the block was run; all else is about the run that the verdict is taken from.
     #[serde(default = "one")]
     pub runs: u32,
+}
+
+impl ExerciseEntry {
+    /// Whether two workers each executed a transaction of one batch.
+    const fn is_wide(self) -> bool {
+        self.workers >= 2 && self.batches > 0 && self.max_in_flight >= 2
+    }
 }
 
 const fn one() -> u32 {
@@ -303,6 +321,14 @@ impl LedgerEntry {
 
     fn mismatches_here(&self) -> u64 {
         self.candidates.iter().flat_map(|candidate| candidate.fields.values()).sum()
+    }
+
+    /// Whether every candidate that executes was compared at work.
+    pub fn is_exercised(&self) -> bool {
+        let mut executors = self.candidates.iter().filter(|judged| judged.candidate != NODE);
+        let first = executors.next();
+        first.is_some_and(CandidateEntry::is_exercised)
+            && executors.all(CandidateEntry::is_exercised)
     }
 
     /// The worst verdict of all candidates: the one that the block is counted under.

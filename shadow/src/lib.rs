@@ -5,6 +5,7 @@
 //! serially, commits the result, and passes it on to the [`judge`], which runs the candidates,
 //! compares, and writes the [`ledger`]. The [`summary`] is the sum of the ledger.
 
+pub mod again;
 pub mod bench;
 pub mod canary;
 pub mod candidate_spec;

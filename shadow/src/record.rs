@@ -126,13 +126,17 @@ fn detail_of(verdict: &Verdict) -> Option<String> {
 
 /// How the decisive run of a trial worked, if it came to an end.
 pub(crate) fn exercise_of(trial: &Trial) -> Option<ExerciseEntry> {
-    let exercise = &trial.decisive.result.as_ref().ok()?.exercise;
+    let execution = trial.decisive.result.as_ref().ok()?;
+    let exercise = &execution.exercise;
+    // What a candidate says of itself may lower what it was given, not raise it; and there is nothing
+    // in a batch without a transaction.
+    let workers = exercise.workers.min(trial.decisive.schedule.workers);
+    let transactions = u32::try_from(execution.outcomes.len()).unwrap_or(u32::MAX);
     Some(ExerciseEntry {
-        // What a candidate says of itself may lower what it was given, not raise it.
-        workers: exercise.workers.min(trial.decisive.schedule.workers),
+        workers,
         seed: trial.decisive.schedule.seed,
-        batches: exercise.batches,
-        max_in_flight: exercise.max_in_flight,
+        batches: exercise.batches.min(transactions),
+        max_in_flight: exercise.max_in_flight.min(workers),
         runs: trial.runs,
     })
 }

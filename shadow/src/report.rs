@@ -55,6 +55,7 @@ impl Report {
             }
             Some(requirements) => {
                 missing.extend(requirements.missing(&coverage));
+                missing.extend(summary.doubts());
                 differences(&coverage)
             }
         };

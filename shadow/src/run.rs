@@ -13,14 +13,15 @@ use std::{
 
 use comparator::{JsonLines, MismatchRecord, MismatchSink, SinkError};
 use storage_snapshot::{Store, StoreError, StoreOptions, TopoHeight};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     canary::CanaryRate,
     candidate_spec::{CandidateSpec, StartCandidateError, start_all},
     cli::complain,
-    execute::BlockExecutor,
+    execute::{BlockExecutor, external::end_all},
     exit_code::ExitCode,
-    judge::{Candidate, Judge, NODE, Progress},
+    judge::{Candidate, Judge, NODE, NODE_BUILD, Progress},
     ledger::{LedgerError, entries},
     node::NodeCheck,
     progress::{Reporter, note},
@@ -73,6 +74,8 @@ pub(crate) fn run(
         Ok(source) => source,
         Err((code, message)) => return failed(summary, seconds(), message, code),
     };
+    // Before anything is started that would be left behind.
+    let stop = stop_on_signal();
     let executors =
         start_all(&options.candidates, options.workers, options.budget, options.memory_bytes);
     let executors = match executors {
@@ -85,8 +88,12 @@ pub(crate) fn run(
             return failed(summary, seconds(), error.to_string(), code);
         }
     };
-    let node = (options.node == NodeCheck::Compare).then_some(NODE);
-    summary.ask_for(executors.iter().map(|executor| executor.name()).chain(node));
+    for executor in &executors {
+        summary.ask_for(executor.name(), executor.build());
+    }
+    if options.node == NodeCheck::Compare {
+        summary.ask_for(NODE, NODE_BUILD);
+    }
     let (path, temporary) = match directory_of(directory) {
         Ok(directory) => directory,
         Err(error) => {
@@ -106,7 +113,7 @@ pub(crate) fn run(
     if let Err(error) = claim(&store, &*source) {
         return failed(summary, seconds(), error.to_string(), code_of(&error));
     }
-    let outcome = verify(options, executors, &path, &store, &mut *source);
+    let outcome = verify(options, executors, &path, &store, &mut *source, &stop);
     let added = add_ledger(&mut summary, &store);
     let digest = store.tip().map(|tip| tip.digest);
     let (summary, code) = match outcome.and_then(|end| added.map(|()| end)) {
@@ -149,8 +156,8 @@ fn verify(
     path: &std::path::Path,
     store: &Store,
     source: &mut dyn BlockSource,
+    stop: &AtomicBool,
 ) -> Result<End, VerifyError> {
-    let stop = stop_on_signal();
     let progress = Arc::new(Progress::default());
     let schedules = Schedules::disturbed(options.schedules, options.workers);
     let candidates = executors.into_iter().map(|executor| Candidate { executor, schedules });
@@ -270,38 +277,51 @@ pub(crate) fn code_of_store(error: &StoreError) -> ExitCode {
     }
 }
 
-/// A flag that is set when somebody asks the process to stop. Asked twice, it ends at once.
+/// A flag that is set when somebody asks the process to stop. Asked twice, it ends at once, and what it
+/// started with it.
 fn stop_on_signal() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    let waiting = std::thread::Builder::new().name("shadow-signals".to_owned()).spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let Ok(runtime) = runtime else { return };
-        runtime.block_on(async {
-            if signal().await.is_ok() {
-                flag.store(true, Ordering::Relaxed);
-                note("stopping after the block in hand; once more ends at once");
-                if signal().await.is_ok() {
-                    std::process::exit(i32::from(ExitCode::Infrastructure as u8));
-                }
-            }
-        });
-    });
-    if let Err(error) = waiting {
+    if let Err(error) = listen(Arc::clone(&stop)) {
         tracing::warn!(%error, "signals cannot be waited for; the process will end at once on one");
     }
     stop
 }
 
-async fn signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) =
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// Listens from when it returns on.
+fn listen(stop: Arc<AtomicBool>) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut signals = {
+        let _entered = runtime.enter();
+        Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            end: signal(SignalKind::terminate())?,
+        }
+    };
+    let waiting = move || {
+        runtime.block_on(async {
+            signals.next().await;
+            stop.store(true, Ordering::Relaxed);
+            note("stopping after the block in hand; once more ends at once");
+            signals.next().await;
+            end_all();
+            std::process::exit(i32::from(ExitCode::Infrastructure as u8));
+        });
+    };
+    std::thread::Builder::new().name("shadow-signals".to_owned()).spawn(waiting).map(drop)
+}
+
+struct Signals {
+    interrupt: Signal,
+    end: Signal,
+}
+
+impl Signals {
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.end.recv() => {}
+        }
     }
-    Ok(())
 }
 
 /// The file of records in a state directory. A candidate that is wrong everywhere must not fill the

@@ -6,14 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use comparator::Field;
 use serde::Serialize;
-use storage_snapshot::StateDigest;
+use storage_snapshot::{StateDigest, Store, TopoHeight};
 
 use crate::{
     compared::{NotCompared, compared},
-    coverage::BlockCounts,
+    coverage::{BlockCounts, Configuration},
     exit_code::ExitCode,
     ledger::{
-        FirstMismatch, LedgerEntry, LoadCounts, ReOrderCounts, StepSeconds, TransactionCounts,
+        CandidateEntry, FirstMismatch, LedgerEntry, LedgerError, LoadCounts, ReOrderCounts,
+        StepSeconds, TransactionCounts, entries,
     },
     node::NodeCounts,
     report::stale_difference,
@@ -55,6 +56,10 @@ pub struct Summary {
     conservation_unchecked_blocks: u64,
     /// Results that were altered on purpose, to see whether that is noticed.
     canaries: Canaries,
+    /// Blocks whose control was executed a second time, to see whether the verifier is noisy.
+    again: Again,
+    /// How often candidates ran blocks, under whatever schedule.
+    runs: u64,
     /// Blocks in which runs of a candidate under different schedules differ from each other.
     schedule_dependent_blocks: u64,
     /// What every block with a control is compared in.
@@ -67,7 +72,25 @@ pub struct Summary {
     error: Option<String>,
     /// The candidates that the run was asked for: each has to have been exercised.
     #[serde(skip)]
-    asked: Vec<String>,
+    asked: Vec<Asked>,
+    /// The verdicts on each candidate since its configuration changed last.
+    #[serde(skip)]
+    latest: BTreeMap<String, Latest>,
+}
+
+/// A candidate that there have to be verdicts on.
+#[derive(Clone, Debug)]
+struct Asked {
+    name: String,
+    /// In which configuration; if in none, in the one of its last verdict.
+    configuration: Option<Configuration>,
+}
+
+/// The verdicts on one configuration of a candidate.
+#[derive(Clone, Debug)]
+struct Latest {
+    configuration: Configuration,
+    blocks: BlockCounts,
 }
 
 /// What a run says.
@@ -89,6 +112,14 @@ pub enum RunVerdict {
 struct Canaries {
     planted: u64,
     caught: u64,
+}
+
+/// Blocks whose control was executed a second time.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Again {
+    blocks: u64,
+    /// Those in which it did not do the same.
+    differ: u64,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -139,13 +170,32 @@ impl Summary {
             re_orders: ReOrderCounts::default(),
             conservation_unchecked_blocks: 0,
             canaries: Canaries::default(),
+            again: Again::default(),
+            runs: 0,
             schedule_dependent_blocks: 0,
             compared: compared().iter().map(|compared| compared.field).collect(),
             not_compared: NotCompared::ALL,
             interrupted: false,
             error: None,
-            asked: candidates.into_iter().collect(),
+            asked: candidates.into_iter().map(|name| Asked { name, configuration: None }).collect(),
+            latest: BTreeMap::new(),
         }
+    }
+
+    /// The summary of all that a store holds, of runs that were asked to judge these candidates.
+    ///
+    /// # Errors
+    ///
+    /// When an entry cannot be read.
+    pub fn read<'a>(
+        store: &Store,
+        candidates: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, LedgerError> {
+        let mut summary = Self::new(candidates.into_iter().map(str::to_owned));
+        for entry in entries(store, TopoHeight::GENESIS) {
+            summary.add(&entry?);
+        }
+        Ok(summary.finish(store.tip().map(|tip| tip.digest), 0.0, None))
     }
 
     /// Adds a block. Entries are added in the order of topoheights, so that the first mismatch is
@@ -159,10 +209,14 @@ impl Summary {
         }
         self.stale_mismatches += entry.earlier_mismatches;
         self.conservation_unchecked_blocks += u64::from(entry.conservation_unchecked > 0);
-        self.blocks.count(entry.severity());
+        self.blocks.count(entry.severity(), entry.is_exercised());
         if let Some(canary) = &entry.canary {
             self.canaries.planted += 1;
             self.canaries.caught += u64::from(canary.was_caught());
+        }
+        if let Some(again) = &entry.again {
+            self.again.blocks += 1;
+            self.again.differ += u64::from(again.differs.is_some());
         }
         let mut candidates = entry.candidates.iter();
         self.schedule_dependent_blocks +=
@@ -191,7 +245,8 @@ impl Summary {
         let mut reasons = BTreeSet::new();
         for candidate in &entry.candidates {
             let counts = self.candidates.entry(candidate.candidate.clone()).or_default();
-            counts.count(candidate.verdict);
+            counts.count(candidate.verdict, candidate.is_exercised());
+            self.count_latest(entry, candidate);
             if let Some(reason) = &candidate.reason {
                 reasons.insert(format!("{}:{reason}", candidate.verdict.word()));
             }
@@ -203,6 +258,7 @@ impl Summary {
                 self.mismatches.first.clone_from(&candidate.first);
             }
             if let Some(exercise) = &candidate.exercise {
+                self.runs += u64::from(exercise.runs);
                 self.exercise.workers = self.exercise.workers.max(exercise.workers);
                 self.exercise.batches += u64::from(exercise.batches);
                 self.exercise.max_in_flight =
@@ -221,15 +277,30 @@ impl Summary {
         self
     }
 
-    /// Asks for verdicts on these candidates: without them there is not enough evidence.
-    pub fn ask_for<'a>(&mut self, candidates: impl IntoIterator<Item = &'a str>) {
-        self.asked.extend(candidates.into_iter().map(str::to_owned));
+    fn count_latest(&mut self, entry: &LedgerEntry, judged: &CandidateEntry) {
+        let begin = || Latest {
+            configuration: Configuration::of(entry, judged),
+            blocks: BlockCounts::default(),
+        };
+        let latest = self.latest.entry(judged.candidate.clone()).or_insert_with(begin);
+        if !latest.configuration.is_of(entry, judged) {
+            *latest = begin();
+        }
+        latest.blocks.count(judged.verdict, judged.is_exercised());
+    }
+
+    /// Asks for verdicts on a candidate, by name and build: without them there is not enough evidence.
+    /// What another build of it did, or this one by other rules, is none.
+    pub fn ask_for(&mut self, candidate: &str, build: impl Into<String>) {
+        let configuration = Some(Configuration::now(build));
+        self.asked.push(Asked { name: candidate.to_owned(), configuration });
     }
 
     /// Takes every candidate that was added to have been asked for.
     #[must_use]
     pub fn ask_for_all(mut self) -> Self {
-        self.asked = self.candidates.keys().cloned().collect();
+        let asked = |name: &String| Asked { name: name.clone(), configuration: None };
+        self.asked = self.candidates.keys().map(asked).collect();
         self
     }
 
@@ -302,7 +373,8 @@ impl Summary {
 
     /// What is missing for an answer, a sentence each: a candidate; for each candidate that was asked
     /// for, that it was exercised at all, and a verdict on every block, which is not there if an earlier
-    /// run on the same directory did not ask; a control that can be trusted; and a comparator that can.
+    /// run on the same directory did not ask; a control that can be trusted; and a comparator that can,
+    /// because it sees what differs and nothing else.
     pub(crate) fn missing(&self) -> impl Iterator<Item = String> {
         let nobody = self
             .asked
@@ -310,19 +382,40 @@ impl Summary {
             .then(|| "no candidate was judged on any block: that proves nothing".to_owned());
         let inconclusive = (self.blocks.inconclusive > 0)
             .then(|| format!("{} blocks are inconclusive", self.blocks.inconclusive));
+        nobody.into_iter().chain(self.gaps()).chain(inconclusive).chain(self.doubts())
+    }
+
+    /// Why nothing that was found can be trusted, a sentence each.
+    pub(crate) fn doubts(&self) -> impl Iterator<Item = String> {
         let canary = (self.canaries.caught < self.canaries.planted).then(|| {
             "a result that was altered on purpose was not found to differ: no match of this run can \
              be trusted; please report it"
                 .to_owned()
         });
-        nobody.into_iter().chain(self.gaps()).chain(inconclusive).chain(canary)
+        let noisy = (self.again.differ > 0).then(|| {
+            format!(
+                "the verifier is noisy: in {} of {} blocks the serial execution differs from itself, so \
+                 no verdict of this run can be trusted; please report it",
+                self.again.differ, self.again.blocks
+            )
+        });
+        canary.into_iter().chain(noisy)
     }
 
     fn gaps(&self) -> impl Iterator<Item = String> {
-        self.asked.iter().filter_map(|name| {
-            let counts = self.candidates.get(name).copied().unwrap_or_default();
+        self.asked.iter().filter_map(|Asked { name, configuration }| {
+            let latest = self.latest.get(name).filter(|latest| {
+                configuration.as_ref().is_none_or(|asked| latest.configuration == *asked)
+            });
+            let counts = latest.map(|latest| latest.blocks).unwrap_or_default();
+            let all = self.candidates.get(name).copied().unwrap_or_default();
             let without = self.blocks.total.saturating_sub(counts.total);
-            if counts.exercised() == 0 {
+            if counts.exercised == 0 && all.total > counts.total {
+                Some(format!(
+                    "nothing was exercised for candidate {name} as it is now: what it did in another \
+                     build, or by other rules, says nothing about this one"
+                ))
+            } else if counts.exercised == 0 {
                 Some(format!(
                     "nothing was exercised for candidate {name}: a green result for it would prove \
                      nothing"
@@ -330,7 +423,7 @@ impl Summary {
             } else if without > 0 {
                 Some(format!(
                     "candidate {name} has no verdict on {without} blocks, because an earlier run was \
-                     not asked for it; another --state-dir begins anew"
+                     not asked for it, or for another build of it; another --state-dir begins anew"
                 ))
             } else {
                 None

@@ -69,6 +69,18 @@ impl Verifier {
         Ok(Self { store, identity, node, judge, judged: through, blind_since, other: None })
     }
 
+    /// Takes a chain to its end, and waits until everything is judged.
+    ///
+    /// # Errors
+    ///
+    /// When the source or the verifier itself cannot go on.
+    pub fn verify_chain(mut self, source: &mut dyn BlockSource) -> Result<(), VerifyError> {
+        while let Some(event) = source.next_event().map_err(VerifyError::Source)? {
+            self.take(event)?;
+        }
+        self.finish()
+    }
+
     /// Takes the next event of the chain.
     ///
     /// # Errors

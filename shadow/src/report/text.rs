@@ -90,7 +90,7 @@ fn write_candidate(
         "  counted since topoheight {}, through {}: {} of {} blocks exercised, {} mismatches",
         evidence.since,
         evidence.through,
-        blocks.exercised(),
+        blocks.exercised,
         blocks.total,
         evidence.mismatches()
     )?;

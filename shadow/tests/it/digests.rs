@@ -58,6 +58,7 @@ fn ledger(from: u64, to: u64, parts_at: Option<u64>) -> (TempDir, Store) {
             control_build: String::new(),
             candidates: Vec::new(),
             canary: None,
+            again: None,
             transactions: Default::default(),
             kinds: Default::default(),
             shapes: Default::default(),
