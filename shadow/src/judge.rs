@@ -4,29 +4,33 @@
 //! block was resolved before, so it cannot disturb the chain's state, and the chain does not wait
 //! for it until the queue is full.
 
+mod error;
+mod pending;
+
 use std::{
-    fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
 };
 
 use comparator::{
-    CompareError, Expectations, Limits, Mismatch, MismatchSink, NotExercised, Observation,
-    Schedule, Severity, SinkError, Verdict, compare_with_sound,
+    Expectations, Limits, Mismatch, MismatchSink, NotExercised, Observation, Schedule, Verdict,
+    compare_with_sound,
 };
-use storage_snapshot::{Store, StoreError, TopoHeight};
+pub use error::JudgeError;
+pub(crate) use pending::FLUSH_INTERVAL;
+use pending::Pending;
+pub use pending::Progress;
+use storage_snapshot::{Store, TopoHeight};
 
 pub use crate::trial::Candidate;
 use crate::{
     canary::{CANARY, CanaryEntry, CanaryRate, alter},
     case::{Case, Finding},
     execute::Control,
-    ledger::{CandidateEntry, LedgerEntry, LedgerError, entry_at},
+    ledger::{CandidateEntry, LedgerEntry, entry_at},
     locate::Rerun,
     node::NodeFindings,
     patience::Patience,
@@ -41,26 +45,6 @@ pub const NODE: &str = "node";
 
 /// The build of the node is whatever answered.
 const NODE_BUILD: &str = "as it answered";
-
-/// What has been found so far, for whoever watches. Counted only once it is durable.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Blocks with a verdict.
-    pub blocks: AtomicU64,
-    /// Positions of the chain up to the last of them: fewer where blocks were ordered away, more
-    /// where others had their verdict before.
-    pub positions: AtomicU64,
-    /// Their transactions.
-    pub transactions: AtomicU64,
-    /// Blocks in which a candidate was compared at work.
-    pub exercised: AtomicU64,
-    /// Differences.
-    pub mismatches: AtomicU64,
-    /// Canaries that were planted and caught.
-    pub canaries_caught: AtomicU64,
-    /// Canaries that were planted and missed.
-    pub canaries_missed: AtomicU64,
-}
 
 /// The handle of the judge's thread.
 #[derive(Debug)]
@@ -148,19 +132,6 @@ impl Tried {
     fn new(candidate: Candidate) -> Self {
         Self { candidate, patience: Patience::default() }
     }
-}
-
-/// Entries that are written but not yet durable.
-#[derive(Default)]
-struct Pending {
-    since: Option<Instant>,
-    last: Option<TopoHeight>,
-    blocks: u64,
-    transactions: u64,
-    exercised: u64,
-    mismatches: u64,
-    canaries_caught: u64,
-    canaries_missed: u64,
 }
 
 impl JudgeLoop {
@@ -356,14 +327,7 @@ impl JudgeLoop {
         let Some(last) = self.pending.last else { return Ok(()) };
         self.store.flush().map_err(JudgeError::Store)?;
         let pending = std::mem::take(&mut self.pending);
-        let progress = &self.progress;
-        progress.blocks.fetch_add(pending.blocks, Ordering::Relaxed);
-        progress.positions.store(last.next().as_u64(), Ordering::Relaxed);
-        progress.transactions.fetch_add(pending.transactions, Ordering::Relaxed);
-        progress.exercised.fetch_add(pending.exercised, Ordering::Relaxed);
-        progress.mismatches.fetch_add(pending.mismatches, Ordering::Relaxed);
-        progress.canaries_caught.fetch_add(pending.canaries_caught, Ordering::Relaxed);
-        progress.canaries_missed.fetch_add(pending.canaries_missed, Ordering::Relaxed);
+        pending.count_into(&self.progress, last);
         self.advance_view(last)
     }
 
@@ -382,31 +346,6 @@ impl JudgeLoop {
     }
 }
 
-impl Pending {
-    fn add(&mut self, entry: &LedgerEntry) {
-        self.since.get_or_insert_with(Instant::now);
-        self.last = Some(entry.topoheight);
-        self.blocks += 1;
-        self.transactions += entry.transactions.total;
-        self.exercised += u64::from(entry.candidates.iter().any(|candidate| {
-            candidate.candidate != NODE
-                && matches!(candidate.verdict, Severity::Match | Severity::Mismatch)
-        }));
-        if let Some(canary) = &entry.canary {
-            let caught = u64::from(canary.was_caught());
-            self.canaries_caught += caught;
-            self.canaries_missed += 1 - caught;
-        }
-        self.mismatches +=
-            entry.candidates.iter().flat_map(|candidate| candidate.fields.values()).sum::<u64>();
-    }
-
-    fn is_due(&self) -> bool {
-        self.blocks >= PENDING_BLOCKS_MAX
-            || self.since.is_some_and(|since| since.elapsed() >= FLUSH_INTERVAL)
-    }
-}
-
 /// A result that differs already says nothing about whether differences are seen.
 const fn verdict_is_good(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Match | Verdict::NotExercised(_))
@@ -421,59 +360,8 @@ fn node_verdict(findings: &NodeFindings) -> Verdict {
     }
 }
 
-/// Why the judge cannot go on.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum JudgeError {
-    /// The comparison itself could not be made.
-    Compare(CompareError),
-    /// The ledger could not be written.
-    Store(StoreError),
-    /// A record could not be kept.
-    Sink(SinkError),
-    /// An entry could not be made or read.
-    Ledger(LedgerError),
-    /// It ended before this; the reason is in what [`Judge::finish`] returns.
-    Ended,
-    /// It panicked, which is a fault of the verifier and not of a candidate.
-    Panicked,
-}
-
-impl fmt::Display for JudgeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Compare(error) => write!(f, "comparing failed: {error}"),
-            Self::Store(error) => write!(f, "writing the ledger failed: {error}"),
-            Self::Sink(error) => write!(f, "keeping the record of a mismatch failed: {error}"),
-            Self::Ledger(error) => error.fmt(f),
-            Self::Ended => f.write_str("judging has ended"),
-            Self::Panicked => {
-                f.write_str("the judge panicked; this is a fault of Shadow, please report it")
-            }
-        }
-    }
-}
-
-impl std::error::Error for JudgeError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Compare(error) => Some(error),
-            Self::Store(error) => Some(error),
-            Self::Sink(error) => Some(error),
-            Self::Ledger(error) => Some(error),
-            Self::Ended | Self::Panicked => None,
-        }
-    }
-}
-
 /// How many blocks may wait for their verdict.
 const QUEUE_LENGTH_MAX: usize = 64;
-
-/// How many verdicts may be written and not yet durable.
-const PENDING_BLOCKS_MAX: u64 = 256;
-
-/// How long a verdict may be written and not yet durable.
-pub(crate) const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How many blocks below the last judged one can still be rolled back. The chain orders its last 60
 /// blue scores anew at will, and several blocks may share one.
