@@ -8,6 +8,8 @@ mod error;
 mod pending;
 
 use std::{
+    collections::BTreeMap,
+    path::PathBuf,
     sync::{
         Arc,
         mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender},
@@ -16,8 +18,8 @@ use std::{
 };
 
 use comparator::{
-    Expectations, Limits, Mismatch, MismatchSink, NotExercised, Observation, Schedule, Verdict,
-    compare_with_sound,
+    Execution, Expectations, Limits, Mismatch, MismatchSink, NotExercised, Observation, Schedule,
+    Verdict, compare_with_sound,
 };
 pub use error::JudgeError;
 pub(crate) use pending::FLUSH_INTERVAL;
@@ -29,7 +31,9 @@ pub use crate::trial::Candidate;
 use crate::{
     canary::{CANARY, CanaryEntry, CanaryRate, alter},
     case::{Case, Finding},
+    evidence::{Archive, Evidence, EvidenceError, Kept, Observed, Who, directory_name},
     execute::Control,
+    fingerprint::{Fingerprint, FingerprintId},
     ledger::{CandidateEntry, LedgerEntry, entry_at},
     locate::Rerun,
     node::NodeFindings,
@@ -37,6 +41,7 @@ use crate::{
     record::{
         Ran, add_mismatch, candidate_entry, exercise_of, log_canary, log_mismatch, record_of,
     },
+    triage::Triager,
     trial::{Question, Trial},
 };
 
@@ -66,10 +71,34 @@ impl Judge {
         sink: Box<dyn MismatchSink + Send>,
         progress: Arc<Progress>,
     ) -> std::io::Result<Self> {
+        Self::start_keeping(store, candidates, canaries, sink, progress, None)
+    }
+
+    /// The same, with the evidence of mismatches kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_keeping(
+        store: Store,
+        candidates: Vec<Candidate>,
+        canaries: CanaryRate,
+        sink: Box<dyn MismatchSink + Send>,
+        progress: Arc<Progress>,
+        keeping: Option<Keeping>,
+    ) -> std::io::Result<Self> {
         let (queue, messages) = mpsc::sync_channel(QUEUE_LENGTH_MAX);
         let candidates = candidates.into_iter().map(Tried::new).collect();
-        let judging =
-            JudgeLoop { store, candidates, canaries, sink, progress, pending: Pending::default() };
+        let judging = JudgeLoop {
+            store,
+            candidates,
+            canaries,
+            sink,
+            progress,
+            keeping,
+            located: BTreeMap::new(),
+            pending: Pending::default(),
+        };
         let thread = thread::Builder::new()
             .name("shadow-judge".to_owned())
             .spawn(move || judging.run(&messages))?;
@@ -119,7 +148,21 @@ struct JudgeLoop {
     canaries: CanaryRate,
     sink: Box<dyn MismatchSink + Send>,
     progress: Arc<Progress>,
+    keeping: Option<Keeping>,
+    /// In how many blocks the transaction was looked for that a problem begins with.
+    located: BTreeMap<FingerprintId, u32>,
     pending: Pending,
+}
+
+/// What is done with a mismatch besides counting it.
+#[derive(Debug)]
+pub struct Keeping {
+    /// Where its evidence is kept.
+    pub archive: Archive,
+    /// The directory that the paths in records and in the ledger are seen from.
+    pub state_dir: PathBuf,
+    /// Who looks into the first case of each problem, if anybody.
+    pub triager: Option<Triager>,
 }
 
 /// A candidate, and what to expect of it.
@@ -149,7 +192,13 @@ impl JudgeLoop {
                     let _ = done.send(());
                 }
                 Err(RecvTimeoutError::Timeout) => self.flush()?,
-                Err(RecvTimeoutError::Disconnected) => return self.flush(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.flush()?;
+                    if let Some(triager) = self.keeping.and_then(|keeping| keeping.triager) {
+                        triager.finish();
+                    }
+                    return Ok(());
+                }
             }
             if self.pending.is_due() {
                 self.flush()?;
@@ -199,7 +248,16 @@ impl JudgeLoop {
                 entry.candidates.push(candidate_entry(name, &build, &verdict, None));
                 continue;
             }
-            let trial = Trial::of(&candidate, &question).map_err(JudgeError::Compare)?;
+            let mut witnessed = Ok(None);
+            let mut keeping = self.keeping.as_mut();
+            let trial = Trial::of(&candidate, &question, &mut |observation, mismatch| {
+                let Some(keeping) = &mut keeping else { return };
+                let observed = || Observed::from(observation.result.clone());
+                let schedule = observation.schedule;
+                let seen = Witnessed { case, control: &control.execution, schedule, mismatch };
+                witnessed = keeping.keep(executor.name(), || Who::of(executor), observed, &seen);
+            })
+            .map_err(JudgeError::Compare)?;
             patience.note(trial.came_to_an_end());
             if patience.is_suspended() {
                 tracing::warn!(candidate = executor.name(), "suspended for some blocks");
@@ -215,8 +273,9 @@ impl JudgeLoop {
                 schedule,
                 exercise: exercise_of(&trial),
                 rerun: trial.can_be_repeated().then_some(rerun),
+                evidence: witnessed.map_err(JudgeError::Evidence)?,
             };
-            let mut verdict = self.record(&trial.verdict, &ran, case)?;
+            let mut verdict = self.record(&trial.verdict, ran, case)?;
             verdict.schedule_dependent = trial.schedule_dependent;
             entry.candidates.push(verdict);
             if result.is_none() && verdict_is_good(&trial.verdict) {
@@ -227,18 +286,38 @@ impl JudgeLoop {
             entry.canary = self.canary(observation, &question)?;
         }
         if let Some(findings) = &case.node {
-            let verdict = node_verdict(findings);
-            let ran = Ran {
-                name: NODE,
-                build: NODE_BUILD.to_owned(),
-                schedule: Schedule { workers: 0, seed: 0 },
-                exercise: None,
-                rerun: None,
-            };
-            let verdict = self.record(&verdict, &ran, case)?;
+            let verdict = self.judge_node(findings, control, case)?;
             entry.candidates.push(verdict);
         }
         Ok(())
+    }
+
+    /// The node did its part long ago: there is nothing to run.
+    fn judge_node(
+        &mut self,
+        findings: &NodeFindings,
+        control: &Control,
+        case: &Case,
+    ) -> Result<CandidateEntry, JudgeError> {
+        let verdict = node_verdict(findings);
+        let schedule = Schedule { workers: 0, seed: 0 };
+        let who = || Who {
+            name: NODE.to_owned(),
+            build: NODE_BUILD.to_owned(),
+            spec: None,
+            log: String::new(),
+        };
+        let evidence = match (&verdict, &mut self.keeping) {
+            (Verdict::Mismatch(mismatch), Some(keeping)) => {
+                let observed = || Observed::Answers(findings.counts);
+                let seen = Witnessed { case, control: &control.execution, schedule, mismatch };
+                keeping.keep(NODE, who, observed, &seen).map_err(JudgeError::Evidence)?
+            }
+            _ => None,
+        };
+        let build = NODE_BUILD.to_owned();
+        let ran = Ran { name: NODE, build, schedule, exercise: None, rerun: None, evidence };
+        self.record(&verdict, ran, case)
     }
 
     /// Alters a good result, if it is time to, and judges it like any other.
@@ -265,6 +344,7 @@ impl JudgeLoop {
             schedule: observation.schedule,
             exercise: None,
             rerun: None,
+            evidence: None,
         };
         let mut verdict_entry = candidate_entry(ran.name, &ran.build, &verdict, None);
         if let Verdict::Mismatch(mismatch) = &verdict {
@@ -292,12 +372,25 @@ impl JudgeLoop {
     fn record(
         &mut self,
         verdict: &Verdict,
-        ran: &Ran<'_>,
+        mut ran: Ran<'_>,
         case: &Case,
     ) -> Result<CandidateEntry, JudgeError> {
         let mut entry = candidate_entry(ran.name, &ran.build, verdict, ran.exercise);
         if let Verdict::Mismatch(mismatch) = verdict {
-            let record = record_of(mismatch, ran, &case.block);
+            let first = mismatch.first();
+            entry.fingerprint = first.map(|first| Fingerprint::of(ran.name, first, &case.block));
+            if let Some(fingerprint) = &entry.fingerprint {
+                // Executing parts of the block again costs many times what the block does. Where a
+                // problem begins is known after some of its cases.
+                let located = self.located.entry(fingerprint.id()).or_default();
+                *located += 1;
+                ran.rerun = ran.rerun.filter(|_| *located <= LOCATED_MAX);
+            }
+            let mut record = record_of(mismatch, &ran, &case.block);
+            record.fingerprint =
+                entry.fingerprint.as_ref().map(|fingerprint| fingerprint.id().to_string());
+            record.evidence.clone_from(&ran.evidence);
+            entry.evidence.clone_from(&ran.evidence);
             add_mismatch(&mut entry, &record);
             log_mismatch(&record);
             self.sink.publish(&record).map_err(JudgeError::Sink)?;
@@ -326,6 +419,9 @@ impl JudgeLoop {
     fn flush(&mut self) -> Result<(), JudgeError> {
         let Some(last) = self.pending.last else { return Ok(()) };
         self.store.flush().map_err(JudgeError::Store)?;
+        if let Some(keeping) = &mut self.keeping {
+            keeping.archive.flush().map_err(JudgeError::Evidence)?;
+        }
         let pending = std::mem::take(&mut self.pending);
         pending.count_into(&self.progress, last);
         self.advance_view(last)
@@ -346,6 +442,40 @@ impl JudgeLoop {
     }
 }
 
+/// A mismatch at the moment in which it is seen.
+struct Witnessed<'a> {
+    case: &'a Case,
+    control: &'a Execution,
+    schedule: Schedule,
+    mismatch: &'a Mismatch,
+}
+
+impl Keeping {
+    /// Keeps the evidence of a mismatch, or counts it, and tells where it is.
+    fn keep(
+        &mut self,
+        candidate: &str,
+        who: impl FnOnce() -> Who,
+        observed: impl FnOnce() -> Observed,
+        witnessed: &Witnessed<'_>,
+    ) -> Result<Option<String>, EvidenceError> {
+        let Witnessed { case, control, schedule, mismatch } = witnessed;
+        let (block, pre_state) = (&case.block, &case.pre_state);
+        let Some(first) = mismatch.first() else { return Ok(None) };
+        let fingerprint = Fingerprint::of(candidate, first, block);
+        let name = directory_name(&block.block, candidate);
+        let evidence = || {
+            let world = (block, pre_state);
+            Evidence::new(world, control, observed(), who(), *schedule, mismatch)
+        };
+        let kept = self.archive.keep(&fingerprint, block.block.topoheight, &name, evidence)?;
+        if let (Kept::First(directory), Some(triager)) = (&kept, &mut self.triager) {
+            triager.submit(directory);
+        }
+        Ok(kept.path().map(|path| Archive::reference(&self.state_dir, path)))
+    }
+}
+
 /// A result that differs already says nothing about whether differences are seen.
 const fn verdict_is_good(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Match | Verdict::NotExercised(_))
@@ -359,6 +489,9 @@ fn node_verdict(findings: &NodeFindings) -> Verdict {
         None => Verdict::Match,
     }
 }
+
+/// In how many blocks it is found out by executing again which transaction a problem begins with.
+const LOCATED_MAX: u32 = 8;
 
 /// How many blocks may wait for their verdict.
 const QUEUE_LENGTH_MAX: usize = 64;

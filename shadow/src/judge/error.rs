@@ -5,7 +5,7 @@ use std::fmt;
 use comparator::{CompareError, SinkError};
 use storage_snapshot::StoreError;
 
-use crate::ledger::LedgerError;
+use crate::{evidence::EvidenceError, ledger::LedgerError};
 
 /// Why the judge cannot go on.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub enum JudgeError {
     Store(StoreError),
     /// A record could not be kept.
     Sink(SinkError),
+    /// The evidence of a mismatch could not be kept.
+    Evidence(EvidenceError),
     /// An entry could not be made or read.
     Ledger(LedgerError),
     /// It ended before this; the reason is in what [`Judge::finish`](super::Judge::finish) returns.
@@ -31,6 +33,9 @@ impl fmt::Display for JudgeError {
             Self::Compare(error) => write!(f, "comparing failed: {error}"),
             Self::Store(error) => write!(f, "writing the ledger failed: {error}"),
             Self::Sink(error) => write!(f, "keeping the record of a mismatch failed: {error}"),
+            Self::Evidence(error) => {
+                write!(f, "keeping the evidence of a mismatch failed: {error}")
+            }
             Self::Ledger(error) => error.fmt(f),
             Self::Ended => f.write_str("judging has ended"),
             Self::Panicked => {
@@ -46,6 +51,7 @@ impl std::error::Error for JudgeError {
             Self::Compare(error) => Some(error),
             Self::Store(error) => Some(error),
             Self::Sink(error) => Some(error),
+            Self::Evidence(error) => Some(error),
             Self::Ledger(error) => Some(error),
             Self::Ended | Self::Panicked => None,
         }
