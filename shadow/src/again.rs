@@ -1,11 +1,13 @@
-//! The control again: every block is executed serially a second time and compared with the first.
+//! The control again: now and then a block is executed serially a second time and compared with the first.
 //!
 //! A verifier that sees differences where there are none is as useless as one that sees nothing. The
 //! serial execution has no freedom, so whatever differs between two of them is the verifier's own
-//! noise, and then no verdict of it can be trusted, good or bad.
+//! noise, and then no verdict of it can be trusted, good or bad. Noise that is there at all is there in
+//! many blocks, so one in sixteen is enough, and it costs nearly nothing.
 
 use comparator::{CompareError, Limits, Schedule, Verdict, compare_with_sound};
 use serde::{Deserialize, Serialize};
+use storage_snapshot::TopoHeight;
 
 use crate::{
     execute::{BlockExecutor, SerialExecutor},
@@ -23,6 +25,13 @@ pub struct AgainEntry {
     pub differs: Option<FirstMismatch>,
 }
 
+/// Whether the control of this block is executed again.
+pub(crate) const fn is_due(topoheight: TopoHeight) -> bool {
+    topoheight.as_u64().is_multiple_of(EVERY)
+}
+
+const EVERY: u64 = 16;
+
 /// Executes the control of a block again.
 pub(crate) fn again(question: &Question<'_>) -> Result<AgainEntry, CompareError> {
     let Question { block, pre_state, control, expectations } = question;
@@ -35,7 +44,7 @@ pub(crate) fn again(question: &Question<'_>) -> Result<AgainEntry, CompareError>
     };
     let (name, build) = (SerialExecutor.name(), SerialExecutor.build());
     let mut judged: CandidateEntry = candidate_entry(name, &build, &verdict, None);
-    let ran = Ran { name, build, schedule, exercise: None, rerun: None };
+    let ran = Ran { name, build, schedule, exercise: None, rerun: None, evidence: None };
     add_mismatch(&mut judged, &record_of(mismatch, &ran, block));
     if let Some(first) = &judged.first {
         tracing::error!(first = %first.sentence(), "the control differs from itself");

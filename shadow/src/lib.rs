@@ -5,6 +5,7 @@
 //! serially, commits the result, and passes it on to the [`judge`], which runs the candidates,
 //! compares, and writes the [`ledger`]. The [`summary`] is the sum of the ledger.
 
+pub mod accept;
 pub mod again;
 pub mod bench;
 pub mod canary;
@@ -16,15 +17,18 @@ pub mod compared;
 mod config;
 pub mod coverage;
 pub mod digest;
+pub mod evidence;
 pub mod execute;
 pub mod exit_code;
 #[cfg(feature = "faults")]
 pub mod faults;
+pub mod fingerprint;
 pub mod judge;
 pub mod kinds;
 pub mod known;
 pub mod ledger;
 pub mod locate;
+pub mod mismatches;
 pub mod node;
 pub mod observe;
 pub mod opaque;
@@ -34,6 +38,7 @@ pub mod prepare;
 mod progress;
 mod record;
 pub mod report;
+pub mod repro;
 pub mod requirements;
 pub mod rules;
 mod run;
@@ -43,6 +48,7 @@ pub mod selftest;
 pub mod shapes;
 pub mod source;
 pub mod summary;
+pub mod triage;
 mod trial;
 mod verifier;
 

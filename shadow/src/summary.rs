@@ -9,9 +9,11 @@ use serde::Serialize;
 use storage_snapshot::{StateDigest, Store, TopoHeight};
 
 use crate::{
+    accept::Acceptances,
     compared::{NotCompared, compared},
     coverage::{BlockCounts, Configuration},
     exit_code::ExitCode,
+    fingerprint::{Fingerprint, FingerprintId},
     ledger::{
         CandidateEntry, FirstMismatch, LedgerEntry, LedgerError, LoadCounts, ReOrderCounts,
         StepSeconds, TransactionCounts, entries,
@@ -37,6 +39,8 @@ pub struct Summary {
     node_check: NodeCounts,
     quirks: BTreeMap<String, u64>,
     mismatches: Mismatches,
+    /// Mismatches that somebody expects. They are in no other number but that of the blocks.
+    accepted: Accepted,
     exercise: Exercise,
     loads: LoadCounts,
     seconds: Seconds,
@@ -76,6 +80,8 @@ pub struct Summary {
     /// The verdicts on each candidate since its configuration changed last.
     #[serde(skip)]
     latest: BTreeMap<String, Latest>,
+    #[serde(skip)]
+    acceptances: Acceptances,
 }
 
 /// A candidate that there have to be verdicts on.
@@ -129,6 +135,26 @@ struct Mismatches {
     first: Option<FirstMismatch>,
 }
 
+/// Mismatches that somebody expects.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Accepted {
+    /// Blocks in which nothing differs but what is accepted.
+    pub(crate) blocks: u64,
+    /// Differences, those in blocks that have since been ordered away included.
+    pub(crate) mismatches: u64,
+    /// In how many verdicts each problem was found, and why it is accepted.
+    pub(crate) problems: BTreeMap<FingerprintId, AcceptedProblem>,
+    /// Verdicts with a problem that was accepted of another build, or with more than was accepted. They
+    /// count as mismatches.
+    pub(crate) expired: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct AcceptedProblem {
+    pub(crate) verdicts: u64,
+    pub(crate) reason: String,
+}
+
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 struct Exercise {
     /// The most that one block ran under.
@@ -159,6 +185,7 @@ impl Summary {
             node_check: NodeCounts::default(),
             quirks: BTreeMap::new(),
             mismatches: Mismatches::default(),
+            accepted: Accepted::default(),
             exercise: Exercise::default(),
             loads: LoadCounts::default(),
             seconds: Seconds::default(),
@@ -179,6 +206,7 @@ impl Summary {
             error: None,
             asked: candidates.into_iter().map(|name| Asked { name, configuration: None }).collect(),
             latest: BTreeMap::new(),
+            acceptances: Acceptances::default(),
         }
     }
 
@@ -198,16 +226,24 @@ impl Summary {
         Ok(summary.finish(store.tip().map(|tip| tip.digest), 0.0, None))
     }
 
+    /// Counts apart what somebody expects. To be told before anything is added.
+    #[must_use]
+    pub fn accepting(mut self, acceptances: Acceptances) -> Self {
+        self.acceptances = acceptances;
+        self
+    }
+
     /// Adds a block. Entries are added in the order of topoheights, so that the first mismatch is
     /// the first.
     pub fn add(&mut self, entry: &LedgerEntry) {
         self.re_orders = self.re_orders.and(entry.ordered_away());
         if entry.stale {
             self.stale += 1;
-            self.stale_mismatches += entry.mismatches();
+            self.add_stale(entry.mismatches(), entry);
             return;
         }
-        self.stale_mismatches += entry.earlier_mismatches;
+        self.add_stale(entry.earlier_mismatches, entry);
+        self.accepted.blocks += u64::from(self.acceptances.cover_block(entry));
         self.conservation_unchecked_blocks += u64::from(entry.conservation_unchecked > 0);
         self.blocks.count(entry.severity(), entry.is_exercised());
         if let Some(canary) = &entry.canary {
@@ -245,18 +281,15 @@ impl Summary {
         let mut reasons = BTreeSet::new();
         for candidate in &entry.candidates {
             let counts = self.candidates.entry(candidate.candidate.clone()).or_default();
-            counts.count(candidate.verdict, candidate.is_exercised());
-            self.count_latest(entry, candidate);
+            // An accepted mismatch proves nothing.
+            let exercised =
+                candidate.is_exercised() && self.acceptances.covering(candidate).is_none();
+            counts.count(candidate.verdict, exercised);
+            self.count_latest(entry, candidate, exercised);
             if let Some(reason) = &candidate.reason {
                 reasons.insert(format!("{}:{reason}", candidate.verdict.word()));
             }
-            for (field, count) in &candidate.fields {
-                self.mismatches.total += count;
-                *self.mismatches.by_field.entry(*field).or_default() += count;
-            }
-            if self.mismatches.first.is_none() {
-                self.mismatches.first.clone_from(&candidate.first);
-            }
+            self.add_mismatch(candidate);
             if let Some(exercise) = &candidate.exercise {
                 self.runs += u64::from(exercise.runs);
                 self.exercise.workers = self.exercise.workers.max(exercise.workers);
@@ -270,6 +303,37 @@ impl Summary {
         }
     }
 
+    fn add_mismatch(&mut self, candidate: &CandidateEntry) {
+        if let Some(accepted) = self.acceptances.covering(candidate) {
+            self.accepted.mismatches += candidate.fields.values().sum::<u64>();
+            let problem = self.accepted.problems.entry(accepted.fingerprint).or_default();
+            problem.verdicts += 1;
+            problem.reason.clone_from(&accepted.reason);
+            return;
+        }
+        let known = candidate.fingerprint.as_ref().map(Fingerprint::id);
+        let was_accepted = known.is_some_and(|known| self.acceptances.of(known).is_some());
+        self.accepted.expired += u64::from(was_accepted);
+        for (field, count) in &candidate.fields {
+            self.mismatches.total += count;
+            *self.mismatches.by_field.entry(*field).or_default() += count;
+        }
+        if self.mismatches.first.is_none() {
+            self.mismatches.first.clone_from(&candidate.first);
+        }
+    }
+
+    /// Differences in blocks that were ordered away, of an entry that is stale or took their place.
+    fn add_stale(&mut self, mismatches: u64, entry: &LedgerEntry) {
+        let found: Vec<_> = match entry.stale {
+            true => entry.problems().collect(),
+            false => entry.earlier_problems.clone(),
+        };
+        let accepted = self.acceptances.accepted_of(found.iter()).min(mismatches);
+        self.accepted.mismatches += accepted;
+        self.stale_mismatches += mismatches - accepted;
+    }
+
     /// Notes that the run was stopped before its end, so that it cannot be clean.
     #[must_use]
     pub const fn interrupt(mut self) -> Self {
@@ -277,7 +341,7 @@ impl Summary {
         self
     }
 
-    fn count_latest(&mut self, entry: &LedgerEntry, judged: &CandidateEntry) {
+    fn count_latest(&mut self, entry: &LedgerEntry, judged: &CandidateEntry, exercised: bool) {
         let begin = || Latest {
             configuration: Configuration::of(entry, judged),
             blocks: BlockCounts::default(),
@@ -286,7 +350,7 @@ impl Summary {
         if !latest.configuration.is_of(entry, judged) {
             *latest = begin();
         }
-        latest.blocks.count(judged.verdict, judged.is_exercised());
+        latest.blocks.count(judged.verdict, exercised);
     }
 
     /// Asks for verdicts on a candidate, by name and build: without them there is not enough evidence.
@@ -304,14 +368,30 @@ impl Summary {
         self
     }
 
-    /// Whether anything differs, or did before its block was ordered away.
+    /// Whether anything differs that nobody expects, or did before its block was ordered away.
     pub const fn has_mismatches(&self) -> bool {
-        self.blocks.mismatch > 0 || self.stale_mismatches > 0
+        self.blocks.mismatch > self.accepted.blocks || self.stale_mismatches > 0
     }
 
     /// Whether there is something to look into.
     pub const fn has_findings(&self) -> bool {
-        self.has_mismatches() || self.blocks.inconclusive > 0
+        self.has_mismatches() || self.blocks.mismatch > 0 || self.blocks.inconclusive > 0
+    }
+
+    /// What is accepted, a sentence for each problem.
+    pub(crate) fn accepted(&self) -> Vec<String> {
+        let problems = self.accepted.problems.iter().map(|(fingerprint, problem)| {
+            let AcceptedProblem { verdicts, reason } = problem;
+            format!("{fingerprint} in {verdicts} blocks: {}", reason.escape_debug())
+        });
+        let expired = (self.accepted.expired > 0).then(|| {
+            format!(
+                "expired in {} blocks: another build, or more differs than was accepted; they count as \
+                 mismatches",
+                self.accepted.expired
+            )
+        });
+        problems.chain(expired).collect()
     }
 
     /// Closes the summary of a run.
@@ -363,8 +443,9 @@ impl Summary {
     /// What differs, a sentence each.
     pub(crate) fn differs(&self) -> Vec<String> {
         let mut sentences = Vec::new();
-        if self.blocks.mismatch > 0 {
-            let (total, blocks) = (self.mismatches.total, self.blocks.mismatch);
+        let blocks = self.blocks.mismatch.saturating_sub(self.accepted.blocks);
+        if blocks > 0 {
+            let total = self.mismatches.total;
             sentences.push(format!("{total} mismatches in {blocks} blocks, of whatever build"));
         }
         sentences.extend(stale_difference(self.stale_mismatches));

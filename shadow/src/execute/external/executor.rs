@@ -172,6 +172,10 @@ impl BlockExecutor for ExternalExecutor {
         format!("{identity} ({})", quoted(&self.command.to_string(), usize::MAX))
     }
 
+    fn spec(&self) -> Option<String> {
+        Some(format!("external:{}", self.command))
+    }
+
     fn execute(
         &self,
         block: &Arc<ExecutableBlock>,
