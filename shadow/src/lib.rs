@@ -13,6 +13,7 @@ pub mod chain;
 pub mod cli;
 pub mod compared;
 pub mod coverage;
+pub mod devnet;
 pub mod digest;
 pub mod execute;
 pub mod exit_code;

@@ -2,7 +2,7 @@
 
 mod answers;
 mod generated;
-mod recording;
+pub(crate) mod recording;
 
 use std::{error::Error, fmt};
 
