@@ -17,6 +17,8 @@ mod compared;
 mod coverage;
 mod devnet;
 mod devnet_client;
+mod devnet_faults;
+mod devnet_socket;
 mod digests;
 mod engines;
 mod external;
