@@ -5,6 +5,8 @@
 //! serially, commits the result, and passes it on to the [`judge`], which runs the candidates,
 //! compares, and writes the [`ledger`]. The [`summary`] is the sum of the ledger.
 
+mod again;
+mod attach;
 pub mod bench;
 pub mod canary;
 pub mod candidate_spec;
@@ -14,6 +16,7 @@ pub mod cli;
 pub mod compared;
 pub mod coverage;
 pub mod digest;
+pub mod doctor;
 pub mod execute;
 pub mod exit_code;
 #[cfg(feature = "faults")]
