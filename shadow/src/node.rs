@@ -107,7 +107,7 @@ pub struct Compared<'a> {
 
 /// What is held of the blocks before one.
 pub trait History {
-    /// The first block that was followed.
+    /// The lowest block whose writes are not values of the base.
     fn first(&self) -> TopoHeight;
 
     /// Whether the block at a position was executed here, so that everything that it wrote is held.

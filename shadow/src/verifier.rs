@@ -14,8 +14,8 @@ use std::{
 
 use comparator::{Expectations, Inconclusive, OpaqueKind, Severity, check};
 use storage_snapshot::{
-    BlockCommit, BlockFacts, BlockHash, BlockRef, ReadError, StateDelta, StateKey, StateValue,
-    Store, StoreError, TopoHeight, TxHash,
+    BlockCommit, BlockFacts, BlockHash, BlockRef, ReadError, StateDelta, StateKey, Store,
+    StoreError, TopoHeight, TxHash,
 };
 
 use crate::{
@@ -34,7 +34,8 @@ use crate::{
     prepare::{ChainSoFar, PreparedBlock, prepare},
     rules::SIDE_BLOCK_WINDOW,
     source::{
-        BlockSource, ChainEvent, ChainIdentity, CommittedBlock, Held, NodeAnswers, SourceError,
+        BeforeStart, BlockSource, ChainEvent, ChainIdentity, CommittedBlock, Held, NodeAnswers,
+        SourceError, first_after_base,
     },
 };
 
@@ -106,8 +107,9 @@ impl Verifier {
         if self.was_judged(place)? {
             return Ok(());
         }
-        let before = answers.before.take().map(|before| *before).unwrap_or_default();
-        let parent = self.parent_of(place.topoheight, &answers, before.in_force)?;
+        let before = answers.before.take().map(|before| *before);
+        let parent = self.parent_of(place.topoheight, &answers, before.as_ref())?;
+        let before = before.unwrap_or_default();
         let prepared = self.prepare(block, &before.facts, &before.executed)?;
         let pre_state = Arc::new(PreState::resolve(&prepared.named_keys, &parent)?);
         let (control, serial) = timed(|| control(&prepared, &pre_state));
@@ -224,7 +226,7 @@ impl Verifier {
         &mut self,
         topoheight: TopoHeight,
         answers: &NodeAnswers,
-        in_force: Vec<(StateKey, Option<StateValue>)>,
+        before: Option<&BeforeStart>,
     ) -> Result<KnownState, VerifyError> {
         let first = *self.first.get_or_insert(topoheight);
         let snapshot = match topoheight.previous() {
@@ -232,8 +234,10 @@ impl Verifier {
             _ => self.store.base_snapshot()?,
         };
         let parent = KnownState::new(snapshot, self.blind_since, Arc::clone(&answers.walked));
-        let from_its_beginning = first == TopoHeight::GENESIS;
-        Ok(if from_its_beginning { parent } else { parent.of_followed(in_force) })
+        Ok(match before {
+            Some(before) => parent.of_followed(before.in_force.iter().cloned()),
+            None => parent,
+        })
     }
 
     /// `facts` and `executed` are of the time before the first block that was taken.
@@ -355,7 +359,7 @@ impl Verifier {
 
 impl History for Verifier {
     fn first(&self) -> TopoHeight {
-        self.first.unwrap_or(TopoHeight::GENESIS)
+        first_after_base(self.first.unwrap_or(TopoHeight::GENESIS))
     }
 
     fn was_executed_here(&self, at: TopoHeight) -> bool {

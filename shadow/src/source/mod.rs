@@ -58,6 +58,12 @@ pub trait BlockSource {
     }
 }
 
+/// The lowest position whose versions are not values of the base, for a chain that is followed from
+/// `first` on: what the first block of a chain wrote without naming it was there before.
+pub fn first_after_base(first: TopoHeight) -> TopoHeight {
+    first.max(TopoHeight::GENESIS.next())
+}
+
 /// What of a chain is held already.
 #[derive(Clone, Copy, Debug)]
 pub struct Held<'a> {

@@ -32,7 +32,9 @@ use crate::{
     node::NodeCheck,
     opaque::may_pay_anybody,
     rules::{BLOCK_VERSION_MAX, NamedKeys, SIDE_BLOCK_WINDOW},
-    source::{AnswersAgain, BeforeStart, ChainEvent, CommittedBlock, NodeAnswers},
+    source::{
+        AnswersAgain, BeforeStart, ChainEvent, CommittedBlock, NodeAnswers, first_after_base,
+    },
 };
 
 /// What the follower has to say to whoever takes its blocks.
@@ -347,9 +349,6 @@ impl Follower {
         named: &[Arc<NamedKeys>],
         answers: &mut [NodeAnswers],
     ) -> Result<(), NodeError> {
-        if self.first == TopoHeight::GENESIS {
-            return Ok(());
-        }
         let mut taken = std::collections::HashSet::new();
         let mut questions = Vec::new();
         for ((block, named), answers) in blocks.iter().zip(named).zip(&*answers) {
@@ -366,12 +365,15 @@ impl Follower {
                 }
             }
         }
-        let mut learned =
-            values_before(&self.questions, self.first, questions).await?.into_iter().peekable();
+        let mut learned = values_before(&self.questions, first_after_base(self.first), questions)
+            .await?
+            .into_iter()
+            .peekable();
         for (block, answers) in blocks.iter().zip(answers) {
             let here = learned.next_if(|(at, _)| *at == block.topoheight);
             let Learned { base, in_force } = here.map(|(_, learned)| learned).unwrap_or_default();
-            let is_near = block.topoheight.blocks_since(self.first) <= SIDE_BLOCK_WINDOW as u64;
+            let is_near = self.first > TopoHeight::GENESIS
+                && block.topoheight.blocks_since(self.first) <= SIDE_BLOCK_WINDOW as u64;
             let (facts, executed) = if is_near {
                 (self.facts_before().await?, self.executed_before(block, answers).await?)
             } else {
