@@ -23,6 +23,7 @@ use crate::{
     bench,
     canary::CanaryRate,
     candidate_spec::CandidateSpec,
+    devnet::{self, command::DevnetArguments},
     digest::{Comparison, compare_ledgers},
     doctor::doctor,
     exit_code::ExitCode,
@@ -66,6 +67,10 @@ enum Command {
     ///
     /// Exits with 0 if it can, with 2 if not, and with 4 if the node cannot be asked.
     Doctor(Doctor),
+    /// Serve a generated or recorded chain as a node would, for tests and demonstrations.
+    ///
+    /// Prints its address on standard output and serves until it is asked to stop.
+    Devnet(DevnetArguments),
     /// Measure execution, verification and the store on this machine.
     Bench(Bench),
     /// Compare two state directories and name the first topoheight at which their states part.
@@ -324,6 +329,7 @@ pub fn main() -> ExitCode {
             };
             verify(soak.shared, NodeCheck::Ignore, || Ok(Box::new(GeneratedChain::new(options))))
         }
+        Command::Devnet(arguments) => devnet::command::run(arguments),
         Command::Bench(arguments) => measure(&arguments),
         Command::Digest(arguments) => digest(&arguments),
         Command::Report(arguments) => report(arguments),
@@ -488,7 +494,7 @@ pub(crate) fn complain(message: &str) {
 
 /// Writes to standard output. Whoever closed it does not want to know, and the exit code still says
 /// what was found.
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     let mut output = std::io::stdout().lock();
     let _closed = output.write_all(text.as_bytes()).and_then(|()| output.flush());
 }
@@ -538,7 +544,7 @@ fn default_workers() -> u32 {
 }
 
 /// Reads a profile by the name that it has in the chain's own.
-fn profile() -> impl TypedValueParser<Value = Profile> {
+pub(crate) fn profile() -> impl TypedValueParser<Value = Profile> {
     PossibleValuesParser::new(Profile::ALL.map(Profile::name)).try_map(|name| {
         let found = Profile::ALL.into_iter().find(|profile| profile.name() == name);
         found.ok_or_else(|| format!("there is no profile {name}"))
@@ -552,7 +558,7 @@ fn budget(text: &str) -> Result<f64, String> {
     }
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if (0.0..=1.0).contains(&rate) => Ok(rate),
         _ => Err("expected a number from 0 to 1".to_owned()),

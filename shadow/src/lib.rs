@@ -15,6 +15,7 @@ pub mod chain;
 pub mod cli;
 pub mod compared;
 pub mod coverage;
+pub mod devnet;
 pub mod digest;
 pub mod doctor;
 pub mod execute;

@@ -198,7 +198,7 @@ pub(crate) fn may_pay_anybody(transaction: &Transaction) -> bool {
 }
 
 /// 30 % of the gas that a contract used is burned; how much it used is known from what came back.
-fn burned_gas(max_gas: Amount, payouts: Option<&Vec<Payout>>) -> Option<Amount> {
+pub(crate) fn burned_gas(max_gas: Amount, payouts: Option<&Vec<Payout>>) -> Option<Amount> {
     let refunded = payouts?.iter().fold(Amount::ZERO, |sum, payout| match payout {
         Payout::RefundedGas(amount) => sum.saturating_add(*amount),
         Payout::Transfer { .. } => sum,

@@ -4,7 +4,7 @@ mod answer_json;
 mod answers;
 mod generated;
 pub mod node;
-mod recording;
+pub(crate) mod recording;
 
 use std::{error::Error, fmt};
 

@@ -7,7 +7,7 @@
 
 mod answer_files;
 mod error;
-mod lines;
+pub(crate) mod lines;
 
 use std::{
     collections::HashMap,
@@ -119,7 +119,7 @@ impl BlockSource for Recording {
 }
 
 /// The gzip files of a directory by the part of their name before `.jsonl.gz`.
-fn files_of(directory: &Path) -> Result<HashMap<String, PathBuf>, RecordingError> {
+pub(crate) fn files_of(directory: &Path) -> Result<HashMap<String, PathBuf>, RecordingError> {
     let unreadable = |source| RecordingError::Directory { directory: directory.to_owned(), source };
     let mut files = HashMap::new();
     for entry in std::fs::read_dir(directory).map_err(unreadable)? {

@@ -15,6 +15,8 @@ mod chain_json;
 mod chain_recordings;
 mod compared;
 mod coverage;
+mod devnet;
+mod devnet_client;
 mod digests;
 mod engines;
 mod external;
