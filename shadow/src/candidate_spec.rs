@@ -2,17 +2,22 @@
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
-use crate::execute::{
-    BlockExecutor, WithinBudget,
-    external::{CommandLine, ExternalExecutor, ExternalOptions, ParseCommandError, StartError},
-    parallel::ParallelExecutor,
+use crate::{
+    execute::{
+        BlockExecutor, WithinBudget,
+        external::{CommandLine, ExternalExecutor, ExternalOptions, ParseCommandError, StartError},
+        parallel::ParallelExecutor,
+    },
+    judge::NODE,
 };
 
-/// A candidate by name: `v3`, or `external:COMMAND`.
+/// A candidate by name: `v3`, `node`, or `external:COMMAND`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CandidateSpec {
     /// The built-in parallel engine.
     V3,
+    /// The node that the chain comes from. It is asked, not run.
+    Node,
     /// A program that speaks the candidate protocol.
     External(CommandLine),
 }
@@ -23,6 +28,9 @@ impl FromStr for CandidateSpec {
     fn from_str(text: &str) -> Result<Self, ParseCandidateError> {
         if text == ParallelExecutor::NAME {
             return Ok(Self::V3);
+        }
+        if text == NODE {
+            return Ok(Self::Node);
         }
         match text.strip_prefix(EXTERNAL) {
             Some(command) => {
@@ -37,6 +45,7 @@ impl fmt::Display for CandidateSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::V3 => f.write_str(ParallelExecutor::NAME),
+            Self::Node => f.write_str(NODE),
             Self::External(command) => write!(f, "{EXTERNAL}{command}"),
         }
     }
@@ -57,7 +66,7 @@ impl fmt::Display for ParseCandidateError {
         match self {
             Self::Unknown => {
                 let v3 = ParallelExecutor::NAME;
-                write!(f, "no such candidate: give `{v3}`, or `{EXTERNAL}` and a command")
+                write!(f, "no such candidate: give `{v3}`, `{NODE}`, or `{EXTERNAL}` and a command")
             }
             Self::Command(error) => error.fmt(f),
         }
@@ -83,7 +92,8 @@ pub fn start(
 }
 
 /// Makes the executors of several candidates, in order and under different names: a program that
-/// calls itself like one before it is numbered, so that two builds of it can be told apart.
+/// calls itself like one before it is numbered, so that two builds of it can be told apart. The node
+/// has none.
 ///
 /// # Errors
 ///
@@ -95,7 +105,7 @@ pub fn start_all(
     memory_bytes: Option<u64>,
 ) -> Result<Vec<Arc<dyn BlockExecutor>>, StartCandidateError> {
     let mut executors = Vec::with_capacity(specs.len());
-    for spec in specs {
+    for spec in specs.iter().filter(|spec| **spec != CandidateSpec::Node) {
         let executor = start_beside(spec, &executors, workers, budget, memory_bytes)?;
         executors.push(executor);
     }
@@ -118,6 +128,7 @@ fn start_beside(
             // An outside program sees to its budget itself, because it can be killed.
             Ok(Arc::new(WithinBudget::new(executor, budget)))
         }
+        CandidateSpec::Node => Err(StartCandidateError::NotRun),
         CandidateSpec::External(command) => {
             let options = ExternalOptions { memory_bytes, ..ExternalOptions::new(budget) };
             let executor = ExternalExecutor::start(command.clone(), options)
@@ -140,6 +151,8 @@ pub enum StartCandidateError {
     Threads(std::io::Error),
     /// The built-in engine is asked for twice.
     Twice,
+    /// The candidate is the node, which executes its blocks itself.
+    NotRun,
     /// An outside program does not start.
     External(StartError),
 }
@@ -151,6 +164,7 @@ impl fmt::Display for StartCandidateError {
             Self::Twice => {
                 write!(f, "candidate {} is given twice: give it once", ParallelExecutor::NAME)
             }
+            Self::NotRun => write!(f, "candidate {NODE} is asked, and cannot be run"),
             Self::External(error) => error.fmt(f),
         }
     }
@@ -161,7 +175,7 @@ impl std::error::Error for StartCandidateError {
         match self {
             Self::Threads(error) => Some(error),
             Self::External(error) => Some(error),
-            Self::Twice => None,
+            Self::Twice | Self::NotRun => None,
         }
     }
 }
@@ -179,6 +193,7 @@ mod tests {
             assert_eq!(text.parse::<CandidateSpec>().unwrap().to_string(), text);
         }
         check("v3");
+        check("node");
         check("external:engine");
         check("external:'my engine' --fast");
     }
@@ -191,7 +206,7 @@ mod tests {
         }
         check("", ParseCandidateError::Unknown);
         check("V3", ParseCandidateError::Unknown);
-        check("node", ParseCandidateError::Unknown);
+        check("nodes", ParseCandidateError::Unknown);
         check("external", ParseCandidateError::Unknown);
         check("external:", ParseCandidateError::Command(ParseCommandError::Empty));
         check("external:'", ParseCandidateError::Command(ParseCommandError::Quotes));

@@ -19,14 +19,17 @@ use storage_snapshot::{Store, StoreOptions};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    attach::{FollowArguments, NodeArguments, connect},
     bench,
     canary::CanaryRate,
     candidate_spec::CandidateSpec,
     devnet::{self, command::DevnetArguments},
     digest::{Comparison, compare_ledgers},
+    doctor::doctor,
     exit_code::ExitCode,
     ledger::LedgerError,
     node::NodeCheck,
+    record_chain::{self, command::RecordArguments},
     report::Report,
     requirements::Requirements,
     run::{RunOptions, StateDirectory, code_of, code_of_store, run},
@@ -59,10 +62,18 @@ enum Command {
     Replay(Replay),
     /// Verify a chain that is generated from a seed, an in-process devnet.
     Soak(Soak),
+    /// Verify the chain of a running node as it grows.
+    Attach(Attach),
+    /// Tell whether a node's chain can be verified: its version, its network, its rules.
+    ///
+    /// Exits with 0 if it can, with 2 if not, and with 4 if the node cannot be asked.
+    Doctor(Doctor),
     /// Serve a generated or recorded chain as a node would, for tests and demonstrations.
     ///
     /// Prints its address on standard output and serves until it is asked to stop.
     Devnet(DevnetArguments),
+    /// Keep what a running node answers about its chain, for `shadow replay`.
+    Record(RecordArguments),
     /// Measure execution, verification and the store on this machine.
     Bench(Bench),
     /// Compare two state directories and name the first topoheight at which their states part.
@@ -97,6 +108,28 @@ struct Replay {
 
     #[command(flatten)]
     shared: Shared,
+}
+
+#[derive(Debug, Args)]
+struct Attach {
+    #[command(flatten)]
+    node: NodeArguments,
+
+    #[command(flatten)]
+    follow: FollowArguments,
+
+    #[command(flatten)]
+    shared: Shared,
+}
+
+#[derive(Debug, Args)]
+struct Doctor {
+    #[command(flatten)]
+    node: NodeArguments,
+
+    /// Print what was found as one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -136,8 +169,8 @@ struct Shared {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: Option<u32>,
 
-    /// Who is put under test: `v3`, the engine that is built in, or `external:COMMAND`, a program that
-    /// speaks the candidate protocol. May be given several times.
+    /// Who is put under test: `v3`, the engine that is built in; `external:COMMAND`, a program that
+    /// speaks the candidate protocol; or, attached to one, `node`. May be given several times.
     #[arg(long = "candidate", value_name = "CANDIDATE", default_value = "v3")]
     candidates: Vec<CandidateSpec>,
 
@@ -272,6 +305,23 @@ pub fn main() -> ExitCode {
                 Err(error) => Err((ExitCode::BadInput, error.to_string())),
             })
         }
+        Command::Attach(Attach { node, follow, shared }) => {
+            let check = match shared.candidates.contains(&CandidateSpec::Node) {
+                true => NodeCheck::Compare,
+                false => NodeCheck::Ignore,
+            };
+            verify(shared, check, || connect(&node.options(), follow.options(check)))
+        }
+        Command::Doctor(Doctor { node, json }) => match doctor(&node.options(), json) {
+            (code, Ok(text)) => {
+                say(&text);
+                code
+            }
+            (code, Err(message)) => {
+                complain(&message);
+                code
+            }
+        },
         Command::Soak(soak) => {
             let options = GeneratedOptions {
                 profile: soak.profile,
@@ -283,6 +333,7 @@ pub fn main() -> ExitCode {
             verify(soak.shared, NodeCheck::Ignore, || Ok(Box::new(GeneratedChain::new(options))))
         }
         Command::Devnet(arguments) => devnet::command::run(arguments),
+        Command::Record(arguments) => record_chain::command::run(arguments),
         Command::Bench(arguments) => measure(&arguments),
         Command::Digest(arguments) => digest(&arguments),
         Command::Report(arguments) => report(arguments),
@@ -301,6 +352,12 @@ fn verify(
     node: NodeCheck,
     open: impl FnOnce() -> Result<Box<dyn BlockSource>, (ExitCode, String)>,
 ) -> ExitCode {
+    if node == NodeCheck::Ignore && shared.candidates.contains(&CandidateSpec::Node) {
+        return refuse(
+            "candidate `node` has to be attached to; what a node answered for a recording is compared \
+             with --check-node",
+        );
+    }
     let workers = shared.workers.unwrap_or_else(default_workers);
     let options = RunOptions {
         candidates: shared.candidates,

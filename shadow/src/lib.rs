@@ -5,6 +5,8 @@
 //! serially, commits the result, and passes it on to the [`judge`], which runs the candidates,
 //! compares, and writes the [`ledger`]. The [`summary`] is the sum of the ledger.
 
+mod again;
+mod attach;
 pub mod bench;
 pub mod canary;
 pub mod candidate_spec;
@@ -15,6 +17,7 @@ pub mod compared;
 pub mod coverage;
 pub mod devnet;
 pub mod digest;
+pub mod doctor;
 pub mod execute;
 pub mod exit_code;
 #[cfg(feature = "faults")]
@@ -32,6 +35,7 @@ mod patience;
 pub mod prepare;
 mod progress;
 mod record;
+pub mod record_chain;
 pub mod report;
 pub mod requirements;
 pub mod rules;

@@ -184,7 +184,7 @@ fn was_executed(transaction: &ExecutableTransaction, answers: &NodeAnswers) -> b
 }
 
 /// Whether a transaction can pay accounts that it does not name. Energy moves no coins to others.
-fn may_pay_anybody(transaction: &Transaction) -> bool {
+pub(crate) fn may_pay_anybody(transaction: &Transaction) -> bool {
     match transaction.opaque_kind() {
         Some(
             OpaqueKind::InvokeContract

@@ -25,8 +25,8 @@ use crate::{
     node::NodeCheck,
     progress::{Reporter, note},
     schedules::Schedules,
-    source::{BlockSource, SourceError},
-    summary::{RunVerdict, Summary},
+    source::{BlockSource, ChainEvent, SourceError},
+    summary::{RunVerdict, Summary, TrafficOfRun},
     verifier::{Verifier, VerifyError, claim},
 };
 
@@ -106,7 +106,9 @@ pub(crate) fn run(
     if let Err(error) = claim(&store, &*source) {
         return failed(summary, seconds(), error.to_string(), code_of(&error));
     }
-    let outcome = verify(options, executors, &path, &store, &mut *source);
+    let mut traffic = None;
+    let outcome = verify(options, executors, &path, &store, &mut *source, &mut traffic);
+    summary.add_traffic(traffic);
     let added = add_ledger(&mut summary, &store);
     let digest = store.tip().map(|tip| tip.digest);
     let (summary, code) = match outcome.and_then(|end| added.map(|()| end)) {
@@ -115,8 +117,15 @@ pub(crate) fn run(
             let code = summary.exit_code();
             (summary, code)
         }
-        Ok(End::Interrupted) => {
-            let summary = summary.interrupt().finish(digest, seconds(), None);
+        Ok(End::Interrupted(why)) => {
+            let reason = match why {
+                Interruption::Signal => "somebody asked it to stop".to_owned(),
+                Interruption::Source(reason) => {
+                    complain(&reason);
+                    reason
+                }
+            };
+            let summary = summary.interrupt(reason).finish(digest, seconds(), None);
             let code = summary.exit_code();
             (summary, code)
         }
@@ -137,10 +146,19 @@ pub(crate) fn run(
 }
 
 /// How a run that did not fail came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum End {
     Complete,
-    Interrupted,
+    Interrupted(Interruption),
+}
+
+/// Why a run was not complete although nothing failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Interruption {
+    /// Somebody asked it to stop.
+    Signal,
+    /// The source ended before everything that was asked for, for this reason.
+    Source(String),
 }
 
 fn verify(
@@ -149,6 +167,7 @@ fn verify(
     path: &std::path::Path,
     store: &Store,
     source: &mut dyn BlockSource,
+    traffic: &mut Option<TrafficOfRun>,
 ) -> Result<End, VerifyError> {
     let stop = stop_on_signal();
     let progress = Arc::new(Progress::default());
@@ -164,29 +183,39 @@ fn verify(
     )
     .map_err(SourceError::Io)?;
     let mut verifier = Verifier::new(store.clone(), source, options.node, judge)?;
+    source.go_on(&verifier.held()).map_err(VerifyError::Source)?;
     let mut reporter = Reporter::new(source.block_count(), progress);
 
     let mut end = End::Complete;
+    let mut blocks = 0;
     let taken = loop {
         if stop.load(Ordering::Relaxed) {
-            end = End::Interrupted;
+            end = End::Interrupted(Interruption::Signal);
             break Ok(());
         }
         match source.next_event() {
             Ok(Some(event)) => {
+                blocks += u64::from(matches!(event, ChainEvent::Committed(_)));
                 if let Err(error) = verifier.take(event) {
                     break Err(error);
                 }
                 reporter.tick();
             }
-            Ok(None) => break Ok(()),
+            Ok(None) => {
+                if let Some(reason) = source.ended_early() {
+                    end = End::Interrupted(Interruption::Source(reason.to_owned()));
+                }
+                break Ok(());
+            }
             Err(error) => break Err(VerifyError::Source(error)),
         }
     };
+    *traffic = source.traffic().map(|counts| TrafficOfRun::new(blocks, counts));
     // What the judge failed with is the cause of what the verifier saw of it.
     let judged = match end {
         End::Complete => verifier.finish(),
-        End::Interrupted => verifier.stop(),
+        End::Interrupted(Interruption::Signal) => verifier.abandon(),
+        End::Interrupted(Interruption::Source(_)) => verifier.stop(),
     };
     reporter.finish();
     match (taken, judged) {
@@ -194,6 +223,8 @@ fn verify(
             Err(cause)
         }
         (Err(error), _) | (Ok(()), Err(error)) => Err(error),
+        // What was abandoned has no verdict yet, and gets one in the next run.
+        (Ok(()), Ok(())) if end == End::Interrupted(Interruption::Signal) => Ok(end),
         (Ok(()), Ok(())) => check_whole(store).map(|()| end),
     }
 }
@@ -252,7 +283,7 @@ pub(crate) fn code_of(error: &VerifyError) -> ExitCode {
         | VerifyError::OtherBlock { .. }
         | VerifyError::Ledger(LedgerError::Version { .. }) => ExitCode::BadInput,
         VerifyError::Store(error) => code_of_store(error),
-        VerifyError::Source(SourceError::Io(_))
+        VerifyError::Source(SourceError::Io(_) | SourceError::Unreachable(_))
         | VerifyError::Read(_)
         | VerifyError::Judge(_)
         | VerifyError::NoParent(_)
@@ -281,9 +312,16 @@ fn stop_on_signal() -> Arc<AtomicBool> {
             if signal().await.is_ok() {
                 flag.store(true, Ordering::Relaxed);
                 note("stopping after the block in hand; once more ends at once");
-                if signal().await.is_ok() {
-                    std::process::exit(i32::from(ExitCode::Infrastructure as u8));
+                let again = tokio::time::timeout(STOPPING_MAX, signal()).await;
+                if again.is_err() {
+                    // Nothing is lost: the block in hand has no verdict, and gets one in the next run.
+                    note(
+                        "stopping took too long: the block in hand is abandoned, and judged by the \
+                          next run on the same --state-dir",
+                    );
+                    std::process::exit(i32::from(ExitCode::NotEnoughEvidence as u8));
                 }
+                std::process::exit(i32::from(ExitCode::Infrastructure as u8));
             }
         });
     });
@@ -345,3 +383,7 @@ impl MismatchSink for RecordFile {
 }
 
 const RECORDS_MAX: u64 = 1000;
+
+/// How long the block in hand may take once somebody asked the process to stop. Whoever asked waits for
+/// five seconds.
+const STOPPING_MAX: Duration = Duration::from_millis(4_500);

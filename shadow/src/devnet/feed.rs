@@ -170,10 +170,17 @@ impl Source {
     fn next(&mut self) -> Result<Option<Next>, DevnetError> {
         Ok(match self {
             Self::Recorded(blocks) => blocks.next()?.map(|block| Next::Recorded(Box::new(block))),
-            Self::Generated(chain) => chain.next_event()?.map(|event| match event {
-                ChainEvent::Committed(next) => Next::Made(Box::new(next.block)),
-                ChainEvent::Reverted { to } => Next::Reverted(to),
-            }),
+            Self::Generated(chain) => loop {
+                match chain.next_event()? {
+                    Some(ChainEvent::Committed(next)) => {
+                        break Some(Next::Made(Box::new(next.block)));
+                    }
+                    Some(ChainEvent::Reverted { to }) => break Some(Next::Reverted(to)),
+                    // Only a running node says so.
+                    Some(ChainEvent::AnsweredAgain(_) | ChainEvent::Idle) => {}
+                    None => break None,
+                }
+            },
         })
     }
 }

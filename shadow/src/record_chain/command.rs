@@ -1,23 +1,22 @@
 //! `shadow record`.
 
-use std::{num::NonZeroU32, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use storage_snapshot::TopoHeight;
 
 use super::{RecordError, RecordOptions, record};
 use crate::{
+    attach::NodeArguments,
     cli::{complain, say},
     exit_code::ExitCode,
-    source::node::ClientOptions,
 };
 
 /// What a person types.
 #[derive(Debug, Args)]
 pub(crate) struct RecordArguments {
-    /// The node: `http://127.0.0.1:8080`.
-    #[arg(long, env = "SHADOW_NODE")]
-    node: String,
+    #[command(flatten)]
+    node: NodeArguments,
 
     /// The first block. `shadow replay` needs the blocks from 0.
     #[arg(long, default_value_t = 0)]
@@ -30,25 +29,12 @@ pub(crate) struct RecordArguments {
     /// Where the recording goes: a directory that is not there yet.
     #[arg(long)]
     out: PathBuf,
-
-    /// How many requests may be under way at once.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
-    in_flight: u16,
-
-    /// How many requests a second may be begun, of up to 20 questions each.
-    #[arg(long, default_value = "200")]
-    requests_per_second: NonZeroU32,
 }
 
 /// Records, and says how much.
 pub(crate) fn run(arguments: RecordArguments) -> ExitCode {
-    let client = ClientOptions {
-        in_flight: usize::from(arguments.in_flight),
-        requests_per_second: arguments.requests_per_second,
-        ..ClientOptions::new(arguments.node)
-    };
     let options = RecordOptions {
-        client,
+        client: arguments.node.options(),
         from: TopoHeight::new(arguments.from),
         to: arguments.to.map(TopoHeight::new),
         directory: arguments.out,

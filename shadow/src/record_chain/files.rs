@@ -78,7 +78,8 @@ impl Files {
 
     /// Ends every file, and gives the recording its name.
     pub(super) fn finish(self) -> io::Result<()> {
-        let Self { directory, unfinished, blocks, versions, txs, final_state, history, node } = self;
+        let Self { directory, unfinished, blocks, versions, txs, final_state, history, node } =
+            self;
         for lines in [blocks, versions, txs, final_state, history, node] {
             lines.finish()?;
         }

@@ -21,7 +21,7 @@ use std::{
 
 pub use error::RecordError;
 use files::{Files, Said};
-use serde::Deserialize;
+use serde::{Deserialize, de::Error as _};
 use serde_json::{Value, json, value::RawValue};
 use storage_snapshot::{Address, AssetId, BlockHash, StateKey, TopoHeight};
 
@@ -274,8 +274,7 @@ impl Recorder {
             }
         }
         let keys: Vec<_> = self.keys.iter().copied().collect();
-        let newest: Vec<_> =
-            keys.iter().map(|key| newest_question(key, self.network)).collect();
+        let newest: Vec<_> = keys.iter().map(|key| newest_question(key, self.network)).collect();
         let answers = self.asked.all(&newest).await?;
         for ((key, question), said) in keys.iter().zip(&newest).zip(&answers) {
             self.write(|files| &mut files.final_state, question, said)?;
@@ -322,10 +321,8 @@ impl Recorder {
         let mut start = from.as_u64();
         for expected in std::mem::take(&mut self.hashes).chunks(ORDER_MAX) {
             let end = (start + expected.len() as u64 - 1).min(to.as_u64());
-            let question = Question::with(
-                ORDER,
-                json!({"start_topoheight": start, "end_topoheight": end}),
-            );
+            let question =
+                Question::with(ORDER, json!({"start_topoheight": start, "end_topoheight": end}));
             let Said::Result(result) = self.asked.one(&question).await? else {
                 return Err(RecordError::Reordered { at: TopoHeight::new(start) });
             };
@@ -449,13 +446,16 @@ struct Previous {
     previous_topoheight: Option<TopoHeight>,
 }
 
-fn parse<'a, T: Deserialize<'a>>(method: &'static str, raw: &'a RawValue) -> Result<T, RecordError> {
+fn parse<'a, T: Deserialize<'a>>(
+    method: &'static str,
+    raw: &'a RawValue,
+) -> Result<T, RecordError> {
     serde_json::from_str(raw.get()).map_err(|source| RecordError::Answer { method, source })
 }
 
 /// A question that every node has an answer to has none.
 fn missing(method: &'static str) -> RecordError {
-    RecordError::Answer { method, source: serde::de::Error::custom("there is none") }
+    RecordError::Answer { method, source: serde_json::Error::custom("there is none") }
 }
 
 const CONTRACT_OUTPUTS: &str = "get_contract_outputs";

@@ -62,11 +62,7 @@ impl Recording {
             .ok_or_else(|| RecordingError::Empty { path: blocks_path.clone() })?;
         let answers = AnswerFiles::read(&files, first.network)?;
         Ok(Self {
-            identity: ChainIdentity {
-                name: format!("{} ({})", "tos", first.network),
-                genesis: first.hash,
-                dev: first.miner,
-            },
+            identity: ChainIdentity::of(first.network, first.hash, first.miner),
             network: first.network,
             block_count,
             blocks,

@@ -10,6 +10,7 @@ use shadow::{
 use crate::{
     devnet_client::{Client, serving},
     devnet_socket::Socket,
+    recordings::recording,
 };
 
 #[test]
@@ -158,9 +159,7 @@ fn a_chain_that_was_ordered_anew_all_the_time_is_the_same_in_the_end() {
     }
     check(serving(Profile::SideBlocks, 60), 3);
     check(serving(Profile::Everything, 60), 3);
-    let recording = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let recording = recording.join("tests/fixtures/recordings/serial-main");
-    check(DevnetOptions::new(DevnetChain::Recording(recording)), 10);
+    check(DevnetOptions::new(DevnetChain::Recording(recording("serial-main"))), 10);
 }
 
 #[cfg(feature = "faults")]

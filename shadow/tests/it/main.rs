@@ -29,6 +29,7 @@ mod kill;
 mod model;
 mod opaque;
 mod program;
+mod record_chain;
 mod recordings;
 mod reorders;
 mod replay;

@@ -12,7 +12,10 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::RecordingError;
-use crate::chain::BlockError;
+use crate::{
+    chain::BlockError,
+    source::answer_json::{AnswerError, NOT_FOUND},
+};
 
 /// Reads a file line by line.
 #[derive(Debug)]
@@ -53,7 +56,6 @@ pub(crate) struct RpcError {
 impl RpcError {
     /// Whether the node says that there is no such thing, as opposed to not having understood.
     pub(crate) fn is_not_found(&self) -> bool {
-        const NOT_FOUND: i64 = -32004;
         self.code == NOT_FOUND
     }
 }
@@ -143,6 +145,10 @@ impl<'a> Line<'a> {
 
     pub(crate) fn error(&self, reason: String) -> RecordingError {
         RecordingError::Line { path: self.path.to_owned(), line: self.number, reason }
+    }
+
+    pub(super) fn answer_error(&self, error: &AnswerError) -> RecordingError {
+        self.error(error.to_string())
     }
 
     pub(crate) fn block_error(&self, source: BlockError) -> RecordingError {
