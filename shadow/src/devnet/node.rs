@@ -4,6 +4,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     sync::{
         Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
     thread::JoinHandle,
@@ -80,6 +81,7 @@ impl DevnetNode {
             version: options.version,
             faults,
             orders: orders.clone(),
+            is_leaving: AtomicBool::new(false),
         });
         let runtime = serve(&shared, listener)?;
         let keeper = Keeper {
@@ -279,6 +281,7 @@ impl Keeper {
     fn restart(&mut self, pause: Duration) -> Result<(), DevnetError> {
         self.hang_up();
         std::thread::sleep(pause);
+        self.shared.is_leaving.store(false, Ordering::Relaxed);
         let listener: TcpListener = listen(self.address)?;
         self.runtime = Some(serve(&self.shared, listener)?);
         Ok(())

@@ -3,7 +3,11 @@
 use std::{
     collections::HashMap,
     net::{SocketAddr, TcpListener},
-    sync::{Arc, PoisonError, RwLock, mpsc},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
@@ -48,6 +52,8 @@ pub(super) struct Shared {
     pub(super) faults: Faults,
     /// To whoever can take the listener away.
     pub(super) orders: mpsc::Sender<Order>,
+    /// Whether the node is about to go away anyway.
+    pub(super) is_leaving: AtomicBool,
 }
 
 impl Shared {
@@ -66,7 +72,7 @@ impl Shared {
         if self.strikes(Fault::Slow) {
             tokio::time::sleep(self.faults.pause()).await;
         }
-        if self.strikes(Fault::Restart) {
+        if self.strikes(Fault::Restart) && !self.is_leaving.swap(true, Ordering::Relaxed) {
             let (reply, _unheard) = mpsc::channel();
             let pause = self.faults.pause();
             // A node that has stopped does not come back either.

@@ -17,6 +17,7 @@ mod compared;
 mod coverage;
 mod devnet;
 mod devnet_client;
+mod devnet_command;
 mod devnet_faults;
 mod devnet_socket;
 mod digests;
