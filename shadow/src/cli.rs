@@ -23,14 +23,18 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     accept::Acceptances,
+    attach::{FollowArguments, NodeArguments, connect},
     bench,
     canary::CanaryRate,
     candidate_spec::CandidateSpec,
     config::{ConfigError, ConfigFile, Setting, effective, file_of, with_environment},
+    devnet::{self, command::DevnetArguments},
     digest::{Comparison, compare_ledgers},
+    doctor::doctor,
     exit_code::ExitCode,
     ledger::LedgerError,
     node::NodeCheck,
+    record_chain::{self, command::RecordArguments},
     report::Report,
     requirements::Requirements,
     run::{RunOptions, StateDirectory, code_of, code_of_store, run},
@@ -68,6 +72,18 @@ enum Command {
     Replay(Replay),
     /// Verify a chain that is generated from a seed, an in-process devnet.
     Soak(Soak),
+    /// Verify the chain of a running node as it grows.
+    Attach(Attach),
+    /// Tell whether a node's chain can be verified: its version, its network, its rules.
+    ///
+    /// Exits with 0 if it can, with 2 if not, and with 4 if the node cannot be asked.
+    Doctor(Doctor),
+    /// Serve a generated or recorded chain as a node would, for tests and demonstrations.
+    ///
+    /// Prints its address on standard output and serves until it is asked to stop.
+    Devnet(DevnetArguments),
+    /// Keep what a running node answers about its chain, for `shadow replay`.
+    Record(RecordArguments),
     /// Measure execution, verification and the store on this machine.
     Bench(Bench),
     /// Compare two state directories and name the first topoheight at which their states part.
@@ -122,6 +138,28 @@ struct Replay {
 }
 
 #[derive(Debug, Args)]
+struct Attach {
+    #[command(flatten)]
+    node: NodeArguments,
+
+    #[command(flatten)]
+    follow: FollowArguments,
+
+    #[command(flatten)]
+    shared: Shared,
+}
+
+#[derive(Debug, Args)]
+struct Doctor {
+    #[command(flatten)]
+    node: NodeArguments,
+
+    /// Print what was found as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
 struct Soak {
     /// How many blocks to generate after the first one.
     #[arg(long, default_value_t = 1000)]
@@ -158,9 +196,9 @@ struct Shared {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: Option<u32>,
 
-    /// Who is put under test: `v3`, the engine that is built in, or `external:COMMAND`, a program that
-    /// speaks the candidate protocol; or `fault:NAME`, the engine with a fault, to see what happens then.
-    /// May be given several times.
+    /// Who is put under test: `v3`, the engine that is built in; `external:COMMAND`, a program that
+    /// speaks the candidate protocol; attached to one, `node`; or `fault:NAME`, the engine with a fault,
+    /// to see what happens then. May be given several times.
     #[arg(long = "candidate", value_name = "CANDIDATE", default_value = "v3")]
     candidates: Vec<CandidateSpec>,
 
@@ -315,6 +353,23 @@ pub fn main() -> ExitCode {
                 Err(error) => Err((ExitCode::BadInput, error.to_string())),
             })
         }
+        Command::Attach(Attach { node, follow, shared }) => {
+            let check = match shared.candidates.contains(&CandidateSpec::Node) {
+                true => NodeCheck::Compare,
+                false => NodeCheck::Ignore,
+            };
+            verify(shared, check, || connect(&node.options(), follow.options(check)))
+        }
+        Command::Doctor(Doctor { node, json }) => match doctor(&node.options(), json) {
+            (code, Ok(text)) => {
+                say(&text);
+                code
+            }
+            (code, Err(message)) => {
+                complain(&message);
+                code
+            }
+        },
         Command::Soak(soak) => {
             let options = GeneratedOptions {
                 profile: soak.profile,
@@ -325,6 +380,8 @@ pub fn main() -> ExitCode {
             };
             verify(soak.shared, NodeCheck::Ignore, || Ok(Box::new(GeneratedChain::new(options))))
         }
+        Command::Devnet(arguments) => devnet::command::run(arguments),
+        Command::Record(arguments) => record_chain::command::run(arguments),
         Command::Bench(arguments) => measure(&arguments),
         Command::Digest(arguments) => digest(&arguments),
         Command::Report(arguments) => report(arguments),
@@ -403,6 +460,12 @@ fn verify(
     node: NodeCheck,
     open: impl FnOnce() -> Result<Box<dyn BlockSource>, (ExitCode, String)>,
 ) -> ExitCode {
+    if node == NodeCheck::Ignore && shared.candidates.contains(&CandidateSpec::Node) {
+        return refuse(
+            "candidate `node` has to be attached to; what a node answered for a recording is compared \
+             with --check-node",
+        );
+    }
     let workers = shared.workers.unwrap_or_else(default_workers);
     let options = RunOptions {
         candidates: shared.candidates,
@@ -548,7 +611,7 @@ pub(crate) fn complain(message: &str) {
 
 /// Writes to standard output. Whoever closed it does not want to know, and the exit code still says
 /// what was found.
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     let mut output = std::io::stdout().lock();
     let _closed = output.write_all(text.as_bytes()).and_then(|()| output.flush());
 }
@@ -598,7 +661,7 @@ fn default_workers() -> u32 {
 }
 
 /// Reads a profile by the name that it has in the chain's own.
-fn profile() -> impl TypedValueParser<Value = Profile> {
+pub(crate) fn profile() -> impl TypedValueParser<Value = Profile> {
     PossibleValuesParser::new(Profile::ALL.map(Profile::name)).try_map(|name| {
         let found = Profile::ALL.into_iter().find(|profile| profile.name() == name);
         found.ok_or_else(|| format!("there is no profile {name}"))
@@ -612,7 +675,7 @@ fn budget(text: &str) -> Result<f64, String> {
     }
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if (0.0..=1.0).contains(&rate) => Ok(rate),
         _ => Err("expected a number from 0 to 1".to_owned()),

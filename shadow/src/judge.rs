@@ -12,6 +12,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender},
     },
     thread::{self, JoinHandle},
@@ -36,6 +37,7 @@ use crate::{
     evidence::{Archive, Evidence, EvidenceError, Kept, Observed, Who, directory_name},
     execute::Control,
     fingerprint::{Fingerprint, FingerprintId},
+    last_word::amend,
     ledger::{CandidateEntry, LedgerEntry, entry_at},
     locate::Rerun,
     node::NodeFindings,
@@ -43,6 +45,7 @@ use crate::{
     record::{
         Ran, add_mismatch, candidate_entry, exercise_of, log_canary, log_mismatch, record_of,
     },
+    source::AnswersAgain,
     triage::Triager,
     trial::{Question, Trial},
 };
@@ -57,6 +60,7 @@ pub(crate) const NODE_BUILD: &str = "as it answered";
 #[derive(Debug)]
 pub struct Judge {
     queue: SyncSender<Message>,
+    abandon: Arc<AtomicBool>,
     thread: JoinHandle<Result<(), JudgeError>>,
 }
 
@@ -91,7 +95,10 @@ impl Judge {
     ) -> std::io::Result<Self> {
         let (queue, messages) = mpsc::sync_channel(QUEUE_LENGTH_MAX);
         let candidates = candidates.into_iter().map(Tried::new).collect();
+        let abandon = Arc::<AtomicBool>::default();
+        let abandoned = Arc::clone(&abandon);
         let judging = JudgeLoop {
+            abandoned,
             store,
             candidates,
             canaries,
@@ -104,7 +111,7 @@ impl Judge {
         let thread = thread::Builder::new()
             .name("shadow-judge".to_owned())
             .spawn(move || judging.run(&messages))?;
-        Ok(Self { queue, thread })
+        Ok(Self { queue, abandon, thread })
     }
 
     /// Hands over a block. Waits when too many wait already.
@@ -116,6 +123,15 @@ impl Judge {
         self.queue.send(Message::Judge(Box::new(case))).map_err(|_| JudgeError::Ended)
     }
 
+    /// Hands over what the node answered about a block when it was asked again.
+    ///
+    /// # Errors
+    ///
+    /// As [`submit`](Self::submit).
+    pub fn submit_again(&self, again: AnswersAgain) -> Result<(), JudgeError> {
+        self.queue.send(Message::Again(Box::new(again))).map_err(|_| JudgeError::Ended)
+    }
+
     /// Waits until every block that was handed over has a durable verdict.
     ///
     /// # Errors
@@ -125,6 +141,11 @@ impl Judge {
         let (done, settled) = mpsc::channel();
         self.queue.send(Message::Settle(done)).map_err(|_| JudgeError::Ended)?;
         settled.recv().map_err(|_| JudgeError::Ended)
+    }
+
+    /// Lets blocks that wait for their verdict go without one.
+    pub fn abandon(&self) {
+        self.abandon.store(true, Ordering::Relaxed);
     }
 
     /// Waits for all verdicts and ends the thread.
@@ -140,11 +161,13 @@ impl Judge {
 
 enum Message {
     Judge(Box<Case>),
+    Again(Box<AnswersAgain>),
     Settle(Sender<()>),
 }
 
 /// The judge's side of the queue.
 struct JudgeLoop {
+    abandoned: Arc<AtomicBool>,
     store: Store,
     candidates: Vec<Tried>,
     canaries: CanaryRate,
@@ -183,11 +206,14 @@ impl JudgeLoop {
     fn run(mut self, messages: &Receiver<Message>) -> Result<(), JudgeError> {
         loop {
             match messages.recv_timeout(FLUSH_INTERVAL) {
+                Ok(Message::Judge(_) | Message::Again(_))
+                    if self.abandoned.load(Ordering::Relaxed) => {}
                 Ok(Message::Judge(case)) => {
                     let mut entry = self.judge(&case)?;
                     self.replace_stale(&mut entry)?;
                     self.publish(&entry)?;
                 }
+                Ok(Message::Again(again)) => self.judge_again(&again)?,
                 Ok(Message::Settle(done)) => {
                     self.flush()?;
                     // Whoever asked may have gone.
@@ -403,6 +429,19 @@ impl JudgeLoop {
             self.sink.publish(&record).map_err(JudgeError::Sink)?;
         }
         Ok(entry)
+    }
+
+    /// A block whose node was asked again: what differs only now is added to its verdict.
+    fn judge_again(&mut self, again: &AnswersAgain) -> Result<(), JudgeError> {
+        let Some(amended) = amend(&self.store, again)? else { return Ok(()) };
+        if let Some(record) = &amended.record {
+            log_mismatch(record);
+            self.sink.publish(record).map_err(JudgeError::Sink)?;
+        }
+        let bytes = amended.entry.encode().map_err(JudgeError::Ledger)?;
+        self.store.put_ledger(amended.entry.topoheight, &bytes).map_err(JudgeError::Store)?;
+        self.pending.add_mismatches(amended.mismatches());
+        Ok(())
     }
 
     /// What was found at a topoheight before its block was ordered away is kept: a difference that was

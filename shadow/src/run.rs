@@ -28,8 +28,8 @@ use crate::{
     node::NodeCheck,
     progress::{Reporter, note},
     schedules::Schedules,
-    source::{BlockSource, SourceError},
-    summary::{RunVerdict, Summary},
+    source::{BlockSource, ChainEvent, SourceError},
+    summary::{RunVerdict, Summary, TrafficOfRun},
     triage::{TriageLimits, Triager},
     verifier::{Verifier, VerifyError, claim},
 };
@@ -120,7 +120,9 @@ pub(crate) fn run(
     if let Err(error) = claim(&store, &*source) {
         return failed(summary, seconds(), error.to_string(), code_of(&error));
     }
-    let outcome = verify(options, executors, &path, &store, &mut *source, &stop);
+    let mut traffic = None;
+    let outcome = verify(options, executors, &path, &store, &mut *source, &stop, &mut traffic);
+    summary.add_traffic(traffic);
     // Read at the end: something may have been accepted while the run went on.
     match Acceptances::read(&path) {
         Ok(acceptances) => summary = summary.accepting(acceptances),
@@ -134,8 +136,15 @@ pub(crate) fn run(
             let code = summary.exit_code();
             (summary, code)
         }
-        Ok(End::Interrupted) => {
-            let summary = summary.interrupt().finish(digest, seconds(), None);
+        Ok(End::Interrupted(why)) => {
+            let reason = match why {
+                Interruption::Signal => "somebody asked it to stop".to_owned(),
+                Interruption::Source(reason) => {
+                    complain(&reason);
+                    reason
+                }
+            };
+            let summary = summary.interrupt(reason).finish(digest, seconds(), None);
             let code = summary.exit_code();
             (summary, code)
         }
@@ -156,10 +165,19 @@ pub(crate) fn run(
 }
 
 /// How a run that did not fail came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum End {
     Complete,
-    Interrupted,
+    Interrupted(Interruption),
+}
+
+/// Why a run was not complete although nothing failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Interruption {
+    /// Somebody asked it to stop.
+    Signal,
+    /// The source ended before everything that was asked for, for this reason.
+    Source(String),
 }
 
 fn verify(
@@ -169,6 +187,7 @@ fn verify(
     store: &Store,
     source: &mut dyn BlockSource,
     stop: &AtomicBool,
+    traffic: &mut Option<TrafficOfRun>,
 ) -> Result<End, VerifyError> {
     let progress = Arc::new(Progress::default());
     let schedules = Schedules::disturbed(options.schedules, options.workers);
@@ -184,29 +203,39 @@ fn verify(
     )
     .map_err(SourceError::Io)?;
     let mut verifier = Verifier::new(store.clone(), source, options.node, judge)?;
+    source.go_on(&verifier.held()).map_err(VerifyError::Source)?;
     let mut reporter = Reporter::new(source.block_count(), progress);
 
     let mut end = End::Complete;
+    let mut blocks = 0;
     let taken = loop {
         if stop.load(Ordering::Relaxed) {
-            end = End::Interrupted;
+            end = End::Interrupted(Interruption::Signal);
             break Ok(());
         }
         match source.next_event() {
             Ok(Some(event)) => {
+                blocks += u64::from(matches!(event, ChainEvent::Committed(_)));
                 if let Err(error) = verifier.take(event) {
                     break Err(error);
                 }
                 reporter.tick();
             }
-            Ok(None) => break Ok(()),
+            Ok(None) => {
+                if let Some(reason) = source.ended_early() {
+                    end = End::Interrupted(Interruption::Source(reason.to_owned()));
+                }
+                break Ok(());
+            }
             Err(error) => break Err(VerifyError::Source(error)),
         }
     };
+    *traffic = source.traffic().map(|counts| TrafficOfRun::new(blocks, counts));
     // What the judge failed with is the cause of what the verifier saw of it.
     let judged = match end {
         End::Complete => verifier.finish(),
-        End::Interrupted => verifier.stop(),
+        End::Interrupted(Interruption::Signal) => verifier.abandon(),
+        End::Interrupted(Interruption::Source(_)) => verifier.stop(),
     };
     reporter.finish();
     match (taken, judged) {
@@ -214,6 +243,8 @@ fn verify(
             Err(cause)
         }
         (Err(error), _) | (Ok(()), Err(error)) => Err(error),
+        // What was abandoned has no verdict yet, and gets one in the next run.
+        (Ok(()), Ok(())) if end == End::Interrupted(Interruption::Signal) => Ok(end),
         (Ok(()), Ok(())) => check_whole(store).map(|()| end),
     }
 }
@@ -291,7 +322,7 @@ pub(crate) fn code_of(error: &VerifyError) -> ExitCode {
         | VerifyError::OtherBlock { .. }
         | VerifyError::Ledger(LedgerError::Version { .. }) => ExitCode::BadInput,
         VerifyError::Store(error) => code_of_store(error),
-        VerifyError::Source(SourceError::Io(_))
+        VerifyError::Source(SourceError::Io(_) | SourceError::Unreachable(_))
         | VerifyError::Read(_)
         | VerifyError::Judge(_)
         | VerifyError::NoParent(_)
@@ -324,31 +355,49 @@ fn listen(stop: Arc<AtomicBool>) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut signals = {
         let _entered = runtime.enter();
-        Signals {
-            interrupt: signal(SignalKind::interrupt())?,
-            end: signal(SignalKind::terminate())?,
-        }
+        Signals::new()?
     };
     let waiting = move || {
         runtime.block_on(async {
             signals.next().await;
             stop.store(true, Ordering::Relaxed);
             note("stopping after the block in hand; once more ends at once");
-            signals.next().await;
+            let again = tokio::time::timeout(STOPPING_MAX, signals.next()).await;
             end_all();
-            std::process::exit(i32::from(ExitCode::Infrastructure as u8));
+            let code = match again {
+                Ok(()) => ExitCode::Infrastructure,
+                Err(_) => {
+                    // Nothing is lost: the block in hand has no verdict, and gets one in the next run.
+                    note(
+                        "stopping took too long: the block in hand is abandoned, and judged by the \
+                         next run on the same --state-dir",
+                    );
+                    ExitCode::NotEnoughEvidence
+                }
+            };
+            std::process::exit(i32::from(code as u8));
         });
     };
     std::thread::Builder::new().name("shadow-signals".to_owned()).spawn(waiting).map(drop)
 }
 
-struct Signals {
+/// The signals that ask a process to stop.
+pub(crate) struct Signals {
     interrupt: Signal,
     end: Signal,
 }
 
 impl Signals {
-    async fn next(&mut self) {
+    /// Listens from now on.
+    pub(crate) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            end: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.end.recv() => {}
@@ -397,3 +446,7 @@ impl MismatchSink for RecordFile {
 }
 
 const RECORDS_MAX: u64 = 1000;
+
+/// How long the block in hand may take once somebody asked the process to stop. Whoever asked waits for
+/// five seconds.
+const STOPPING_MAX: Duration = Duration::from_millis(4_500);

@@ -21,6 +21,7 @@ use crate::{
     node::NodeCounts,
     report::stale_difference,
     rules::RULES,
+    source::node::TrafficCounts,
 };
 
 pub(crate) use text::words;
@@ -70,8 +71,13 @@ pub struct Summary {
     compared: Vec<Field>,
     /// What it is not.
     not_compared: &'static [NotCompared],
-    /// Whether somebody stopped the run before its end.
+    /// Whether the run was stopped before its end.
     interrupted: bool,
+    /// Why, in a sentence.
+    interrupted_because: Option<String>,
+    /// What was asked of the node by this process, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traffic: Option<TrafficOfRun>,
     /// What ended the run early.
     error: Option<String>,
     /// The candidates that the run was asked for: each has to have been exercised.
@@ -111,6 +117,29 @@ pub enum RunVerdict {
     NotEnoughEvidence,
     /// The run ended early.
     Error,
+}
+
+/// What was asked of a node for the blocks that a run took from it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct TrafficOfRun {
+    /// How many blocks were taken, those included that were ordered away.
+    blocks: u64,
+    requests_per_block: f64,
+    bytes_per_block: f64,
+    #[serde(flatten)]
+    counts: TrafficCounts,
+}
+
+impl TrafficOfRun {
+    pub(crate) fn new(blocks: u64, counts: TrafficCounts) -> Self {
+        let each = |count: u64| count as f64 / blocks.max(1) as f64;
+        Self {
+            blocks,
+            requests_per_block: each(counts.requests),
+            bytes_per_block: each(counts.bytes_sent + counts.bytes_received),
+            counts,
+        }
+    }
 }
 
 /// Results that were altered on purpose.
@@ -203,6 +232,8 @@ impl Summary {
             compared: compared().iter().map(|compared| compared.field).collect(),
             not_compared: NotCompared::ALL,
             interrupted: false,
+            interrupted_because: None,
+            traffic: None,
             error: None,
             asked: candidates.into_iter().map(|name| Asked { name, configuration: None }).collect(),
             latest: BTreeMap::new(),
@@ -263,10 +294,7 @@ impl Summary {
         self.transactions.skipped += transactions.skipped;
         self.transactions.failed += transactions.failed;
         self.transactions.opaque += transactions.opaque;
-        self.node_check.compared += entry.node.compared;
-        self.node_check.differ += entry.node.differ;
-        self.node_check.taken += entry.node.taken;
-        self.node_check.not_asked += entry.node.not_asked;
+        self.node_check.add(entry.node);
         for (quirk, count) in &entry.quirks {
             *self.quirks.entry(quirk.clone()).or_default() += count;
         }
@@ -336,9 +364,15 @@ impl Summary {
 
     /// Notes that the run was stopped before its end, so that it cannot be clean.
     #[must_use]
-    pub const fn interrupt(mut self) -> Self {
+    pub fn interrupt(mut self, because: String) -> Self {
         self.interrupted = true;
+        self.interrupted_because = Some(because);
         self
+    }
+
+    /// Adds what was asked of the node.
+    pub(crate) fn add_traffic(&mut self, traffic: Option<TrafficOfRun>) {
+        self.traffic = traffic;
     }
 
     fn count_latest(&mut self, entry: &LedgerEntry, judged: &CandidateEntry, exercised: bool) {

@@ -60,6 +60,11 @@ impl Pending {
             entry.candidates.iter().flat_map(|candidate| candidate.fields.values()).sum::<u64>();
     }
 
+    /// Differences that were added to the verdict of an earlier block.
+    pub(super) const fn add_mismatches(&mut self, mismatches: u64) {
+        self.mismatches += mismatches;
+    }
+
     /// What is durable is counted.
     pub(super) fn count_into(&self, progress: &Progress, last: TopoHeight) {
         progress.blocks.fetch_add(self.blocks, Ordering::Relaxed);

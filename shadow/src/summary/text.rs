@@ -86,6 +86,26 @@ impl Summary {
         for sentence in self.accepted() {
             writeln!(text, "accepted      {sentence}")?;
         }
+        if self.node_check.again > 0 {
+            let node = &self.node_check;
+            writeln!(
+                text,
+                "asked again   {} answers of blocks that had become stable, {} of them differ only then",
+                node.again, node.differ_again
+            )?;
+        }
+        if let Some(traffic) = &self.traffic {
+            writeln!(
+                text,
+                "node traffic  {:.1} requests and {:.0} bytes per block, {} requests, {} of them failed, \
+                 at most {} in flight",
+                traffic.requests_per_block,
+                traffic.bytes_per_block,
+                traffic.counts.requests,
+                traffic.counts.failed_requests,
+                traffic.counts.in_flight_max
+            )?;
+        }
         self.write_counts(text, "because", &self.reasons)?;
         if self.conservation_unchecked_blocks > 0 {
             writeln!(
@@ -158,6 +178,9 @@ impl Summary {
             writeln!(text, "\n{gap}")?;
         }
         if self.interrupted {
+            if let Some(because) = &self.interrupted_because {
+                writeln!(text, "\n{because}")?;
+            }
             writeln!(text, "\ninterrupted; the same --state-dir goes on from here")?;
         }
         if let Some(error) = &self.error {

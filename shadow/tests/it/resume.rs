@@ -374,6 +374,7 @@ fn blocks(options: GeneratedOptions) -> impl Iterator<Item = CommittedBlock> {
     std::iter::from_fn(move || match source.next_event().unwrap()? {
         ChainEvent::Committed(block) => Some(*block),
         ChainEvent::Reverted { to } => panic!("the chain goes back to {to}"),
+        other => panic!("a generated chain tells of no {other:?}"),
     })
 }
 

@@ -309,7 +309,7 @@ fn chain() -> impl Iterator<Item = CommittedBlock> {
     let mut chain = GeneratedChain::new(OPTIONS);
     std::iter::from_fn(move || match chain.next_event().unwrap() {
         Some(ChainEvent::Committed(block)) => Some(*block),
-        Some(ChainEvent::Reverted { .. }) | None => None,
+        _ => None,
     })
 }
 
