@@ -229,6 +229,10 @@ struct Selftest {
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
 
+    /// Also minimise the block in which each fault is caught, and diagnose what is left.
+    #[arg(long)]
+    diagnose: bool,
+
     /// Print the result as one JSON object.
     #[arg(long)]
     json: bool,
@@ -403,8 +407,8 @@ fn unreadable(error: LedgerError) -> (ExitCode, String) {
 
 #[cfg(feature = "faults")]
 fn selftest(arguments: Selftest) -> ExitCode {
-    let Selftest { seed, blocks, only, json } = arguments;
-    let options = crate::selftest::Options { seed, blocks, only, ..Default::default() };
+    let Selftest { seed, blocks, only, diagnose, json } = arguments;
+    let options = crate::selftest::Options { seed, blocks, only, diagnose, ..Default::default() };
     let report = match crate::selftest::run(&options) {
         Ok(report) => report,
         Err(error) => {
