@@ -15,10 +15,12 @@ pub mod compared;
 pub mod coverage;
 pub mod diagnosis;
 pub mod digest;
+pub mod evidence;
 pub mod execute;
 pub mod exit_code;
 #[cfg(feature = "faults")]
 pub mod faults;
+pub mod fingerprint;
 pub mod judge;
 pub mod kinds;
 pub mod known;

@@ -17,6 +17,7 @@ mod compared;
 mod coverage;
 mod digests;
 mod engines;
+mod evidence;
 mod external;
 mod external_hostile;
 mod faults;
