@@ -17,11 +17,18 @@ pub(super) fn explain(
     fitting: &mut Hypotheses,
 ) {
     let Some(delta) = facts.delta(index) else { return };
-    // Whether a key was written at all is asked elsewhere.
-    if !matches!((&difference.control, &difference.observed), (Side::Number(_), Side::Number(_))) {
-        return;
-    }
     let balance = Balance { facts, index, delta };
+    match (&difference.control, &difference.observed) {
+        (Side::Number(_), Side::Number(_)) => {}
+        // Nothing in the block leads there, so somebody went on where there is nothing to do.
+        (Side::Absent, Side::Number(_)) => {
+            balance.explain_by_burns(fitting);
+            balance.explain_by_failures(fitting);
+            return;
+        }
+        // Whether a key was written at all is asked elsewhere.
+        _ => return,
+    }
     balance.explain_by_one_transaction(fitting);
     balance.explain_by_the_block(fitting);
     balance.explain_by_what_was_before(fitting);
@@ -212,8 +219,9 @@ impl Balance<'_> {
         for burn in burns {
             if burn.amount != Amount::ZERO && self.delta.excess() == burn.amount {
                 let sentence = format!(
-                    "{} = what transaction #{} burns: it was credited instead",
+                    "{} = {} of transaction #{}: what it burns was credited instead",
                     self.is_off(),
+                    part(burn),
                     burn.index
                 );
                 let (finding, of) = (Finding::BurnPaid, (burn.amount, &[burn.index][..]));

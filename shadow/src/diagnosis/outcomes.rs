@@ -302,7 +302,7 @@ impl One<'_> {
             )
             | (Status::Skipped(SkipReason::Nonce), Status::Skipped(_)) => {
                 let sentence = format!(
-                    "transaction #{at} is {} in truth, and is said to be {}",
+                    "transaction #{at} is {}, and is said to be {}",
                     words(control),
                     words(observed)
                 );
@@ -325,7 +325,7 @@ impl One<'_> {
             }
             (Status::Failed(_), Status::Failed(_)) => {
                 let sentence = format!(
-                    "transaction #{at} {} in truth, and is said to have {}",
+                    "transaction #{at} {}, and is said to have {}",
                     words(control),
                     words(observed)
                 );
@@ -335,7 +335,7 @@ impl One<'_> {
                 let effects =
                     if self.has_consequences() { "" } else { ", though its effects are there" };
                 let sentence = format!(
-                    "transaction #{at} is executed in truth, and is said to have {}{effects}",
+                    "transaction #{at} is executed, and is said to be {}{effects}",
                     words(observed)
                 );
                 self.add(fitting, Finding::ReportedFailed, sentence, &[]);
@@ -490,8 +490,13 @@ fn is_same(one: &Execution, other: &Execution) -> bool {
         && given(one) == given(other)
 }
 
+/// What became of a transaction, without its fee.
 fn words(outcome: &Outcome) -> String {
-    one_line(&outcome.to_string())
+    match &outcome.status {
+        Status::Executed => "executed".to_owned(),
+        Status::Skipped(reason) => format!("skipped because of {}", one_line(reason.text())),
+        Status::Failed(reason) => format!("failed because of {}", one_line(reason.text())),
+    }
 }
 
 /// What a candidate wrote may be of any length, and more than a line.

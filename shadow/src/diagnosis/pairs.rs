@@ -15,13 +15,16 @@ pub(super) fn explain(facts: &Facts<'_>, index: usize, fitting: &mut Hypotheses)
     for (other_index, _) in facts.differences().filter(|(other, _)| *other != index) {
         let Some(other) = facts.delta(other_index) else { continue };
         if other.excess() == negated(delta.excess()) {
-            let (loser, winner) = match is_loss(delta) {
-                true => (delta, other),
-                false => (other, delta),
+            let (loser, (winner_index, winner)) = match is_loss(delta) {
+                true => (delta, (other_index, other)),
+                false => (other, (index, delta)),
             };
             let pair = Pair { facts, indexes: [index, other_index], loser, winner };
-            pair.explain_by_credits(fitting);
-            pair.explain_by_fees(fitting);
+            // Who was not written was not credited with what belongs to the other.
+            if is_written(facts, winner_index) {
+                pair.explain_by_credits(fitting);
+                pair.explain_by_fees(fitting);
+            }
             pair.explain_by_outputs(fitting);
         }
         explain_by_values(facts, [(index, delta), (other_index, other)], fitting);
@@ -147,11 +150,7 @@ fn explain_by_values(
     if one.observed != other.control || other.observed != one.control {
         return;
     }
-    let written = |index: usize| {
-        let difference = facts.question.differences.get(index);
-        difference.is_some_and(|difference| matches!(difference.observed, Side::Number(_)))
-    };
-    if !written(index) || !written(other_index) {
+    if !is_written(facts, index) || !is_written(facts, other_index) {
         return;
     }
     let sentence = format!(
@@ -169,8 +168,12 @@ fn explain_by_values(
         .at(one.key())
         .of(one.observed)
         .by(both.filter_map(|index| facts.named(index)));
-    let rank = if one.excess() == Amount::ZERO { EXACT } else { STRIKING };
-    fitting.add(rank, [index, other_index], cause);
+    fitting.add(EXACT, [index, other_index], cause);
+}
+
+fn is_written(facts: &Facts<'_>, index: usize) -> bool {
+    let difference = facts.question.differences.get(index);
+    difference.is_some_and(|difference| matches!(difference.observed, Side::Number(_)))
 }
 
 /// The nearer way around 2^64.

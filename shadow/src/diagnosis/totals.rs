@@ -97,13 +97,15 @@ impl Total<'_> {
             }
             if is_native && self.excess() == negated(amount) {
                 let of = (Finding::BurnNotCounted, amount, Some(index));
-                let what = format!(" = burn of transaction #{index}: it was not counted");
+                let what =
+                    format!(" = burn of {amount} of transaction #{index}: it was not counted");
                 self.add(fitting, EXACT, of, &what);
             }
             if !is_native && self.excess() == amount {
                 let of = (Finding::OtherBurnCounted, amount, Some(index));
                 let what = format!(
-                    " = burn of transaction #{index} in another asset: it was counted as native units"
+                    " = burn of {amount} of transaction #{index} in another asset: it was counted as native \
+                     units"
                 );
                 self.add(fitting, EXACT, of, &what);
             }

@@ -146,7 +146,8 @@ fn rising(unit: u64) -> impl Iterator<Item = u64> {
 fn candidates(now: u64, target: u64) -> Vec<u64> {
     let rounded = (1..=3).map(|digits| leading(now, digits));
     let limits = [u64::MAX, (1 << 53) + 1];
-    let mut candidates: Vec<u64> = [target].into_iter().chain(limits).chain(rounded).collect();
+    let liked = [target, target.saturating_mul(1000)];
+    let mut candidates: Vec<u64> = liked.into_iter().chain(rounded).chain(limits).collect();
     candidates.retain(|candidate| cost(*candidate) < cost(now));
     candidates.dedup();
     candidates
@@ -251,17 +252,23 @@ mod tests {
             assert_eq!(candidates(now, target), expected);
         }
         check(10, 10, &[]);
-        check(987_654_321, 30, &[30, u64::MAX, (1 << 53) + 1, 900_000_000, 980_000_000]);
+        let limits = [u64::MAX, (1 << 53) + 1];
+        check(
+            987_654_321,
+            30,
+            &[&[30, 30_000, 900_000_000, 980_000_000, 987_000_000][..], &limits].concat(),
+        );
         check(
             u64::MAX - 5,
             1_000,
             &[
                 1_000,
-                u64::MAX,
-                (1 << 53) + 1,
+                1_000_000,
                 10_000_000_000_000_000_000,
                 18_000_000_000_000_000_000,
                 18_400_000_000_000_000_000,
+                u64::MAX,
+                (1 << 53) + 1,
             ],
         );
         check(0, 10, &[]);

@@ -124,8 +124,14 @@ impl<'a> Oracle<'a> {
     pub(super) fn confirm(&mut self, draft: &Draft) -> Option<(Shown, Rate)> {
         let sound = sound(draft.case()).ok()?;
         let most = if self.wanted.is_hang() { 1 } else { self.attempts.max(CONFIRMING_RUNS) };
-        let (mut shown, mut first) = (0, None);
+        let started = Instant::now();
+        let (mut shown, mut runs, mut first) = (0, 0, None);
         for turn in 0..most {
+            // What takes long and was seen need not be seen again.
+            if first.is_some() && started.elapsed() > self.options.budget / 10 {
+                break;
+            }
+            runs += 1;
             let schedule = self.schedule(draft, turn);
             let Some((observed, mismatch)) = self.run(&sound, schedule) else { continue };
             shown += 1;
@@ -136,7 +142,7 @@ impl<'a> Oracle<'a> {
                 mismatch,
             });
         }
-        Some((first?, Rate { shown, runs: most }))
+        Some((first?, Rate { shown, runs }))
     }
 
     /// Whether nothing more is to be tried.

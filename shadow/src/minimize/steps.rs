@@ -11,7 +11,7 @@ use super::{
     numbers,
     oracle::Oracle,
 };
-use crate::chain::TransactionData;
+use crate::{chain::TransactionData, execute::ExecutableTransaction};
 
 /// Shrinks a draft that shows the difference, until nothing more can be taken away or the time is up.
 /// Says which of the two it was.
@@ -48,10 +48,7 @@ fn transactions(best: &mut Draft, oracle: &mut Oracle<'_>) {
     if count == 0 {
         return;
     }
-    let left = ddmin(all, |listed| {
-        let smaller = best.with_transactions(listed);
-        listed.len() < count && keep(best, smaller, oracle)
-    });
+    let left = ddmin(all, |listed| listed.len() < count && keep_transactions(best, listed, oracle));
     debug_assert!(oracle.is_over() || left.len() == best.block.transactions.len());
     // One after another, a few transactions of many are tried as often as there are ways to choose
     // them; so only where there are few, or a run costs little.
@@ -59,11 +56,20 @@ fn transactions(best: &mut Draft, oracle: &mut Oracle<'_>) {
         if oracle.is_certain() && !oracle.is_hang() { SEARCHED_MAX } else { SEARCHED_FEW_MAX };
     let left = best.block.transactions.clone();
     if (2..=tried).contains(&left.len()) {
-        few(&left, FEW, |listed| {
-            let smaller = best.with_transactions(listed);
-            keep(best, smaller, oracle)
-        });
+        few(&left, FEW, |listed| keep_transactions(best, listed, oracle));
     }
+}
+
+/// Keeps only these transactions if they show the difference. Those of a sender that are left may need
+/// the nonces of those that are not.
+fn keep_transactions(
+    best: &mut Draft,
+    listed: &[ExecutableTransaction],
+    oracle: &mut Oracle<'_>,
+) -> bool {
+    let smaller = best.with_transactions(listed);
+    let closed_up = smaller.closed_up();
+    keep(best, smaller, oracle) || closed_up.is_some_and(|closed_up| keep(best, closed_up, oracle))
 }
 
 /// What has no effect on state.
@@ -147,6 +153,10 @@ fn state(best: &mut Draft, oracle: &mut Oracle<'_>) {
     if needed.len() < best.state.len() {
         let smaller = best.with_state(&needed);
         keep(best, smaller, oracle);
+    }
+    if !best.unknown.is_empty() {
+        let known = Draft { unknown: Vec::new(), ..best.clone() };
+        keep(best, known, oracle);
     }
     let all = entries(best);
     let count = all.len();

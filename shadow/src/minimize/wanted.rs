@@ -2,7 +2,7 @@
 //!
 //! Numbers change while a block is minimised, and accounts go, so a difference is recognised by what
 //! does not: its field, what either side has there, which of them has more, and the kind of the
-//! transaction with which it begins.
+//! transaction with which it begins; where there is no result, what is said instead.
 
 use std::cmp::Ordering;
 
@@ -18,6 +18,8 @@ pub struct Wanted {
     observed: Look,
     /// How the candidate's number compares with the control's.
     direction: Option<Ordering>,
+    /// What a candidate without a result says of it, but for its numbers.
+    message: Option<String>,
     /// Of the transaction with which it begins; `None` if it begins without one.
     kind: Option<TransactionKind>,
 }
@@ -56,6 +58,7 @@ impl Wanted {
             control: Look::of(&difference.control),
             observed: Look::of(&difference.observed),
             direction: direction(difference),
+            message: message(difference),
             kind: None,
         }
     }
@@ -105,6 +108,21 @@ fn direction(difference: &Difference) -> Option<Ordering> {
     Some((numbers.1.wrapping_sub(numbers.0) as i64).cmp(&0))
 }
 
+/// What is said where there is no result: a crash with another message is another crash. Numbers and
+/// hashes in it may belong to the block.
+fn message(difference: &Difference) -> Option<String> {
+    let Side::Text(text) = &difference.observed else { return None };
+    let mut message = String::new();
+    for word in text.split_whitespace().take(MESSAGE_WORDS) {
+        let is_plain = word.chars().all(|char| !char.is_ascii_digit());
+        message.push_str(if is_plain { word } else { "#" });
+        message.push(' ');
+    }
+    Some(message)
+}
+
+const MESSAGE_WORDS: usize = 40;
+
 /// The kind of the transaction with which a difference begins. A transaction that was executed before
 /// is none of the kinds that are at fault.
 fn kind(
@@ -113,6 +131,11 @@ fn kind(
     rerun: Option<Rerun<'_>>,
 ) -> Option<TransactionKind> {
     let is_named = difference.transaction.is_some();
+    let is_failure = matches!(difference.observed, Side::Text(_));
+    if is_failure && !is_named {
+        // It is told by what it says, and running parts of a block again costs the most there.
+        return None;
+    }
     let index = match (is_named, rerun) {
         (false, None) => return None,
         (_, rerun) => locate(difference, block, rerun)?.index,

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
 use comparator::{Difference, Schedule};
@@ -71,7 +72,7 @@ pub(super) fn diagnose(
         findings: Vec::new(),
     };
     let stop = AtomicBool::new(false);
-    let options = Options { budget: Options::BUDGET, seed: schedule.seed, stop: &stop };
+    let options = Options { budget: BUDGET_MINIMIZE, seed: schedule.seed, stop: &stop };
     match minimize(&whole, &candidate, &wanted, options) {
         Ok(minimized) => {
             diagnosed.minimized_transactions = Some(minimized.case.block.transactions.len());
@@ -160,6 +161,9 @@ impl fmt::Display for Diagnosed {
         )
     }
 }
+
+/// What is left of the time that minimising may take goes into showing the result again.
+const BUDGET_MINIMIZE: Duration = Duration::from_secs(25);
 
 /// How often the whole block is run again.
 const REPEATS: u32 = 10;
