@@ -355,7 +355,8 @@ impl Balance<'_> {
     /// All parts of one kind, of all transactions, are missing or there twice.
     fn explain_by_all(&self, fitting: &mut Hypotheses) {
         let applied = self.applied();
-        let kinds: [(&str, fn(&Move) -> bool); 4] = [
+        type IsOf = fn(&Move) -> bool;
+        let kinds: [(&str, IsOf); 4] = [
             ("fees", |moved| moved.part == Part::Fee),
             ("payments", |moved| moved.part != Part::Fee && moved.way == Way::Debit),
             ("debits", |moved| moved.way == Way::Debit),

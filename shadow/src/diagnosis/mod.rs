@@ -12,6 +12,7 @@ mod facts;
 mod nonces;
 mod outcomes;
 mod pairs;
+mod recorded;
 mod rewards;
 mod state;
 mod totals;
@@ -24,6 +25,7 @@ use comparator::{
     Difference, Execution, Failure, Field, LocateMethod, LocatedTransaction, Schedule,
 };
 use facts::Facts;
+pub use recorded::difference_of;
 use storage_snapshot::StateKey;
 
 use crate::execute::{ExecutableBlock, PreState};

@@ -15,9 +15,11 @@
 //! are names and nothing else. They are no longer the hashes of what they name.
 
 mod ddmin;
+mod directory;
 mod draft;
 mod numbers;
 mod oracle;
+mod regression;
 mod steps;
 mod wanted;
 
@@ -28,8 +30,10 @@ use std::{
 };
 
 use comparator::{Execution, Failure, Mismatch, Schedule};
+pub use directory::{DirectoryError, Written, minimize_directory, minimize_evidence};
 use draft::Draft;
 use oracle::Oracle;
+pub use regression::test_of;
 pub use wanted::Wanted;
 
 use crate::execute::{BlockExecutor, ExecutableBlock, PreState};

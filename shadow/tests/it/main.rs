@@ -23,6 +23,8 @@ mod external_hostile;
 mod faults;
 mod generated;
 mod kill;
+#[cfg(feature = "faults")]
+mod minimize;
 mod model;
 mod opaque;
 mod program;
