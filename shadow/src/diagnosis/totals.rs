@@ -130,12 +130,12 @@ impl Total<'_> {
         // The one that the counter could not take any more.
         let last = match self.field {
             Field::Burned => {
-                let burns = self
+                let mut burns = self
                     .facts
                     .moves
                     .iter()
                     .filter(|moved| moved.part == Part::Burn && moved.asset == AssetId::NATIVE);
-                burns.last().map(|moved| moved.index)
+                burns.next_back().map(|moved| moved.index)
             }
             _ => self.facts.executed().last().map(|(index, _)| index),
         };
