@@ -5,6 +5,7 @@
 //! serially, commits the result, and passes it on to the [`judge`], which runs the candidates,
 //! compares, and writes the [`ledger`]. The [`summary`] is the sum of the ledger.
 
+pub mod accept;
 pub mod bench;
 pub mod canary;
 pub mod candidate_spec;
@@ -27,6 +28,7 @@ pub mod known;
 pub mod ledger;
 pub mod locate;
 pub mod minimize;
+pub mod mismatches;
 pub mod node;
 pub mod observe;
 pub mod opaque;
@@ -36,6 +38,7 @@ pub mod prepare;
 mod progress;
 mod record;
 pub mod report;
+pub mod repro;
 pub mod requirements;
 pub mod rules;
 mod run;
@@ -45,6 +48,7 @@ pub mod selftest;
 pub mod shapes;
 pub mod source;
 pub mod summary;
+pub mod triage;
 mod trial;
 mod verifier;
 

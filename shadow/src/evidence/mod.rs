@@ -17,6 +17,7 @@
 //! Writing is atomic: a directory with its final name is complete. Reading believes nothing: whatever is
 //! missing, cut off or altered is refused with its file and field.
 
+mod archive;
 mod digests;
 mod error;
 mod files;
@@ -28,15 +29,19 @@ mod write;
 
 use std::{fmt, sync::Arc};
 
-use comparator::{Execution, Failure, MismatchRecord, Schedule};
+pub use archive::{Archive, ArchiveLimits, Kept, NotKept};
+use comparator::{Execution, Failure, Mismatch, MismatchRecord, Schedule, Subject};
 pub use error::{EvidenceError, Problem};
 pub use manifest::FORMAT_VERSION;
 pub use replay::{DoesNotHold, Replay, ReplayError, Run};
+pub(crate) use write::{directory_name, write_replacing};
 
 use crate::{
-    execute::{ExecutableBlock, PreState},
+    execute::{BlockExecutor, ExecutableBlock, PreState, SerialExecutor},
     fingerprint::Fingerprint,
+    locate::locate,
     node::NodeCounts,
+    rules::RULES,
 };
 
 /// A mismatch, with everything that is needed to run it again.
@@ -83,7 +88,70 @@ impl From<Result<Execution, Failure>> for Observed {
     }
 }
 
+/// Who did it: all that evidence has to know of a candidate besides what it did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Who {
+    /// Its name.
+    pub name: String,
+    /// Which build of it.
+    pub build: String,
+    /// How it is named on the command line, if it can be.
+    pub spec: Option<String>,
+    /// The end of its own log.
+    pub log: String,
+}
+
+impl Who {
+    /// What an executor says of itself, just after it ran.
+    pub fn of(executor: &dyn BlockExecutor) -> Self {
+        Self {
+            name: executor.name().to_owned(),
+            build: executor.build(),
+            spec: executor.spec(),
+            log: Evidence::log_tail(&executor.log()),
+        }
+    }
+}
+
 impl Evidence {
+    /// The evidence of a mismatch; `None` if there is no difference in it. Nothing is executed for it, so
+    /// a difference that names no transaction is located by who touches its key.
+    pub fn new(
+        (block, pre_state): (&Arc<ExecutableBlock>, &Arc<PreState>),
+        control: &Execution,
+        observed: Observed,
+        who: Who,
+        schedule: Schedule,
+        mismatch: &Mismatch,
+    ) -> Option<Self> {
+        let fingerprint = Fingerprint::of(&who.name, mismatch.first()?, block);
+        let subject = Subject {
+            block: block.block,
+            candidate: who.name,
+            schedule,
+            control_build: SerialExecutor.build(),
+            candidate_build: who.build,
+        };
+        let transactions = block.transactions.iter();
+        let hashes: Vec<_> = transactions.map(|transaction| transaction.body.hash).collect();
+        let mut record = MismatchRecord::new(subject, mismatch, &hashes);
+        for (difference, recorded) in mismatch.differences.iter().zip(&mut record.differences) {
+            recorded.transaction = locate(difference, block, None);
+        }
+        record.fingerprint = Some(fingerprint.id().to_string());
+        Some(Self {
+            block: Arc::clone(block),
+            pre_state: Arc::clone(pre_state),
+            control: control.clone(),
+            observed,
+            record,
+            fingerprint,
+            candidate_spec: who.spec,
+            rules: RULES.to_owned(),
+            log: who.log,
+        })
+    }
+
     /// The schedule under which the candidate ran.
     pub const fn schedule(&self) -> Schedule {
         self.record.subject.schedule
@@ -116,6 +184,9 @@ impl fmt::Display for Evidence {
         )
     }
 }
+
+/// Where evidence is kept in a state directory.
+pub const EVIDENCE: &str = "evidence";
 
 /// How much of a candidate's log is kept.
 const LOG_BYTES_MAX: usize = 64 << 10;

@@ -150,26 +150,21 @@ impl Reading<'_> {
         let Some(digest) = manifest.files.get(file) else {
             return Err(self.broken(MANIFEST, "files", Problem::Edited));
         };
-        // One byte more than was written is enough to see that it is more.
-        let Some(text) = self.content(file, digest.bytes.saturating_add(1))? else {
+        // What was added is read too, so that it can be named, but not without end.
+        let bytes_max = digest.bytes.saturating_add(ADDED_BYTES_MAX);
+        let Some(text) = self.content(file, bytes_max)? else {
             return Err(self.broken(file, "", Problem::Missing));
         };
         if digest.is_of(&text) {
             return Ok(text);
         }
-        let found = text.len() as u64;
-        if found > digest.bytes {
-            let field = digest.first_altered(&text);
-            return Err(self.broken(
-                file,
-                &field,
-                Problem::Length { found, written: digest.bytes },
-            ));
+        let (found, written) = (text.len() as u64, digest.bytes);
+        if found < bytes_max {
+            parses(&text)?;
         }
-        parses(&text)?;
         let field = digest.first_altered(&text);
         let problem = match field.as_str() {
-            "" if found < digest.bytes => Problem::Length { found, written: digest.bytes },
+            "" if found != written => Problem::Length { found, written },
             _ => Problem::Edited,
         };
         Err(self.broken(file, &field, problem))
@@ -291,6 +286,9 @@ impl Reading<'_> {
 fn key_of(entry: StateEntryJson) -> Result<StateKey, WireError> {
     <(StateKey, Option<StateValue>)>::try_from(entry).map(|(key, _)| key)
 }
+
+/// How much more than was written is looked at.
+const ADDED_BYTES_MAX: u64 = 64 << 10;
 
 /// A manifest holds some bytes for each transaction and each value of its block.
 const MANIFEST_BYTES_MAX: u64 = 64 << 20;

@@ -4,19 +4,17 @@ use std::{fmt, sync::Arc};
 
 use comparator::{
     CompareError, Execution, Expectations, ExplainLimits, Limits, MismatchRecord, Observation,
-    Schedule, Subject, Verdict, check, compare_with_sound, explain,
+    Schedule, Verdict, check, compare_with_sound, explain,
 };
-use storage_snapshot::{ReadError, TxHash};
+use storage_snapshot::ReadError;
 
-use super::{Evidence, Observed};
+use super::{Evidence, Observed, Who};
 use crate::{
     execute::{
         BlockExecutor, ControlError, ExecutableBlock, PreState, SerialExecutor, expectations,
     },
-    fingerprint::Fingerprint,
-    locate::locate,
+    fingerprint::{Fingerprint, FingerprintId},
     observe::observe,
-    rules::RULES,
     schedules::Schedules,
 };
 
@@ -48,6 +46,12 @@ impl Run {
     /// Whether it differs from the control.
     pub const fn differs(&self) -> bool {
         matches!(self.verdict, Verdict::Mismatch(_))
+    }
+
+    /// The problem that it is a case of, as if the candidate of the evidence had done it.
+    pub fn problem_of(&self, evidence: &Evidence) -> Option<FingerprintId> {
+        let found = self.fingerprint.clone()?;
+        Some(Fingerprint { candidate: evidence.candidate().to_owned(), ..found }.id())
     }
 }
 
@@ -97,35 +101,11 @@ impl Replay {
 
     /// The evidence of a run; `None` if it does not differ.
     pub fn evidence(&self, run: Run, candidate: &dyn BlockExecutor) -> Option<Evidence> {
-        let (Verdict::Mismatch(mismatch), Some(fingerprint)) = (&run.verdict, run.fingerprint)
-        else {
-            return None;
-        };
-        let subject = Subject {
-            block: self.block.block,
-            candidate: candidate.name().to_owned(),
-            schedule: run.observation.schedule,
-            control_build: SerialExecutor.build(),
-            candidate_build: candidate.build(),
-        };
-        let transactions = self.block.transactions.iter();
-        let hashes: Vec<TxHash> = transactions.map(|transaction| transaction.body.hash).collect();
-        let mut record = MismatchRecord::new(subject, mismatch, &hashes);
-        for (difference, recorded) in mismatch.differences.iter().zip(&mut record.differences) {
-            recorded.transaction = locate(difference, &self.block, None);
-        }
-        record.fingerprint = Some(fingerprint.id().to_string());
-        Some(Evidence {
-            block: Arc::clone(&self.block),
-            pre_state: Arc::clone(&self.pre_state),
-            control: self.control.clone(),
-            observed: Observed::from(run.observation.result),
-            record,
-            fingerprint,
-            candidate_spec: candidate.spec(),
-            rules: RULES.to_owned(),
-            log: Evidence::log_tail(&candidate.log()),
-        })
+        let Verdict::Mismatch(mismatch) = &run.verdict else { return None };
+        let Observation { result, schedule, .. } = run.observation;
+        let world = (&self.block, &self.pre_state);
+        let observed = Observed::from(result);
+        Evidence::new(world, &self.control, observed, Who::of(candidate), schedule, mismatch)
     }
 }
 

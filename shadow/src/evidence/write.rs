@@ -7,6 +7,7 @@ use std::{
 };
 
 use comparator::ExecutionJson;
+use storage_snapshot::BlockRef;
 
 use super::{
     Evidence, EvidenceError,
@@ -62,13 +63,7 @@ impl Evidence {
 
     /// The name of its directory.
     pub fn directory_name(&self) -> String {
-        let block = &self.record.subject.block;
-        let safe = |char: char| match char {
-            'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '_' | '-' => char,
-            _ => '-',
-        };
-        let candidate: String = self.candidate().chars().take(NAME_CHARS_MAX).map(safe).collect();
-        format!("{}_{:.8}_{candidate}", block.topoheight, block.hash)
+        directory_name(&self.record.subject.block, self.candidate())
     }
 
     /// Every file with its content, the manifest last.
@@ -90,6 +85,28 @@ impl Evidence {
         files.push((MANIFEST, to_lines(&manifest).map_err(encoded)?));
         Ok(files)
     }
+}
+
+/// The name of the directory with evidence of a candidate about a block.
+pub(crate) fn directory_name(block: &BlockRef, candidate: &str) -> String {
+    let safe = |char: char| match char {
+        'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '_' | '-' => char,
+        _ => '-',
+    };
+    let candidate: String = candidate.chars().take(NAME_CHARS_MAX).map(safe).collect();
+    format!("{}_{:.8}_{candidate}", block.topoheight, block.hash)
+}
+
+/// Writes a file that is read whole or as it was before.
+pub(crate) fn write_replacing(path: &Path, text: &[u8]) -> Result<(), EvidenceError> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let write = || {
+        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(parent)?;
+        file.write_all(text)?;
+        file.as_file().sync_data()?;
+        file.persist(path).map_err(|error| error.error)
+    };
+    write().map(|_| ()).map_err(EvidenceError::io(path))
 }
 
 fn write_file(path: &Path, text: &[u8]) -> Result<(), EvidenceError> {

@@ -3,6 +3,7 @@
 //! What makes the most difference comes first: whole transactions. Each later kind of step may let
 //! another one of an earlier kind succeed, so all of them are tried again until none does.
 
+use comparator::Schedule;
 use storage_snapshot::{StateKey, StateValue};
 
 use super::{
@@ -19,6 +20,7 @@ pub(super) fn shrink(mut best: Draft, oracle: &mut Oracle<'_>) -> (Draft, bool) 
     for _ in 0..ROUNDS_MAX {
         let before = size(&best);
         transactions(&mut best, oracle);
+        transactions_elsewhere(&mut best, oracle);
         attachments(&mut best, oracle);
         outputs(&mut best, oracle);
         participants(&mut best, oracle);
@@ -48,7 +50,10 @@ fn transactions(best: &mut Draft, oracle: &mut Oracle<'_>) {
     if count == 0 {
         return;
     }
-    let left = ddmin(all, |listed| listed.len() < count && keep_transactions(best, listed, oracle));
+    let left = ddmin(all, |listed| {
+        let schedule = best.schedule;
+        listed.len() < count && keep_transactions(best, listed, schedule, oracle)
+    });
     debug_assert!(oracle.is_over() || left.len() == best.block.transactions.len());
     // One after another, a few transactions of many are tried as often as there are ways to choose
     // them; so only where there are few, or a run costs little.
@@ -56,7 +61,22 @@ fn transactions(best: &mut Draft, oracle: &mut Oracle<'_>) {
         if oracle.is_certain() && !oracle.is_hang() { SEARCHED_MAX } else { SEARCHED_FEW_MAX };
     let left = best.block.transactions.clone();
     if (2..=tried).contains(&left.len()) {
-        few(&left, FEW, |listed| keep_transactions(best, listed, oracle));
+        few(&left, FEW, |listed| {
+            let schedule = best.schedule;
+            keep_transactions(best, listed, schedule, oracle)
+        });
+    }
+}
+
+/// Fewer transactions may do under another schedule, where it is their places that decide who runs when.
+fn transactions_elsewhere(best: &mut Draft, oracle: &mut Oracle<'_>) {
+    for schedule in plainer_schedules(best.schedule) {
+        let left = best.block.transactions.clone();
+        let is_few = (2..=SEARCHED_FEW_MAX).contains(&left.len());
+        if !is_few || oracle.is_hang() || !oracle.is_certain() {
+            return;
+        }
+        few(&left, FEW, |listed| keep_transactions(best, listed, schedule, oracle));
     }
 }
 
@@ -65,9 +85,10 @@ fn transactions(best: &mut Draft, oracle: &mut Oracle<'_>) {
 fn keep_transactions(
     best: &mut Draft,
     listed: &[ExecutableTransaction],
+    schedule: Schedule,
     oracle: &mut Oracle<'_>,
 ) -> bool {
-    let smaller = best.with_transactions(listed);
+    let smaller = Draft { schedule, ..best.with_transactions(listed) };
     let closed_up = smaller.closed_up();
     keep(best, smaller, oracle) || closed_up.is_some_and(|closed_up| keep(best, closed_up, oracle))
 }
@@ -179,19 +200,20 @@ fn is_named(draft: &Draft, key: &StateKey) -> bool {
 
 /// The plainest schedule under which it shows.
 fn schedule(best: &mut Draft, oracle: &mut Oracle<'_>) {
-    let now = best.schedule;
-    for workers in [2, now.workers] {
-        for seed in [0, 1, now.seed] {
-            let plainer = comparator::Schedule { workers, seed };
-            if plainer == best.schedule || workers > now.workers {
-                return;
-            }
-            let plainer = Draft { schedule: plainer, ..best.clone() };
-            if keep(best, plainer, oracle) {
-                return;
-            }
+    for schedule in plainer_schedules(best.schedule) {
+        let plainer = Draft { schedule, ..best.clone() };
+        if keep(best, plainer, oracle) {
+            return;
         }
     }
+}
+
+/// The schedules before this one, from the plainest.
+fn plainer_schedules(now: Schedule) -> impl Iterator<Item = Schedule> {
+    let workers = [2, now.workers].into_iter().filter(move |workers| *workers <= now.workers);
+    let schedules = workers
+        .flat_map(move |workers| [0, 1, 2, now.seed].map(|seed| Schedule { workers, seed }));
+    schedules.take_while(move |schedule| *schedule != now)
 }
 
 /// Gets smaller with each step that is kept.

@@ -35,9 +35,13 @@ impl Summary {
             })
             .collect();
         let names = if names.is_empty() { "no candidate".to_owned() } else { names.join(", ") };
+        let accepted = match self.accepted.mismatches {
+            0 => String::new(),
+            count => format!(", {count} accepted"),
+        };
         writeln!(
             text,
-            "{} of {} blocks exercised, {} {} ({}; {names}{node})",
+            "{} of {} blocks exercised, {} {}{accepted} ({}; {names}{node})",
             exercised.unwrap_or_default(),
             self.blocks.total,
             self.mismatches.total,
@@ -76,6 +80,9 @@ impl Summary {
                  never asked",
                 node.compared, node.differ, node.taken, node.not_asked
             )?;
+        }
+        for sentence in self.accepted() {
+            writeln!(text, "accepted      {sentence}")?;
         }
         self.write_counts(text, "because", &self.reasons)?;
         if self.conservation_unchecked_blocks > 0 {
