@@ -4,6 +4,7 @@
 //! output carries the answer and nothing else; everything about the way there goes to standard error.
 
 mod evidence;
+mod minimize;
 
 use std::{
     fs::File,
@@ -82,6 +83,11 @@ enum Command {
     /// directory is not what was written, and with 3 if there is nobody to run: the candidate is a node,
     /// or a program that was not given.
     Repro(evidence::ReproArguments),
+    /// Make evidence smaller: the smallest block that shows the same difference, in a directory beside it.
+    ///
+    /// Exits with 0 if there is one, with 2 if the directory is not what was written, and with 3 if the
+    /// candidate does not show the difference, or there is nobody to run.
+    Minimize(minimize::MinimizeArguments),
     /// List the problems of a state directory: its mismatches by fingerprint.
     ///
     /// Exits with 0 if it could be read.
@@ -177,6 +183,10 @@ struct Shared {
     /// own schedule and under others, to see what kind of a problem it is; 0 for not at all.
     #[arg(long, value_name = "RUNS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(..=100_000))]
     triage: u32,
+
+    /// Also minimise the first case of a problem in the background, into a directory beside it.
+    #[arg(long)]
+    minimize: bool,
 
     /// Print the summary as one JSON object.
     #[arg(long)]
@@ -317,6 +327,7 @@ pub fn main() -> ExitCode {
             Err(message) => refuse(&message),
         },
         Command::Repro(arguments) => evidence::repro(&arguments),
+        Command::Minimize(arguments) => minimize::minimize(&arguments),
         Command::Mismatches(arguments) => evidence::mismatches(&arguments),
         Command::Accept(arguments) => evidence::accept(arguments),
         #[cfg(feature = "faults")]
@@ -341,6 +352,7 @@ fn verify(
         node,
         report: shared.report,
         triage_runs: shared.triage,
+        minimize: shared.minimize,
     };
     let directory = match shared.state_dir {
         Some(path) => StateDirectory::Given(path),

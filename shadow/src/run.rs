@@ -54,6 +54,8 @@ pub(crate) struct RunOptions {
     pub(crate) report: Option<PathBuf>,
     /// How often the first case of a problem is run again; 0 for not at all.
     pub(crate) triage_runs: u32,
+    /// Whether the first case of a problem is also minimised.
+    pub(crate) minimize: bool,
 }
 
 /// Where state and verdicts go.
@@ -162,7 +164,7 @@ fn verify(
     store: &Store,
     source: &mut dyn BlockSource,
 ) -> Result<End, VerifyError> {
-    let stop = stop_on_signal();
+    let stop = stop_on_signal("stopping after the block in hand; once more ends at once");
     let progress = Arc::new(Progress::default());
     let schedules = Schedules::disturbed(options.schedules, options.workers);
     let candidates = executors.into_iter().map(|executor| Candidate { executor, schedules });
@@ -223,9 +225,12 @@ fn keeping(options: &RunOptions, state_dir: &Path) -> Result<Keeping, VerifyErro
         start(&spec, workers, budget, memory).map_err(|error| error.to_string())
     };
     let limits = TriageLimits { runs: options.triage_runs, ..TriageLimits::default() };
-    let triager = match options.triage_runs {
-        0 => None,
-        _ => Some(Triager::start(limits, Box::new(start_again)).map_err(SourceError::Io)?),
+    let triager = match (options.triage_runs, options.minimize) {
+        (0, false) => None,
+        (_, minimize) => {
+            let triager = Triager::start(limits, minimize, Box::new(start_again));
+            Some(triager.map_err(SourceError::Io)?)
+        }
     };
     Ok(Keeping { archive, state_dir: state_dir.to_owned(), triager })
 }
@@ -303,7 +308,7 @@ pub(crate) fn code_of_store(error: &StoreError) -> ExitCode {
 }
 
 /// A flag that is set when somebody asks the process to stop. Asked twice, it ends at once.
-fn stop_on_signal() -> Arc<AtomicBool> {
+pub(crate) fn stop_on_signal(what: &'static str) -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     let waiting = std::thread::Builder::new().name("shadow-signals".to_owned()).spawn(move || {
@@ -312,7 +317,7 @@ fn stop_on_signal() -> Arc<AtomicBool> {
         runtime.block_on(async {
             if signal().await.is_ok() {
                 flag.store(true, Ordering::Relaxed);
-                note("stopping after the block in hand; once more ends at once");
+                note(what);
                 if signal().await.is_ok() {
                     std::process::exit(i32::from(ExitCode::Infrastructure as u8));
                 }

@@ -179,7 +179,7 @@ impl Balance<'_> {
         if executed.len() > 1 {
             lost(&executed, SUMMED);
         }
-        if executed.len() > 2 {
+        if (3..=EACH_LEFT_OUT_MAX).contains(&executed.len()) {
             for kept in &executed {
                 let others: Vec<_> = executed.iter().filter(|fee| *fee != kept).copied().collect();
                 lost(&others, SUMMED);
@@ -497,5 +497,8 @@ const fn magnitude(effect: Amount) -> Amount {
 const fn as_double(amount: Amount) -> Amount {
     Amount::new(amount.as_u64() as f64 as u64)
 }
+
+/// Of so few fees it is tried whether only one was counted.
+const EACH_LEFT_OUT_MAX: usize = 100;
 
 const LISTED_MAX: usize = 5;

@@ -228,6 +228,11 @@ impl Cause {
         }
     }
 
+    /// Whether both blame the same transactions for the same thing.
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+        (self.finding, &self.transactions) == (other.finding, &other.transactions)
+    }
+
     pub(super) fn at(self, key: StateKey) -> Self {
         Self { key: Some(key), ..self }
     }

@@ -1,6 +1,9 @@
 //! What a block says about itself: who moves what, and what came of it on both sides.
 
-use std::{cell::OnceCell, collections::HashMap};
+use std::{
+    cell::{Cell, OnceCell},
+    collections::HashMap,
+};
 
 use comparator::{Difference, Execution, Field, Outcome, Side, Status};
 use storage_snapshot::{Address, Amount, AssetId, Nonce, StateKey, StateRead, StateValue, TxHash};
@@ -16,6 +19,8 @@ pub(super) struct Facts<'a> {
     pub(super) question: &'a Question<'a>,
     pub(super) moves: Vec<Move>,
     positions: OnceCell<HashMap<TxHash, usize, ahash::RandomState>>,
+    /// How many transactions may still be executed to see what would come of them.
+    to_execute: Cell<usize>,
 }
 
 /// An amount that a transaction takes from a balance, or gives to one.
@@ -69,7 +74,12 @@ impl Delta {
 
 impl<'a> Facts<'a> {
     pub(super) fn new(question: &'a Question<'a>) -> Self {
-        let mut facts = Self { question, moves: Vec::new(), positions: OnceCell::new() };
+        let mut facts = Self {
+            question,
+            moves: Vec::new(),
+            positions: OnceCell::new(),
+            to_execute: Cell::new(TO_EXECUTE_MAX),
+        };
         facts.moves = facts.list_moves();
         facts
     }
@@ -177,8 +187,11 @@ impl<'a> Facts<'a> {
         self.differences().find(|(_, other)| other.field == field).map(|(index, _)| index)
     }
 
-    /// What the control makes of the block once it is altered.
+    /// What the control makes of the block once it is altered; nothing if that was asked too often of
+    /// too large a block.
     pub(super) fn what_if(&self, alter: impl FnOnce(&mut ExecutableBlock)) -> Option<Execution> {
+        let left = self.to_execute.get().checked_sub(self.block().transactions.len())?;
+        self.to_execute.set(left);
         let mut block = self.block().clone();
         alter(&mut block);
         let control = SerialExecutor.control(&block, self.question.pre_state).ok()?;
@@ -357,3 +370,6 @@ pub(super) fn too(excess: Amount) -> String {
     let way = if signed < 0 { "low" } else { "high" };
     format!("too {way} by {}", signed.unsigned_abs())
 }
+
+/// A diagnosis is not worth more time than executing some large blocks takes.
+const TO_EXECUTE_MAX: usize = 100_000;

@@ -90,12 +90,19 @@ pub fn diagnose(question: &Question<'_>) -> Diagnosis {
             unexplained += 1;
         }
         let confidence = if fitting.len() == 1 { Confidence::Certain } else { Confidence::Likely };
-        for Hypothesis { cause, explains, .. } in fitting {
-            open.retain(|other| !explains.contains(other));
-            if let Some(known) = causes.iter_mut().find(|known| known.finding == cause.finding) {
-                known.alike += 1;
-            } else if causes.len() < CAUSES_MAX {
-                causes.push(Cause { confidence, ..cause });
+        let is_known = |known: &&mut Cause| {
+            fitting.iter().any(|hypothesis| hypothesis.cause.finding == known.finding)
+        };
+        let known = causes.iter_mut().find(is_known);
+        for hypothesis in &fitting {
+            open.retain(|other| !hypothesis.explains.contains(other));
+        }
+        match known {
+            Some(known) => known.alike += 1,
+            None if causes.len() >= CAUSES_MAX => {}
+            None => {
+                let readings = fitting.into_iter().map(|hypothesis| hypothesis.cause);
+                causes.extend(readings.map(|cause| Cause { confidence, ..cause }));
             }
         }
     }
@@ -144,7 +151,7 @@ fn best(fitting: Hypotheses, open: &BTreeSet<usize>) -> Vec<Hypothesis> {
     let Some(most) = fitting.0.iter().map(worth).max() else { return Vec::new() };
     let mut best: Vec<Hypothesis> = Vec::new();
     for hypothesis in fitting.0 {
-        let is_known = best.iter().any(|known| known.cause.finding == hypothesis.cause.finding);
+        let is_known = best.iter().any(|known| known.cause.says_the_same(&hypothesis.cause));
         if worth(&hypothesis) == most && !is_known {
             best.push(hypothesis);
         }

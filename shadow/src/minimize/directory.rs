@@ -132,8 +132,8 @@ fn write(
     let name = name.to_string_lossy().into_owned();
     for number in 1..=NAMES_MAX {
         let minimal = match number {
-            1 => format!("{name}_minimal"),
-            number => format!("{name}_minimal-{number}"),
+            1 => format!("{name}{MINIMAL}"),
+            number => format!("{name}{MINIMAL}-{number}"),
         };
         let path = parent.join(&minimal);
         if path.exists() {
@@ -151,7 +151,7 @@ fn write(
             Err(error) => return Err(DirectoryError::io(&path, error)),
         }
     }
-    Err(DirectoryError::Evidence(EvidenceError::NoName(parent.join(format!("{name}_minimal")))))
+    Err(DirectoryError::Evidence(EvidenceError::NoName(parent.join(format!("{name}{MINIMAL}")))))
 }
 
 fn write_file(path: &Path, text: &str) -> Result<(), DirectoryError> {
@@ -260,6 +260,15 @@ impl std::error::Error for DirectoryError {
         }
     }
 }
+
+/// Whether a directory of this name was made by minimising another.
+pub(crate) fn is_minimal(name: &str) -> bool {
+    let base = name.trim_end_matches(|char: char| char.is_ascii_digit());
+    name.ends_with(MINIMAL) || base.strip_suffix('-').is_some_and(|base| base.ends_with(MINIMAL))
+}
+
+/// What the name of the original is followed by.
+const MINIMAL: &str = "_minimal";
 
 /// The page that says how it was made.
 const PAGE: &str = "MINIMAL.md";

@@ -30,6 +30,7 @@ use std::{
 };
 
 use comparator::{Execution, Failure, Mismatch, Schedule};
+pub(crate) use directory::is_minimal;
 pub use directory::{DirectoryError, Written, minimize_directory, minimize_evidence};
 use draft::Draft;
 use oracle::Oracle;

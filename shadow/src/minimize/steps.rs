@@ -211,8 +211,8 @@ fn schedule(best: &mut Draft, oracle: &mut Oracle<'_>) {
 /// The schedules before this one, from the plainest.
 fn plainer_schedules(now: Schedule) -> impl Iterator<Item = Schedule> {
     let workers = [2, now.workers].into_iter().filter(move |workers| *workers <= now.workers);
-    let schedules = workers
-        .flat_map(move |workers| [0, 1, 2, now.seed].map(|seed| Schedule { workers, seed }));
+    let schedules =
+        workers.flat_map(move |workers| [0, 1, 2, now.seed].map(|seed| Schedule { workers, seed }));
     schedules.take_while(move |schedule| *schedule != now)
 }
 

@@ -15,6 +15,7 @@ mod chain_json;
 mod chain_recordings;
 mod compared;
 mod coverage;
+mod diagnosis;
 mod digests;
 mod engines;
 mod evidence;
