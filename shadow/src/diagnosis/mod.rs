@@ -90,20 +90,17 @@ pub fn diagnose(question: &Question<'_>) -> Diagnosis {
             unexplained += 1;
         }
         let confidence = if fitting.len() == 1 { Confidence::Certain } else { Confidence::Likely };
-        let is_known = |known: &&mut Cause| {
-            fitting.iter().any(|hypothesis| hypothesis.cause.finding == known.finding)
-        };
-        let known = causes.iter_mut().find(is_known);
         for hypothesis in &fitting {
             open.retain(|other| !hypothesis.explains.contains(other));
         }
-        match known {
-            Some(known) => known.alike += 1,
-            None if causes.len() >= CAUSES_MAX => {}
-            None => {
-                let readings = fitting.into_iter().map(|hypothesis| hypothesis.cause);
-                causes.extend(readings.map(|cause| Cause { confidence, ..cause }));
-            }
+        let known = causes.iter_mut().find(|known| {
+            fitting.iter().any(|hypothesis| hypothesis.cause.finding == known.finding)
+        });
+        if let Some(known) = known {
+            known.alike += 1;
+        } else if causes.len() < CAUSES_MAX {
+            let readings = fitting.into_iter().map(|hypothesis| hypothesis.cause);
+            causes.extend(readings.map(|cause| Cause { confidence, ..cause }));
         }
     }
     Diagnosis {
