@@ -75,6 +75,9 @@ pub struct Summary {
     asked: Vec<String>,
     #[serde(skip)]
     acceptances: Acceptances,
+    /// How many mismatches of each candidate are accepted.
+    #[serde(skip)]
+    accepted_verdicts: BTreeMap<String, u64>,
 }
 
 /// What a run says.
@@ -174,6 +177,7 @@ impl Summary {
             error: None,
             asked: candidates.into_iter().collect(),
             acceptances: Acceptances::default(),
+            accepted_verdicts: BTreeMap::new(),
         }
     }
 
@@ -250,6 +254,7 @@ impl Summary {
             self.accepted.mismatches += candidate.fields.values().sum::<u64>();
             let problem = self.accepted.problems.entry(accepted.fingerprint).or_default();
             problem.verdicts += 1;
+            *self.accepted_verdicts.entry(candidate.candidate.clone()).or_default() += 1;
             problem.reason.clone_from(&accepted.reason);
             return;
         }
@@ -293,6 +298,13 @@ impl Summary {
     pub fn ask_for_all(mut self) -> Self {
         self.asked = self.candidates.keys().cloned().collect();
         self
+    }
+
+    /// In how many blocks a candidate was compared at work. An accepted mismatch proves nothing.
+    fn exercised(&self, candidate: &str) -> u64 {
+        let exercised = self.candidates.get(candidate).map_or(0, BlockCounts::exercised);
+        let accepted = self.accepted_verdicts.get(candidate).copied().unwrap_or_default();
+        exercised.saturating_sub(accepted)
     }
 
     /// Whether anything differs that nobody expects, or did before its block was ordered away.
@@ -401,7 +413,7 @@ impl Summary {
         self.asked.iter().filter_map(|name| {
             let counts = self.candidates.get(name).copied().unwrap_or_default();
             let without = self.blocks.total.saturating_sub(counts.total);
-            if counts.exercised() == 0 {
+            if self.exercised(name) == 0 {
                 Some(format!(
                     "nothing was exercised for candidate {name}: a green result for it would prove \
                      nothing"

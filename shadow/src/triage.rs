@@ -191,6 +191,10 @@ impl Triage {
             "{}: {} of {} runs under its own schedule, {} of {} under others",
             self.verdict, own.differs, own.runs, others.differs, others.runs
         );
+        let otherwise = own.differs_otherwise + others.differs_otherwise;
+        if otherwise > 0 {
+            text.push_str(&format!("; in {otherwise} runs something else differs"));
+        }
         if let Some(because) = &self.because {
             text = format!("{}: {because}", self.verdict);
         }

@@ -27,7 +27,7 @@ impl Summary {
         };
         // What is said of all of them holds for each.
         let executors = self.candidates.iter().filter(|(name, _)| *name != NODE);
-        let exercised = executors.clone().map(|(_, counts)| counts.exercised()).min();
+        let exercised = executors.clone().map(|(name, _)| self.exercised(name)).min();
         let names: Vec<_> = executors
             .map(|(name, _)| match name.as_str() {
                 ParallelExecutor::NAME => format!("{name} is Shadow's own engine"),

@@ -26,6 +26,7 @@ mod generated;
 mod kill;
 #[cfg(feature = "faults")]
 mod minimize;
+mod mismatches;
 mod model;
 mod opaque;
 mod program;
@@ -42,6 +43,7 @@ mod shapes;
 mod soak;
 mod support;
 mod tidy;
+mod triage;
 mod vectors;
 mod verifier;
 mod walk;
