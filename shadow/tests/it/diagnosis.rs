@@ -103,15 +103,13 @@ fn a_balance_that_was_not_loaded() {
 fn a_value_that_is_stale() {
     // Of three that A sends only the first is there.
     let world = World::new().account(A, 0, 1000).account(B, 0, 500);
-    let world = world.pay(A, 0, B, 10, 1).pay(A, 1, C, 30, 3).pay(A, 2, D, 70, 7);
-    let says = "is what it was after transaction #0";
-    let altered = Altered(|_: &ExecutableBlock, _: &PreState, execution: &mut Execution| {
+    let world = world.pay(A, 0, B, 10, 1).pay(A, 1, C, 30, 4).pay(A, 2, D, 70, 7);
+    let first_alone = |execution: &mut Execution| {
         execution.delta.set_balance(A, NATIVE, Amount::new(989));
-    });
-    let found = diagnosis(&world, &altered);
-    assert!(found.causes.iter().any(|cause| cause.finding == Finding::UpdateLost), "{found}");
-    assert_eq!(found.causes[0].confidence, Confidence::Certain, "{found}");
-    let _also = says;
+    };
+    let says =
+        "is what it is after transaction #0 alone: the writes of transactions #1, #2 are lost";
+    check(&world, first_alone, Finding::UpdateLost, &[1, 2, 0], says);
     let as_before = |execution: &mut Execution| {
         execution.delta.set_balance(B, NATIVE, Amount::new(500));
     };

@@ -29,7 +29,7 @@ use shadow::{
 };
 use storage_snapshot::{Amount, Nonce, StateKey, StateRead, StateValue};
 
-use crate::support::*;
+use crate::{program::shadow, support::*};
 
 const SCHEDULE: Schedule = Schedule { workers: 4, seed: 9 };
 
@@ -436,4 +436,72 @@ fn a_value_that_is_not_known_stays_unknown_where_that_is_the_difference() {
     assert_eq!(found.case.block.transactions.len(), 0);
     assert!(found.case.pre_state.unknown().eq([StateKey::Multisig(A)]));
     assert_eq!(found.case.pre_state.iter().count(), 0);
+}
+
+#[test]
+fn the_program_makes_evidence_smaller_and_says_why() {
+    let parent = tempfile::tempdir().unwrap();
+    let (evidence, ..) = evidence_of("fee-not-debited");
+    let original = evidence.write(parent.path()).unwrap();
+    let directory = original.to_str().unwrap();
+
+    let ran = shadow(["minimize", directory, "--json"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let summary = ran.summary();
+    assert_eq!(
+        (&summary["transactions"], &summary["minimized_transactions"]),
+        (&22.into(), &1.into())
+    );
+    let minimal = summary["directory"].as_str().unwrap().to_owned();
+    assert!(minimal.ends_with("_minimal"), "{minimal}");
+    assert!(
+        summary["diagnosis"][0].as_str().unwrap().contains("its debit is missing"),
+        "{summary}"
+    );
+
+    let ran = shadow(["explain", &minimal]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert!(ran.stdout.contains("\ncause        the balance of"), "{ran:#?}");
+    let readme = fs::read_to_string(Path::new(&minimal).join("README.md")).unwrap();
+    assert!(readme.contains("its debit is missing"), "{readme}");
+    // It is evidence like any other, so it can be run again.
+    assert_eq!(shadow(["repro", &minimal, "--times", "2"]).code, 1);
+
+    assert_eq!(shadow(["minimize", directory, "--candidate", "v3"]).code, 3);
+    assert_eq!(shadow(["minimize", parent.path().to_str().unwrap()]).code, 2);
+}
+
+#[test]
+fn the_first_case_of_a_problem_is_minimised_in_the_background() {
+    let state = tempfile::tempdir().unwrap();
+    let directory = state.path().to_str().unwrap();
+    let ran = shadow([
+        "soak",
+        "--blocks",
+        "8",
+        "--candidate",
+        "fault:fee-not-debited",
+        "--triage",
+        "0",
+        "--minimize",
+        "--state-dir",
+        directory,
+    ]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    let names: Vec<_> = contents_names(&state.path().join("evidence"));
+    let minimal: Vec<_> = names.iter().filter(|name| name.ends_with("_minimal")).collect();
+    assert!(!minimal.is_empty(), "{names:?} {ran:#?}");
+    for name in minimal {
+        let evidence = Evidence::read(&state.path().join("evidence").join(name)).unwrap();
+        assert!(evidence.block.transactions.len() <= 2, "{name}");
+    }
+    // What was made of a case is no case of its own.
+    let listed = shadow(["mismatches", "--state-dir", directory]);
+    assert_eq!(listed.code, 0, "{listed:#?}");
+    assert!(!listed.stdout.contains("_minimal"), "{listed:#?}");
+}
+
+fn contents_names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
