@@ -4,6 +4,7 @@
 //! output carries the answer and nothing else; everything about the way there goes to standard error.
 
 mod evidence;
+mod minimize;
 
 use std::{
     ffi::OsString,
@@ -110,6 +111,11 @@ enum Command {
     /// directory is not what was written, and with 3 if there is nobody to run: the candidate is a node,
     /// or a program that was not given.
     Repro(evidence::ReproArguments),
+    /// Make evidence smaller: the smallest block that shows the same difference, in a directory beside it.
+    ///
+    /// Exits with 0 if there is one, with 2 if the directory is not what was written, and with 3 if the
+    /// candidate does not show the difference, or there is nobody to run.
+    Minimize(minimize::MinimizeArguments),
     /// List the problems of a state directory: its mismatches by fingerprint.
     ///
     /// Exits with 0 if it could be read.
@@ -228,6 +234,10 @@ struct Shared {
     #[arg(long, value_name = "RUNS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(..=100_000))]
     triage: u32,
 
+    /// Also minimise the first case of a problem in the background, into a directory beside it.
+    #[arg(long)]
+    minimize: bool,
+
     /// Print the summary as one JSON object.
     #[arg(long)]
     json: bool,
@@ -315,6 +325,10 @@ struct Selftest {
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
 
+    /// Also minimise the block in which each fault is caught, and diagnose what is left.
+    #[arg(long)]
+    diagnose: bool,
+
     /// Print the result as one JSON object.
     #[arg(long)]
     json: bool,
@@ -394,6 +408,7 @@ pub fn main() -> ExitCode {
         },
         Command::Config(arguments) => show_config(&arguments, cli.config),
         Command::Repro(arguments) => evidence::repro(&arguments),
+        Command::Minimize(arguments) => minimize::minimize(&arguments),
         Command::Mismatches(arguments) => evidence::mismatches(&arguments),
         Command::Accept(arguments) => evidence::accept(arguments),
         #[cfg(feature = "faults")]
@@ -477,6 +492,7 @@ fn verify(
         node,
         report: shared.report,
         triage_runs: shared.triage,
+        minimize: shared.minimize,
     };
     let directory = match shared.state_dir {
         Some(path) => StateDirectory::Given(path),
@@ -579,8 +595,8 @@ fn unreadable(error: LedgerError) -> (ExitCode, String) {
 
 #[cfg(feature = "faults")]
 fn selftest(arguments: Selftest) -> ExitCode {
-    let Selftest { seed, blocks, only, json } = arguments;
-    let options = crate::selftest::Options { seed, blocks, only, ..Default::default() };
+    let Selftest { seed, blocks, only, diagnose, json } = arguments;
+    let options = crate::selftest::Options { seed, blocks, only, diagnose, ..Default::default() };
     let report = match crate::selftest::run(&options) {
         Ok(report) => report,
         Err(error) => {

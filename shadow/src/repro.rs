@@ -102,7 +102,8 @@ impl Repro {
     }
 }
 
-fn executor(
+/// The candidate of evidence, or the one that is asked for instead.
+pub(crate) fn executor(
     evidence: &Evidence,
     options: &ReproOptions,
 ) -> Result<Arc<dyn BlockExecutor>, ReproError> {

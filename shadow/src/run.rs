@@ -55,6 +55,8 @@ pub(crate) struct RunOptions {
     pub(crate) report: Option<PathBuf>,
     /// How often the first case of a problem is run again; 0 for not at all.
     pub(crate) triage_runs: u32,
+    /// Whether the first case of a problem is also minimised.
+    pub(crate) minimize: bool,
 }
 
 /// Where state and verdicts go.
@@ -82,7 +84,7 @@ pub(crate) fn run(
         Err((code, message)) => return failed(summary, seconds(), message, code),
     };
     // Before anything is started that would be left behind.
-    let stop = stop_on_signal();
+    let stop = stop_on_signal("stopping after the block in hand; once more ends at once");
     let executors =
         start_all(&options.candidates, options.workers, options.budget, options.memory_bytes);
     let executors = match executors {
@@ -261,9 +263,12 @@ fn keeping(options: &RunOptions, state_dir: &Path) -> Result<Keeping, VerifyErro
         start(&spec, workers, budget, memory).map_err(|error| error.to_string())
     };
     let limits = TriageLimits { runs: options.triage_runs, ..TriageLimits::default() };
-    let triager = match options.triage_runs {
-        0 => None,
-        _ => Some(Triager::start(limits, Box::new(start_again)).map_err(SourceError::Io)?),
+    let triager = match (options.triage_runs, options.minimize) {
+        (0, false) => None,
+        (_, minimize) => {
+            let triager = Triager::start(limits, minimize, Box::new(start_again));
+            Some(triager.map_err(SourceError::Io)?)
+        }
     };
     Ok(Keeping { archive, state_dir: state_dir.to_owned(), triager })
 }
@@ -342,16 +347,16 @@ pub(crate) fn code_of_store(error: &StoreError) -> ExitCode {
 
 /// A flag that is set when somebody asks the process to stop. Asked twice, it ends at once, and what it
 /// started with it.
-fn stop_on_signal() -> Arc<AtomicBool> {
+pub(crate) fn stop_on_signal(what: &'static str) -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
-    if let Err(error) = listen(Arc::clone(&stop)) {
+    if let Err(error) = listen(Arc::clone(&stop), what) {
         tracing::warn!(%error, "signals cannot be waited for; the process will end at once on one");
     }
     stop
 }
 
 /// Listens from when it returns on.
-fn listen(stop: Arc<AtomicBool>) -> std::io::Result<()> {
+fn listen(stop: Arc<AtomicBool>, what: &'static str) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut signals = {
         let _entered = runtime.enter();
@@ -361,7 +366,7 @@ fn listen(stop: Arc<AtomicBool>) -> std::io::Result<()> {
         runtime.block_on(async {
             signals.next().await;
             stop.store(true, Ordering::Relaxed);
-            note("stopping after the block in hand; once more ends at once");
+            note(what);
             let again = tokio::time::timeout(STOPPING_MAX, signals.next()).await;
             end_all();
             let code = match again {

@@ -8,10 +8,11 @@ use std::{
 use clap::Args;
 use comparator::{ExplainLimits, explain};
 
-use super::{budget, complain, open, refuse, say, unreadable};
+use super::{budget, complain, minimize::labelled, open, refuse, say, unreadable};
 use crate::{
     accept::{Acceptance, Acceptances},
     candidate_spec::CandidateSpec,
+    diagnosis::Diagnosis,
     evidence::Evidence,
     exit_code::ExitCode,
     fingerprint::FingerprintId,
@@ -187,8 +188,11 @@ pub(super) fn explain_directory(directory: &Path) -> ExitCode {
         Ok(None) => "none yet".to_owned(),
         Err(error) => format!("cannot be read: {error}"),
     };
+    let cause: String = labelled(Diagnosis::of_evidence(&evidence).as_ref())
+        .map(|(label, sentence)| format!("{label:<13}{sentence}\n"))
+        .collect();
     say(&format!(
-        "{}\nfingerprint  {}: {}\ntriage       {}\nrun again    {}  (in the directory)\n",
+        "{}\n{cause}fingerprint  {}: {}\ntriage       {}\nrun again    {}  (in the directory)\n",
         explain(&evidence.record, &ExplainLimits::default()),
         evidence.fingerprint.id(),
         evidence.fingerprint,

@@ -19,7 +19,10 @@ use super::{
     manifest::Manifest,
     write::{UNFINISHED, write_replacing},
 };
-use crate::fingerprint::{Fingerprint, FingerprintId};
+use crate::{
+    fingerprint::{Fingerprint, FingerprintId},
+    minimize::is_minimal,
+};
 
 /// How much evidence is kept of each problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,7 +130,10 @@ impl Archive {
                 }
                 continue;
             }
-            if let Ok(manifest) = Manifest::peek(&path) {
+            // What was made of a case is no case of its own.
+            if !is_minimal(&name)
+                && let Ok(manifest) = Manifest::peek(&path)
+            {
                 archive.cases(&manifest.fingerprint).add(name, size(&path));
             }
         }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use comparator::{ExplainLimits, explain};
 
 use super::{Evidence, Observed};
+use crate::diagnosis::Diagnosis;
 use crate::repro::as_argument;
 
 impl Evidence {
@@ -39,6 +40,7 @@ impl Evidence {
             self.fingerprint.id(),
             self.fingerprint
         )?;
+        self.write_cause(text)?;
         self.write_command(text)?;
         writeln!(
             text,
@@ -62,6 +64,19 @@ impl Evidence {
             )?;
         }
         Ok(())
+    }
+
+    /// What the numbers of the block tell about the cause, if anything.
+    fn write_cause(&self, text: &mut String) -> std::fmt::Result {
+        let sentences = Diagnosis::of_evidence(self).map(|diagnosis| diagnosis.sentences());
+        let Some(sentences) = sentences.filter(|sentences| !sentences.is_empty()) else {
+            return Ok(());
+        };
+        writeln!(text, "## Cause\n\nBy the numbers of the block alone:\n")?;
+        for sentence in sentences {
+            writeln!(text, "    {sentence}")?;
+        }
+        writeln!(text)
     }
 
     fn write_command(&self, text: &mut String) -> std::fmt::Result {

@@ -10,6 +10,7 @@
 //! one), and a fault that the control shares (nothing differs then; that is what invariants are for).
 
 mod altered;
+mod causes;
 mod failed;
 mod idle;
 mod keys;

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver, Sender, SyncSender},
     },
     thread,
@@ -18,6 +19,7 @@ use super::{Triage, TriageLimits};
 use crate::{
     evidence::{Evidence, EvidenceError, Observed},
     execute::BlockExecutor,
+    minimize::{Options, minimize_directory},
 };
 
 /// Starts a candidate by its name on the command line, or says why that cannot be done.
@@ -28,6 +30,8 @@ pub type StartCandidate = Box<dyn Fn(&str) -> Result<Arc<dyn BlockExecutor>, Str
 pub struct Triager {
     queue: SyncSender<PathBuf>,
     ended: Receiver<()>,
+    /// Set when nobody waits for it any more.
+    stop: Arc<AtomicBool>,
     taken: u32,
 }
 
@@ -37,14 +41,15 @@ impl Triager {
     /// # Errors
     ///
     /// When the operating system refuses it.
-    pub fn start(limits: TriageLimits, start: StartCandidate) -> io::Result<Self> {
+    pub fn start(limits: TriageLimits, minimize: bool, start: StartCandidate) -> io::Result<Self> {
         let (queue, directories) = mpsc::sync_channel(QUEUE_LENGTH_MAX);
         let (end, ended) = mpsc::channel();
-        let background = Background { limits, start };
+        let stop = Arc::new(AtomicBool::new(false));
+        let background = Background { limits, minimize, start, stop: Arc::clone(&stop) };
         thread::Builder::new()
             .name("shadow-triage".to_owned())
             .spawn(move || background.run(&directories, &end))?;
-        Ok(Self { queue, ended, taken: 0 })
+        Ok(Self { queue, ended, stop, taken: 0 })
     }
 
     /// Hands over a directory with evidence. Never waits: what is too much is left out, and says so in
@@ -61,6 +66,7 @@ impl Triager {
     pub fn finish(self) {
         drop(self.queue);
         if self.ended.recv_timeout(FINISH_MAX) == Err(mpsc::RecvTimeoutError::Timeout) {
+            self.stop.store(true, Ordering::Relaxed);
             tracing::warn!("the triage of the last mismatches was not waited for");
         }
     }
@@ -68,7 +74,10 @@ impl Triager {
 
 struct Background {
     limits: TriageLimits,
+    /// Whether a case is also minimised.
+    minimize: bool,
     start: StartCandidate,
+    stop: Arc<AtomicBool>,
 }
 
 impl Background {
@@ -76,35 +85,63 @@ impl Background {
         // On this system the priority is that of the thread, and of those that it starts.
         let _as_before = rustix::process::nice(NICENESS);
         for directory in directories {
-            let started = Instant::now();
-            match self.look_into(&directory) {
-                Ok(triage) => tracing::info!(
-                    directory = %directory.display(),
-                    fingerprint = %triage.fingerprint,
-                    verdict = %triage.verdict,
-                    seconds = started.elapsed().as_secs_f64(),
-                    "triaged"
-                ),
-                Err(error) => {
-                    tracing::warn!(directory = %directory.display(), %error, "not triaged");
-                }
+            if let Err(error) = self.look_into(&directory) {
+                tracing::warn!(directory = %directory.display(), %error, "not looked into");
             }
         }
     }
 
     /// Everything is taken from the directory, so that what is found is found in what is kept.
-    fn look_into(&self, directory: &Path) -> Result<Triage, BackgroundError> {
+    fn look_into(&self, directory: &Path) -> Result<(), BackgroundError> {
         let evidence = Evidence::read(directory).map_err(BackgroundError::Evidence)?;
         let candidate = match (&evidence.observed, &evidence.candidate_spec) {
             (Observed::Answers(_), _) => Err("a node cannot be asked to execute again".to_owned()),
             (_, Some(spec)) => (self.start)(spec),
             (_, None) => Err("the candidate cannot be started once more".to_owned()),
         };
-        let candidate = candidate.as_deref().map_err(Clone::clone);
-        let triage = Triage::of(&evidence, candidate, self.limits)
+        if self.limits.runs > 0 {
+            self.triage(directory, &evidence, candidate.as_deref().map_err(Clone::clone))?;
+        }
+        if let (true, Ok(candidate)) = (self.minimize, &candidate) {
+            self.minimize(directory, &**candidate);
+        }
+        Ok(())
+    }
+
+    fn triage(
+        &self,
+        directory: &Path,
+        evidence: &Evidence,
+        candidate: Result<&dyn BlockExecutor, String>,
+    ) -> Result<(), BackgroundError> {
+        let started = Instant::now();
+        let triage = Triage::of(evidence, candidate, self.limits)
             .map_err(|error| BackgroundError::Compare(error.to_string()))?;
         triage.write(directory).map_err(BackgroundError::Evidence)?;
-        Ok(triage)
+        tracing::info!(
+            directory = %directory.display(),
+            fingerprint = %triage.fingerprint,
+            verdict = %triage.verdict,
+            seconds = started.elapsed().as_secs_f64(),
+            "triaged"
+        );
+        Ok(())
+    }
+
+    fn minimize(&self, directory: &Path, candidate: &dyn BlockExecutor) {
+        let options = Options { budget: MINIMIZE_MAX, seed: 1, stop: &self.stop };
+        match minimize_directory(directory, candidate, options) {
+            Ok(written) => tracing::info!(
+                directory = %written.path.display(),
+                transactions = written.evidence.block.transactions.len(),
+                of = written.transactions,
+                seconds = written.minimized.elapsed.as_secs_f64(),
+                "minimized"
+            ),
+            Err(error) => {
+                tracing::warn!(directory = %directory.display(), %error, "not minimized");
+            }
+        }
     }
 }
 
@@ -129,6 +166,9 @@ const QUEUE_LENGTH_MAX: usize = 32;
 
 /// How many mismatches a run looks into.
 const JOBS_MAX: u32 = 64;
+
+/// How long minimising a case may take.
+const MINIMIZE_MAX: Duration = Duration::from_secs(10);
 
 /// How long the end of a run waits for it.
 const FINISH_MAX: Duration = Duration::from_secs(20);

@@ -20,6 +20,7 @@ mod devnet_client;
 mod devnet_command;
 mod devnet_faults;
 mod devnet_socket;
+mod diagnosis;
 mod digests;
 mod engines;
 mod evidence;
@@ -28,6 +29,8 @@ mod external_hostile;
 mod faults;
 mod generated;
 mod kill;
+#[cfg(feature = "faults")]
+mod minimize;
 mod mismatches;
 mod model;
 mod opaque;

@@ -166,7 +166,7 @@ fn a_triage_is_written_beside_evidence_that_it_does_not_touch() {
     let parent = tempfile::tempdir().unwrap();
     let directory = evidence().write(parent.path()).unwrap();
     let start = |spec: &str| Err(format!("{spec} is not started here"));
-    let mut triager = Triager::start(LIMITS, Box::new(start)).unwrap();
+    let mut triager = Triager::start(LIMITS, false, Box::new(start)).unwrap();
     assert_eq!(Triage::read(&directory).unwrap(), None);
     triager.submit(&directory);
     // What is no evidence is left alone.
