@@ -15,7 +15,7 @@ use std::{
 };
 
 use clap::{
-    Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+    ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use comparator::{ExplainLimits, MismatchRecord, explain};
@@ -217,6 +217,20 @@ struct Shared {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     schedules: u32,
 
+    /// Put a block to the candidates only if it has at least so many transactions, as a chain does that
+    /// executes smaller ones serially (20 on the main network, 10 on the test network, 4 on a devnet).
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    min_txs_for_parallel: usize,
+
+    /// Whether the built-in engine may be put under test; `false` leaves the other candidates.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    parallel_execution_enabled: bool,
+
+    /// Whether blocks are executed in parallel only to be compared. Nothing else is done here, so it
+    /// can only be `true`.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    parallel_execution_test_mode: bool,
+
     /// How long a candidate may take for one run of a block before it counts as hanging.
     #[arg(long, default_value_t = 10.0, value_parser = budget)]
     budget_seconds: f64,
@@ -306,7 +320,7 @@ struct ConfigArguments {
     check: bool,
 
     /// The command that they are for.
-    #[arg(value_name = "COMMAND", default_value = "soak")]
+    #[arg(value_name = "COMMAND", default_value = "attach")]
     of: String,
 }
 
@@ -481,12 +495,29 @@ fn verify(
              with --check-node",
         );
     }
+    if !shared.parallel_execution_test_mode {
+        return refuse(
+            "parallel_execution_test_mode is false, and verifying is all that is done here: start \
+             nothing, or leave it out",
+        );
+    }
+    let mut candidates = shared.candidates;
+    if !shared.parallel_execution_enabled {
+        candidates.retain(|candidate| *candidate != CandidateSpec::V3);
+    }
+    if candidates.is_empty() {
+        return refuse(
+            "parallel_execution_enabled is false, and no other candidate was given: nothing would be \
+             put under test",
+        );
+    }
     let workers = shared.workers.unwrap_or_else(default_workers);
     let options = RunOptions {
-        candidates: shared.candidates,
+        candidates,
         memory_bytes: shared.candidate_memory_mib.map(|mebibytes| mebibytes << 20),
         workers,
         schedules: shared.schedules,
+        transactions_min: shared.min_txs_for_parallel,
         budget: Duration::from_secs_f64(shared.budget_seconds),
         canaries: CanaryRate::every(shared.canary_every),
         node,

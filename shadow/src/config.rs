@@ -178,8 +178,11 @@ fn option_name(arg: &Arg) -> Option<String> {
 }
 
 fn takes_part(arg: &Arg) -> bool {
-    let is_value =
-        matches!(arg.get_action(), ArgAction::Set | ArgAction::Append | ArgAction::SetTrue);
+    let is_value = match arg.get_action() {
+        ArgAction::Set | ArgAction::Append | ArgAction::SetTrue => true,
+        // Questions, such as the one for help.
+        _ => false,
+    };
     is_value && arg.get_long() != Some(FILE_OPTION)
 }
 

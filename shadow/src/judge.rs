@@ -275,8 +275,15 @@ impl JudgeLoop {
             let Tried { candidate, patience } = &mut self.candidates[place];
             let candidate = candidate.clone();
             let executor = &*candidate.executor;
-            if !patience.grants_block() {
-                let verdict = Verdict::NotExercised(NotExercised::Suspended);
+            let idle = if !candidate.schedules.run_block_of(case.block.transactions.len()) {
+                Some(NotExercised::BelowMinimum)
+            } else if !patience.grants_block() {
+                Some(NotExercised::Suspended)
+            } else {
+                None
+            };
+            if let Some(reason) = idle {
+                let verdict = Verdict::NotExercised(reason);
                 let (name, build) = (executor.name(), executor.build());
                 entry.candidates.push(candidate_entry(name, &build, &verdict, None));
                 continue;

@@ -45,6 +45,8 @@ pub(crate) struct RunOptions {
     pub(crate) workers: u32,
     /// How often a candidate runs each block.
     pub(crate) schedules: u32,
+    /// From how many transactions on a block is put to the candidates.
+    pub(crate) transactions_min: usize,
     /// How long a candidate may take for one run of a block.
     pub(crate) budget: Duration,
     /// How often a result is altered to see whether it is noticed.
@@ -192,7 +194,8 @@ fn verify(
     traffic: &mut Option<TrafficOfRun>,
 ) -> Result<End, VerifyError> {
     let progress = Arc::new(Progress::default());
-    let schedules = Schedules::disturbed(options.schedules, options.workers);
+    let schedules = Schedules::disturbed(options.schedules, options.workers)
+        .from_transactions(options.transactions_min);
     let candidates = executors.into_iter().map(|executor| Candidate { executor, schedules });
     let sink = RecordFile::open(path).map_err(SourceError::Io)?;
     let judge = Judge::start_keeping(

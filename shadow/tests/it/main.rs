@@ -14,6 +14,7 @@ mod chain_fixture;
 mod chain_json;
 mod chain_recordings;
 mod compared;
+mod config;
 mod coverage;
 mod devnet;
 mod devnet_client;
