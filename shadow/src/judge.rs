@@ -23,16 +23,16 @@ use storage_snapshot::{Store, StoreError, TopoHeight};
 
 pub use crate::trial::Candidate;
 use crate::{
+    block_log::BlockLog,
     canary::{CANARY, CanaryEntry, CanaryRate, alter},
     case::{Case, Finding},
     execute::Control,
     ledger::{CandidateEntry, LedgerEntry, LedgerError, entry_at},
     locate::Rerun,
+    metrics::Metrics,
     node::NodeFindings,
     patience::Patience,
-    record::{
-        Ran, add_mismatch, candidate_entry, exercise_of, log_canary, log_mismatch, record_of,
-    },
+    record::{Ran, add_mismatch, candidate_entry, exercise_of, log_canary, record_of},
     trial::{Question, Trial},
 };
 
@@ -60,12 +60,15 @@ pub struct Progress {
     pub canaries_caught: AtomicU64,
     /// Canaries that were planted and missed.
     pub canaries_missed: AtomicU64,
+    /// The same in detail, if somebody wants it.
+    pub metrics: Option<Arc<Metrics>>,
 }
 
 /// The handle of the judge's thread.
 #[derive(Debug)]
 pub struct Judge {
     queue: SyncSender<Message>,
+    progress: Arc<Progress>,
     thread: JoinHandle<Result<(), JudgeError>>,
 }
 
@@ -84,12 +87,20 @@ impl Judge {
     ) -> std::io::Result<Self> {
         let (queue, messages) = mpsc::sync_channel(QUEUE_LENGTH_MAX);
         let candidates = candidates.into_iter().map(Tried::new).collect();
-        let judging =
-            JudgeLoop { store, candidates, canaries, sink, progress, pending: Pending::default() };
+        let watched = Arc::clone(&progress);
+        let judging = JudgeLoop {
+            store,
+            candidates,
+            canaries,
+            sink,
+            progress,
+            log: BlockLog::default(),
+            pending: Pending::default(),
+        };
         let thread = thread::Builder::new()
             .name("shadow-judge".to_owned())
             .spawn(move || judging.run(&messages))?;
-        Ok(Self { queue, thread })
+        Ok(Self { queue, progress: watched, thread })
     }
 
     /// Hands over a block. Waits when too many wait already.
@@ -98,6 +109,9 @@ impl Judge {
     ///
     /// When the judge has ended; [`finish`](Self::finish) says why.
     pub fn submit(&self, case: Case) -> Result<(), JudgeError> {
+        if let Some(metrics) = &self.progress.metrics {
+            metrics.queued();
+        }
         self.queue.send(Message::Judge(Box::new(case))).map_err(|_| JudgeError::Ended)
     }
 
@@ -135,6 +149,7 @@ struct JudgeLoop {
     canaries: CanaryRate,
     sink: Box<dyn MismatchSink + Send>,
     progress: Arc<Progress>,
+    log: BlockLog,
     pending: Pending,
 }
 
@@ -161,6 +176,8 @@ struct Pending {
     mismatches: u64,
     canaries_caught: u64,
     canaries_missed: u64,
+    /// Only if somebody wants them.
+    entries: Vec<LedgerEntry>,
 }
 
 impl JudgeLoop {
@@ -168,17 +185,26 @@ impl JudgeLoop {
         loop {
             match messages.recv_timeout(FLUSH_INTERVAL) {
                 Ok(Message::Judge(case)) => {
+                    if let Some(metrics) = &self.progress.metrics {
+                        metrics.taken();
+                    }
                     let mut entry = self.judge(&case)?;
                     self.replace_stale(&mut entry)?;
-                    self.publish(&entry)?;
+                    self.publish(entry)?;
                 }
                 Ok(Message::Settle(done)) => {
                     self.flush()?;
                     // Whoever asked may have gone.
                     let _ = done.send(());
                 }
-                Err(RecvTimeoutError::Timeout) => self.flush()?,
-                Err(RecvTimeoutError::Disconnected) => return self.flush(),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.flush()?;
+                    self.log.catch_up();
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.log.finish();
+                    return self.flush();
+                }
             }
             if self.pending.is_due() {
                 self.flush()?;
@@ -197,7 +223,7 @@ impl JudgeLoop {
                 self.without_control(&Verdict::Opaque(kind.clone()), case, &mut entry)
             }
             Finding::Inconclusive(reason) => {
-                tracing::warn!(topoheight = %case.block.block.topoheight, %reason, "inconclusive");
+                self.log.inconclusive(case.block.block, reason);
                 self.without_control(&Verdict::Inconclusive(reason.clone()), case, &mut entry);
             }
         }
@@ -328,7 +354,7 @@ impl JudgeLoop {
         if let Verdict::Mismatch(mismatch) = verdict {
             let record = record_of(mismatch, ran, &case.block);
             add_mismatch(&mut entry, &record);
-            log_mismatch(&record);
+            self.log.mismatch(&record);
             self.sink.publish(&record).map_err(JudgeError::Sink)?;
         }
         Ok(entry)
@@ -344,10 +370,13 @@ impl JudgeLoop {
         Ok(())
     }
 
-    fn publish(&mut self, entry: &LedgerEntry) -> Result<(), JudgeError> {
+    fn publish(&mut self, entry: LedgerEntry) -> Result<(), JudgeError> {
         let bytes = entry.encode().map_err(JudgeError::Ledger)?;
         self.store.put_ledger(entry.topoheight, &bytes).map_err(JudgeError::Store)?;
-        self.pending.add(entry);
+        self.pending.add(&entry);
+        if self.progress.metrics.is_some() {
+            self.pending.entries.push(entry);
+        }
         Ok(())
     }
 
@@ -364,6 +393,9 @@ impl JudgeLoop {
         progress.mismatches.fetch_add(pending.mismatches, Ordering::Relaxed);
         progress.canaries_caught.fetch_add(pending.canaries_caught, Ordering::Relaxed);
         progress.canaries_missed.fetch_add(pending.canaries_missed, Ordering::Relaxed);
+        if let Some(metrics) = &progress.metrics {
+            metrics.judged(pending.entries);
+        }
         self.advance_view(last)
     }
 
@@ -467,7 +499,7 @@ impl std::error::Error for JudgeError {
 }
 
 /// How many blocks may wait for their verdict.
-const QUEUE_LENGTH_MAX: usize = 64;
+pub(crate) const QUEUE_LENGTH_MAX: usize = 64;
 
 /// How many verdicts may be written and not yet durable.
 const PENDING_BLOCKS_MAX: u64 = 256;

@@ -6,6 +6,7 @@
 //! compares, and writes the [`ledger`]. The [`summary`] is the sum of the ledger.
 
 pub mod bench;
+mod block_log;
 pub mod canary;
 pub mod candidate_spec;
 pub mod case;
@@ -18,15 +19,18 @@ pub mod execute;
 pub mod exit_code;
 #[cfg(feature = "faults")]
 pub mod faults;
+pub mod http;
 pub mod judge;
 pub mod kinds;
 pub mod known;
 pub mod ledger;
 pub mod locate;
+pub mod metrics;
 pub mod node;
 pub mod observe;
 pub mod opaque;
 mod other_branch;
+mod pace;
 mod patience;
 pub mod prepare;
 mod progress;

@@ -1,8 +1,10 @@
 //! One run from the first block of a source to its end, or to where it was stopped.
 
 use std::{
+    error::Error,
     fs::{File, OpenOptions},
     io::{Read, Seek, SeekFrom, Write},
+    net::TcpListener,
     path::PathBuf,
     sync::{
         Arc,
@@ -20,9 +22,12 @@ use crate::{
     cli::complain,
     execute::BlockExecutor,
     exit_code::ExitCode,
+    http::{ListenAddress, Server, bind},
     judge::{Candidate, Judge, NODE, Progress},
     ledger::{LedgerError, entries},
+    metrics::{LAG_LIMIT, Metrics, Setup},
     node::NodeCheck,
+    pace::Pace,
     progress::{Reporter, note},
     schedules::Schedules,
     source::{BlockSource, SourceError},
@@ -47,6 +52,24 @@ pub(crate) struct RunOptions {
     pub(crate) canaries: CanaryRate,
     /// Whether the node's answers are compared.
     pub(crate) node: NodeCheck,
+    /// Where to answer whoever wants to know how it goes.
+    pub(crate) listen: Option<ListenAddress>,
+    /// How long it goes on, and how fast.
+    pub(crate) pace: Pace,
+}
+
+impl RunOptions {
+    /// Those that are numbers.
+    fn numbers(&self) -> Vec<(&'static str, f64)> {
+        vec![
+            ("workers", f64::from(self.workers)),
+            ("schedules", f64::from(self.schedules)),
+            ("budget_seconds", self.budget.as_secs_f64()),
+            ("canary_every_blocks", self.canaries.every_blocks() as f64),
+            ("candidate_memory_bytes", self.memory_bytes.unwrap_or_default() as f64),
+            ("check_node", f64::from(u8::from(self.node == NodeCheck::Compare))),
+        ]
+    }
 }
 
 /// Where state and verdicts go.
@@ -94,7 +117,19 @@ pub(crate) fn run(
             return failed(summary, seconds(), message, ExitCode::Infrastructure);
         }
     };
-    let store = match Store::open(&path, StoreOptions::default()) {
+    let listener = match options.listen.map(bind).transpose() {
+        Ok(listener) => listener,
+        Err(error) => {
+            let message = format!("listening there: {error}; give --listen another address");
+            return failed(summary, seconds(), message, ExitCode::Infrastructure);
+        }
+    };
+    let listen_address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    let store_options = StoreOptions {
+        listen_address: listen_address.map(|address| address.to_string()),
+        ..StoreOptions::default()
+    };
+    let store = match Store::open(&path, store_options) {
         Ok(store) => store,
         Err(error) => {
             let (code, message) = (code_of_store(&error), error.to_string());
@@ -106,11 +141,29 @@ pub(crate) fn run(
     if let Err(error) = claim(&store, &*source) {
         return failed(summary, seconds(), error.to_string(), code_of(&error));
     }
-    let outcome = verify(options, executors, &path, &store, &mut *source);
+    let watched = listener.map(|listener| {
+        let candidates = executors.iter().map(|executor| executor.name()).chain(node);
+        let setup = Setup {
+            chain: source.identity().name.clone(),
+            candidates: candidates.map(str::to_owned).collect(),
+            options: options.numbers(),
+            directory: path.clone(),
+            lag_limit: LAG_LIMIT,
+        };
+        Watched::start(setup, listener, &store)
+    });
+    let (metrics, server) = match watched.transpose() {
+        Ok(watched) => watched.map(|watched| (watched.metrics, watched.server)).unzip(),
+        Err((code, message)) => return failed(summary, seconds(), message, code),
+    };
+    let outcome = verify(options, executors, &path, &store, metrics, &mut *source);
+    if let Some(server) = server {
+        server.stop();
+    }
     let added = add_ledger(&mut summary, &store);
     let digest = store.tip().map(|tip| tip.digest);
     let (summary, code) = match outcome.and_then(|end| added.map(|()| end)) {
-        Ok(End::Complete) => {
+        Ok(End::Complete | End::TimeIsUp) => {
             let summary = summary.finish(digest, seconds(), None);
             let code = summary.exit_code();
             (summary, code)
@@ -140,7 +193,34 @@ pub(crate) fn run(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Complete,
+    /// It was to go on for so long and no longer.
+    TimeIsUp,
     Interrupted,
+}
+
+/// Whoever answers questions, and what from.
+struct Watched {
+    metrics: Arc<Metrics>,
+    server: Server,
+}
+
+impl Watched {
+    fn start(
+        setup: Setup,
+        listener: TcpListener,
+        store: &Store,
+    ) -> Result<Self, (ExitCode, String)> {
+        let failed =
+            |error: &dyn Error| (ExitCode::Infrastructure, format!("answering over HTTP: {error}"));
+        let metrics = Arc::new(Metrics::new(setup).map_err(|error| failed(&error))?);
+        let server = Server::start(listener, Arc::clone(&metrics), store.clone())
+            .map_err(|error| failed(&error))?;
+        metrics.restore(entries(store, TopoHeight::GENESIS)).map_err(|error| {
+            let message = error.to_string();
+            (code_of(&error.into()), message)
+        })?;
+        Ok(Self { metrics, server })
+    }
 }
 
 fn verify(
@@ -148,10 +228,11 @@ fn verify(
     executors: Vec<Arc<dyn BlockExecutor>>,
     path: &std::path::Path,
     store: &Store,
+    metrics: Option<Arc<Metrics>>,
     source: &mut dyn BlockSource,
 ) -> Result<End, VerifyError> {
     let stop = stop_on_signal();
-    let progress = Arc::new(Progress::default());
+    let progress = Arc::new(Progress { metrics: metrics.clone(), ..Progress::default() });
     let schedules = Schedules::disturbed(options.schedules, options.workers);
     let candidates = executors.into_iter().map(|executor| Candidate { executor, schedules });
     let sink = RecordFile::open(path).map_err(SourceError::Io)?;
@@ -164,16 +245,27 @@ fn verify(
     )
     .map_err(SourceError::Io)?;
     let mut verifier = Verifier::new(store.clone(), source, options.node, judge)?;
-    let mut reporter = Reporter::new(source.block_count(), progress);
+    // A run that goes on for a time is nowhere near the end of its source.
+    let total = source.block_count().filter(|_| options.pace.duration.is_none());
+    let mut reporter = Reporter::new(total, progress);
 
+    let mut walk = options.pace.start();
     let mut end = End::Complete;
     let taken = loop {
         if stop.load(Ordering::Relaxed) {
             end = End::Interrupted;
             break Ok(());
         }
+        if walk.is_over() {
+            end = End::TimeIsUp;
+            break Ok(());
+        }
+        walk.wait(&stop);
         match source.next_event() {
             Ok(Some(event)) => {
+                if let Some(metrics) = &metrics {
+                    metrics.head(event.head());
+                }
                 if let Err(error) = verifier.take(event) {
                     break Err(error);
                 }
@@ -186,7 +278,7 @@ fn verify(
     // What the judge failed with is the cause of what the verifier saw of it.
     let judged = match end {
         End::Complete => verifier.finish(),
-        End::Interrupted => verifier.stop(),
+        End::Interrupted | End::TimeIsUp => verifier.stop(),
     };
     reporter.finish();
     match (taken, judged) {

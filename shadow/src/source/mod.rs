@@ -57,6 +57,16 @@ pub enum ChainEvent {
     },
 }
 
+impl ChainEvent {
+    /// The last position that is taken after it.
+    pub fn head(&self) -> TopoHeight {
+        match self {
+            Self::Committed(block) => block.block.topoheight,
+            Self::Reverted { to } => *to,
+        }
+    }
+}
+
 /// A block in its position.
 #[derive(Debug)]
 pub struct CommittedBlock {
