@@ -7,15 +7,28 @@ use crate::execute::{
     external::{CommandLine, ExternalExecutor, ExternalOptions, ParseCommandError, StartError},
     parallel::ParallelExecutor,
 };
+#[cfg(feature = "faults")]
+use crate::faults::{Mutant, catalogue};
 
-/// A candidate by name: `v3`, or `external:COMMAND`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A candidate by name: `v3`, `external:COMMAND`, or `fault:NAME`.
+#[derive(Clone, Debug)]
 pub enum CandidateSpec {
     /// The built-in parallel engine.
     V3,
     /// A program that speaks the candidate protocol.
     External(CommandLine),
+    /// The built-in engine with a fault that is planted in it.
+    #[cfg(feature = "faults")]
+    Fault(&'static Mutant),
 }
+
+impl PartialEq for CandidateSpec {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
+}
+
+impl Eq for CandidateSpec {}
 
 impl FromStr for CandidateSpec {
     type Err = ParseCandidateError;
@@ -23,6 +36,11 @@ impl FromStr for CandidateSpec {
     fn from_str(text: &str) -> Result<Self, ParseCandidateError> {
         if text == ParallelExecutor::NAME {
             return Ok(Self::V3);
+        }
+        #[cfg(feature = "faults")]
+        if let Some(name) = text.strip_prefix(FAULT) {
+            let fault = catalogue().find(|mutant| mutant.name == name);
+            return fault.map(Self::Fault).ok_or(ParseCandidateError::Fault);
         }
         match text.strip_prefix(EXTERNAL) {
             Some(command) => {
@@ -38,6 +56,8 @@ impl fmt::Display for CandidateSpec {
         match self {
             Self::V3 => f.write_str(ParallelExecutor::NAME),
             Self::External(command) => write!(f, "{EXTERNAL}{command}"),
+            #[cfg(feature = "faults")]
+            Self::Fault(mutant) => write!(f, "{FAULT}{}", mutant.name),
         }
     }
 }
@@ -48,6 +68,8 @@ impl fmt::Display for CandidateSpec {
 pub enum ParseCandidateError {
     /// It is no kind of candidate.
     Unknown,
+    /// What follows `fault:` is the name of none.
+    Fault,
     /// What follows `external:` is no command.
     Command(ParseCommandError),
 }
@@ -59,6 +81,7 @@ impl fmt::Display for ParseCandidateError {
                 let v3 = ParallelExecutor::NAME;
                 write!(f, "no such candidate: give `{v3}`, or `{EXTERNAL}` and a command")
             }
+            Self::Fault => f.write_str("no such fault: `shadow selftest` lists their names"),
             Self::Command(error) => error.fmt(f),
         }
     }
@@ -118,6 +141,12 @@ fn start_beside(
             // An outside program sees to its budget itself, because it can be killed.
             Ok(Arc::new(WithinBudget::new(executor, budget)))
         }
+        #[cfg(feature = "faults")]
+        CandidateSpec::Fault(mutant) => {
+            let engine = ParallelExecutor::new(workers as usize);
+            let engine = Arc::new(engine.map_err(StartCandidateError::Threads)?);
+            Ok(Arc::new(WithinBudget::new(Arc::new(mutant.executor(engine)), budget)))
+        }
         CandidateSpec::External(command) => {
             let options = ExternalOptions { memory_bytes, ..ExternalOptions::new(budget) };
             let executor = ExternalExecutor::start(command.clone(), options)
@@ -168,6 +197,10 @@ impl std::error::Error for StartCandidateError {
 
 const EXTERNAL: &str = "external:";
 
+/// Who is wrong on purpose.
+#[cfg(feature = "faults")]
+const FAULT: &str = "fault:";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,6 +214,8 @@ mod tests {
         check("v3");
         check("external:engine");
         check("external:'my engine' --fast");
+        #[cfg(feature = "faults")]
+        check("fault:lost-update");
     }
 
     #[test]
@@ -193,6 +228,8 @@ mod tests {
         check("V3", ParseCandidateError::Unknown);
         check("node", ParseCandidateError::Unknown);
         check("external", ParseCandidateError::Unknown);
+        #[cfg(feature = "faults")]
+        check("fault:none", ParseCandidateError::Fault);
         check("external:", ParseCandidateError::Command(ParseCommandError::Empty));
         check("external:'", ParseCandidateError::Command(ParseCommandError::Quotes));
     }

@@ -91,6 +91,7 @@ impl Case {
             shapes: self.shape_counts(),
             node: self.node_counts,
             earlier_mismatches: 0,
+            earlier_problems: Vec::new(),
             re_orders: ReOrderCounts::default(),
             conservation_unchecked: self.conservation_unchecked,
             quirks,

@@ -3,6 +3,8 @@
 //! What a person types becomes plain options here, and nothing below reads the environment. Standard
 //! output carries the answer and nothing else; everything about the way there goes to standard error.
 
+mod evidence;
+
 use std::{
     fs::File,
     io::{BufRead, BufReader, IsTerminal, Write},
@@ -19,6 +21,7 @@ use storage_snapshot::{Store, StoreOptions};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    accept::Acceptances,
     bench,
     canary::CanaryRate,
     candidate_spec::CandidateSpec,
@@ -76,8 +79,20 @@ enum Command {
     Report(ReportArguments),
     /// Tell about the metrics that a run serves at `/metrics` with --listen.
     Metrics(MetricsArguments),
-    /// Show the records of mismatches as differences for a person.
+    /// Show mismatches as differences for a person: the records in a file, or a directory with evidence.
     Explain(Explain),
+    /// Run evidence again, from its directory and nothing else.
+    ///
+    /// Exits with 1 if the candidate differs in any run, with 0 if it does in none, with 2 if the
+    /// directory is not what was written, and with 3 if there is nobody to run: the candidate is a node,
+    /// or a program that was not given.
+    Repro(evidence::ReproArguments),
+    /// List the problems of a state directory: its mismatches by fingerprint.
+    ///
+    /// Exits with 0 if it could be read.
+    Mismatches(evidence::MismatchesArguments),
+    /// Accept a problem: its mismatches are counted apart, until the candidate is another build.
+    Accept(evidence::AcceptArguments),
     /// Plant faults in the engine and see whether the verifier finds them.
     ///
     /// Exits with 0 if every fault is caught by the right field at the right place, and nothing else
@@ -145,7 +160,8 @@ struct Shared {
     workers: Option<u32>,
 
     /// Who is put under test: `v3`, the engine that is built in, or `external:COMMAND`, a program that
-    /// speaks the candidate protocol. May be given several times.
+    /// speaks the candidate protocol; or `fault:NAME`, the engine with a fault, to see what happens then.
+    /// May be given several times.
     #[arg(long = "candidate", value_name = "CANDIDATE", default_value = "v3")]
     candidates: Vec<CandidateSpec>,
 
@@ -171,6 +187,14 @@ struct Shared {
     /// is free. Standard error tells the address.
     #[arg(long, value_name = "ADDRESS", env = "SHADOW_LISTEN")]
     listen: Option<ListenAddress>,
+    /// Where the evidence of mismatches is kept; by default `evidence` in the state directory.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+
+    /// How often the first case of a problem is run again in the background, by the control, under its
+    /// own schedule and under others, to see what kind of a problem it is; 0 for not at all.
+    #[arg(long, value_name = "RUNS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(..=100_000))]
+    triage: u32,
 
     /// Print the summary as one JSON object.
     #[arg(long)]
@@ -235,9 +259,9 @@ struct ReportArguments {
 
 #[derive(Debug, Args)]
 struct Explain {
-    /// A file of mismatch records, one JSON object a line, such as `mismatches.jsonl` of a state
-    /// directory.
-    file: PathBuf,
+    /// A directory with evidence; or a file of mismatch records, one JSON object a line, such as
+    /// `mismatches.jsonl` of a state directory.
+    path: PathBuf,
 }
 
 #[cfg(feature = "faults")]
@@ -321,10 +345,16 @@ pub fn main() -> ExitCode {
             say(&metrics::describe());
             ExitCode::Clean
         }
-        Command::Explain(arguments) => match explain_file(&arguments.file) {
+        Command::Explain(arguments) if arguments.path.is_dir() => {
+            evidence::explain_directory(&arguments.path)
+        }
+        Command::Explain(arguments) => match explain_file(&arguments.path) {
             Ok(()) => ExitCode::Clean,
             Err(message) => refuse(&message),
         },
+        Command::Repro(arguments) => evidence::repro(&arguments),
+        Command::Mismatches(arguments) => evidence::mismatches(&arguments),
+        Command::Accept(arguments) => evidence::accept(arguments),
         #[cfg(feature = "faults")]
         Command::Selftest(arguments) => selftest(arguments),
     }
@@ -348,6 +378,8 @@ fn verify(
         node,
         listen: shared.listen,
         pace,
+        report: shared.report,
+        triage_runs: shared.triage,
     };
     let directory = match shared.state_dir {
         Some(path) => StateDirectory::Given(path),
@@ -410,8 +442,11 @@ fn digest(arguments: &Digest) -> ExitCode {
 }
 
 fn report(arguments: ReportArguments) -> ExitCode {
-    let report = open(&arguments.state_dir)
-        .and_then(|store| Report::read(&store, arguments.require).map_err(unreadable));
+    let report = open(&arguments.state_dir).and_then(|store| {
+        let acceptances = Acceptances::read(&arguments.state_dir)
+            .map_err(|error| (ExitCode::BadInput, error.to_string()))?;
+        Report::read_accepting(&store, arguments.require, &acceptances).map_err(unreadable)
+    });
     let report = match report {
         Ok(report) => report,
         Err((code, message)) => {

@@ -14,6 +14,7 @@ use serde::Serialize;
 use storage_snapshot::{Store, TopoHeight};
 
 use crate::{
+    accept::Acceptances,
     kinds::{KindCount, TransactionKind},
     ledger::{CandidateEntry, LedgerEntry, LedgerError, entries},
     shapes::{Shape, ShapeCounts},
@@ -35,6 +36,7 @@ pub struct Coverage {
     /// Those that count.
     standing: Ranges,
     last: Option<TopoHeight>,
+    acceptances: Acceptances,
 }
 
 /// What a ledger covers of one candidate.
@@ -74,6 +76,8 @@ pub struct Evidence {
     pub through: TopoHeight,
     /// Its blocks by verdict.
     pub blocks: BlockCounts,
+    /// How many of those with a mismatch are accepted. Nothing is held to be exercised by them.
+    pub accepted: u64,
     /// How many blocks since the first have no verdict of this candidate.
     pub without_verdict: u64,
     /// Why blocks proved nothing or were not judged, by `verdict:reason`.
@@ -153,6 +157,13 @@ impl Coverage {
         Ok(coverage)
     }
 
+    /// Counts apart what somebody expects. To be told before anything is added.
+    #[must_use]
+    pub fn accepting(mut self, acceptances: Acceptances) -> Self {
+        self.acceptances = acceptances;
+        self
+    }
+
     /// Adds a block. Entries are added in the order of topoheights.
     pub fn add(&mut self, entry: &LedgerEntry) {
         let at = entry.topoheight;
@@ -165,17 +176,20 @@ impl Coverage {
         self.last = Some(at);
         if entry.stale {
             self.stale.push(at);
-            self.stale_mismatches += entry.mismatches();
+            let found: Vec<_> = entry.problems().collect();
+            let accepted = self.acceptances.accepted_of(found.iter());
+            self.stale_mismatches += entry.mismatches().saturating_sub(accepted);
             return;
         }
-        self.stale_mismatches += entry.earlier_mismatches;
+        let accepted = self.acceptances.accepted_of(entry.earlier_problems.iter());
+        self.stale_mismatches += entry.earlier_mismatches.saturating_sub(accepted);
         self.verdicts.push(entry.severity(), at);
         for judged in &entry.candidates {
             let candidate = self
                 .candidates
                 .entry(judged.candidate.clone())
                 .or_insert_with(|| CandidateCoverage::new(entry, judged, &self.standing));
-            candidate.add(entry, judged);
+            candidate.add(entry, judged, self.acceptances.covering(judged).is_some());
         }
         for (name, candidate) in &mut self.candidates {
             if entry.candidates.iter().all(|judged| judged.candidate != *name) {
@@ -207,7 +221,7 @@ impl CandidateCoverage {
         }
     }
 
-    fn add(&mut self, entry: &LedgerEntry, judged: &CandidateEntry) {
+    fn add(&mut self, entry: &LedgerEntry, judged: &CandidateEntry, is_accepted: bool) {
         self.verdicts.push(judged.verdict, entry.topoheight);
         if !self.evidence.configuration.is_of(entry, judged) {
             let configuration = Configuration::of(entry, judged);
@@ -222,7 +236,7 @@ impl CandidateCoverage {
             earlier.through = through;
             earlier.blocks.add(&ended.blocks);
         }
-        self.evidence.add(entry, judged);
+        self.evidence.add(entry, judged, is_accepted);
     }
 }
 
@@ -263,6 +277,7 @@ impl Evidence {
             since,
             through: since,
             blocks: BlockCounts::default(),
+            accepted: 0,
             without_verdict: 0,
             reasons: BTreeMap::new(),
             fields: BTreeMap::new(),
@@ -271,7 +286,7 @@ impl Evidence {
         }
     }
 
-    fn add(&mut self, entry: &LedgerEntry, judged: &CandidateEntry) {
+    fn add(&mut self, entry: &LedgerEntry, judged: &CandidateEntry, is_accepted: bool) {
         self.through = entry.topoheight;
         self.blocks.count(judged.verdict);
         if let Some(reason) = &judged.reason {
@@ -281,7 +296,8 @@ impl Evidence {
         for (field, count) in &judged.fields {
             *self.fields.entry(*field).or_default() += count;
         }
-        if judged.is_exercised() {
+        self.accepted += u64::from(is_accepted);
+        if judged.is_exercised() && !is_accepted {
             self.by_workers.entry(judged.workers()).or_default().add(entry);
         }
         if judged.verdict == Severity::Mismatch {

@@ -10,7 +10,12 @@ use serde::{Deserialize, Serialize};
 use storage_snapshot::{Address, AssetId, BlockHash, Store, StoreError, TopoHeight};
 
 use crate::{
-    canary::CanaryEntry, execute::Loads, kinds::KindCounts, node::NodeCounts, shapes::ShapeCounts,
+    canary::CanaryEntry,
+    execute::Loads,
+    fingerprint::{Fingerprint, FingerprintId},
+    kinds::KindCounts,
+    node::NodeCounts,
+    shapes::ShapeCounts,
 };
 
 /// The version of the entry format that is written.
@@ -61,6 +66,9 @@ pub struct LedgerEntry {
     /// How many differences were found here in blocks that have since been ordered away.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub earlier_mismatches: u64,
+    /// Of which problems they are cases, as far as that is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_problems: Vec<FoundProblem>,
     /// What has been ordered away from here.
     #[serde(default, skip_serializing_if = "ReOrderCounts::is_empty")]
     pub re_orders: ReOrderCounts,
@@ -124,6 +132,12 @@ pub struct CandidateEntry {
     /// The first difference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first: Option<FirstMismatch>,
+    /// The problem that the mismatch is a case of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
+    /// The directory with its evidence, seen from the state directory, if it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<String>,
     /// Whether runs under different schedules differ from each other.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub schedule_dependent: bool,
@@ -141,6 +155,36 @@ impl CandidateEntry {
     /// Whether the candidate was compared at work.
     pub const fn is_exercised(&self) -> bool {
         matches!(self.verdict, Severity::Match | Severity::Mismatch)
+    }
+}
+
+/// A mismatch by what is left of it when its block was ordered away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundProblem {
+    /// Who differed.
+    pub candidate: String,
+    /// Which build of it.
+    pub build: String,
+    /// The problem.
+    pub fingerprint: FingerprintId,
+    /// How many differences there were of each field.
+    pub fields: BTreeMap<Field, u64>,
+}
+
+impl FoundProblem {
+    /// The mismatch of a candidate, if there is one.
+    pub fn of(entry: &CandidateEntry) -> Option<Self> {
+        Some(Self {
+            candidate: entry.candidate.clone(),
+            build: entry.build.clone(),
+            fingerprint: entry.fingerprint.as_ref()?.id(),
+            fields: entry.fields.clone(),
+        })
+    }
+
+    /// How many differences there were.
+    pub fn mismatches(&self) -> u64 {
+        self.fields.values().sum()
     }
 }
 
@@ -296,12 +340,21 @@ impl LedgerEntry {
             self.block_hash == replaced.block_hash && self.state_digest == replaced.state_digest;
         if is_again {
             self.re_orders = replaced.re_orders;
+            self.earlier_problems.clone_from(&replaced.earlier_problems);
             self.earlier_mismatches = replaced.mismatches().saturating_sub(self.mismatches_here());
             self.earlier_mismatches = self.earlier_mismatches.max(replaced.earlier_mismatches);
         } else {
             self.re_orders = replaced.ordered_away();
             self.earlier_mismatches = replaced.mismatches();
+            self.earlier_problems = replaced.problems().collect();
+            self.earlier_problems.truncate(EARLIER_PROBLEMS_MAX);
         }
+    }
+
+    /// The problems that were found here, in this block and in those that were here before it.
+    pub fn problems(&self) -> impl Iterator<Item = FoundProblem> {
+        let here = self.candidates.iter().filter_map(FoundProblem::of);
+        self.earlier_problems.iter().cloned().chain(here)
     }
 
     fn mismatches_here(&self) -> u64 {
@@ -341,6 +394,10 @@ pub fn entry_at(store: &Store, at: TopoHeight) -> Result<Option<LedgerEntry>, Le
 const fn is_zero(number: &u64) -> bool {
     *number == 0
 }
+
+/// How many problems are known of blocks that were ordered away from one position. The differences of
+/// the others are counted all the same.
+const EARLIER_PROBLEMS_MAX: usize = 64;
 
 /// Why the ledger cannot be read or written.
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 //! serially, commits the result, and passes it on to the [`judge`], which runs the candidates,
 //! compares, and writes the [`ledger`]. The [`summary`] is the sum of the ledger.
 
+pub mod accept;
 pub mod bench;
 mod block_log;
 pub mod canary;
@@ -15,10 +16,12 @@ pub mod cli;
 pub mod compared;
 pub mod coverage;
 pub mod digest;
+pub mod evidence;
 pub mod execute;
 pub mod exit_code;
 #[cfg(feature = "faults")]
 pub mod faults;
+pub mod fingerprint;
 pub mod http;
 pub mod judge;
 pub mod kinds;
@@ -26,6 +29,7 @@ pub mod known;
 pub mod ledger;
 pub mod locate;
 pub mod metrics;
+pub mod mismatches;
 pub mod node;
 pub mod observe;
 pub mod opaque;
@@ -36,6 +40,7 @@ pub mod prepare;
 mod progress;
 mod record;
 pub mod report;
+pub mod repro;
 pub mod requirements;
 pub mod rules;
 mod run;
@@ -45,6 +50,7 @@ pub mod selftest;
 pub mod shapes;
 pub mod source;
 pub mod summary;
+pub mod triage;
 mod trial;
 mod verifier;
 

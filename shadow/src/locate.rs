@@ -113,7 +113,7 @@ fn total(field: Field, execution: &Execution) -> Option<Amount> {
 }
 
 /// Whether a transaction writes a key, by its effects.
-fn touches(transaction: &crate::chain::Transaction, key: &StateKey) -> bool {
+pub(crate) fn touches(transaction: &crate::chain::Transaction, key: &StateKey) -> bool {
     if transaction.opaque_kind().is_some() {
         return false;
     }

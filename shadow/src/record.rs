@@ -24,6 +24,8 @@ pub(crate) struct Ran<'a> {
     pub(crate) exercise: Option<ExerciseEntry>,
     /// `None` where it cannot be run again.
     pub(crate) rerun: Option<Rerun<'a>>,
+    /// Where its evidence is, if it was kept.
+    pub(crate) evidence: Option<String>,
 }
 
 /// The entry of a candidate with this verdict; the fields of a mismatch are still missing.
@@ -41,6 +43,8 @@ pub(crate) fn candidate_entry(
         detail: detail_of(verdict),
         fields: BTreeMap::new(),
         first: None,
+        fingerprint: None,
+        evidence: None,
         schedule_dependent: false,
         exercise,
     }

@@ -5,7 +5,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{Read, Seek, SeekFrom, Write},
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,13 +17,15 @@ use comparator::{JsonLines, MismatchRecord, MismatchSink, SinkError};
 use storage_snapshot::{Store, StoreError, StoreOptions, TopoHeight};
 
 use crate::{
+    accept::Acceptances,
     canary::CanaryRate,
-    candidate_spec::{CandidateSpec, StartCandidateError, start_all},
+    candidate_spec::{CandidateSpec, ParseCandidateError, StartCandidateError, start, start_all},
     cli::complain,
+    evidence::{Archive, ArchiveLimits, EVIDENCE},
     execute::BlockExecutor,
     exit_code::ExitCode,
     http::{ListenAddress, Server, bind},
-    judge::{Candidate, Judge, NODE, Progress},
+    judge::{Candidate, Judge, JudgeError, Keeping, NODE, Progress},
     ledger::{LedgerError, entries},
     metrics::{LAG_LIMIT, Metrics, Setup},
     node::NodeCheck,
@@ -32,6 +34,7 @@ use crate::{
     schedules::Schedules,
     source::{BlockSource, SourceError},
     summary::{RunVerdict, Summary},
+    triage::{TriageLimits, Triager},
     verifier::{Verifier, VerifyError, claim},
 };
 
@@ -56,6 +59,10 @@ pub(crate) struct RunOptions {
     pub(crate) listen: Option<ListenAddress>,
     /// How long it goes on, and how fast.
     pub(crate) pace: Pace,
+    /// Where evidence is kept; in the state directory if it is not told.
+    pub(crate) report: Option<PathBuf>,
+    /// How often the first case of a problem is run again; 0 for not at all.
+    pub(crate) triage_runs: u32,
 }
 
 impl RunOptions {
@@ -160,6 +167,11 @@ pub(crate) fn run(
     if let Some(server) = server {
         server.stop();
     }
+    // Read at the end: something may have been accepted while the run went on.
+    match Acceptances::read(&path) {
+        Ok(acceptances) => summary = summary.accepting(acceptances),
+        Err(error) => return failed(summary, seconds(), error.to_string(), ExitCode::BadInput),
+    }
     let added = add_ledger(&mut summary, &store);
     let digest = store.tip().map(|tip| tip.digest);
     let (summary, code) = match outcome.and_then(|end| added.map(|()| end)) {
@@ -226,7 +238,7 @@ impl Watched {
 fn verify(
     options: &RunOptions,
     executors: Vec<Arc<dyn BlockExecutor>>,
-    path: &std::path::Path,
+    path: &Path,
     store: &Store,
     metrics: Option<Arc<Metrics>>,
     source: &mut dyn BlockSource,
@@ -236,12 +248,13 @@ fn verify(
     let schedules = Schedules::disturbed(options.schedules, options.workers);
     let candidates = executors.into_iter().map(|executor| Candidate { executor, schedules });
     let sink = RecordFile::open(path).map_err(SourceError::Io)?;
-    let judge = Judge::start(
+    let judge = Judge::start_keeping(
         store.clone(),
         candidates.collect(),
         options.canaries,
         Box::new(sink),
         Arc::clone(&progress),
+        Some(keeping(options, path)?),
     )
     .map_err(SourceError::Io)?;
     let mut verifier = Verifier::new(store.clone(), source, options.node, judge)?;
@@ -288,6 +301,25 @@ fn verify(
         (Err(error), _) | (Ok(()), Err(error)) => Err(error),
         (Ok(()), Ok(())) => check_whole(store).map(|()| end),
     }
+}
+
+/// Where evidence goes, and who looks into it.
+fn keeping(options: &RunOptions, state_dir: &Path) -> Result<Keeping, VerifyError> {
+    let directory = options.report.clone().unwrap_or_else(|| state_dir.join(EVIDENCE));
+    let archive =
+        Archive::open(directory, ArchiveLimits::default()).map_err(JudgeError::Evidence)?;
+    let (workers, budget, memory) = (options.workers, options.budget, options.memory_bytes);
+    let start_again = move |spec: &str| {
+        let spec: CandidateSpec =
+            spec.parse().map_err(|error: ParseCandidateError| error.to_string())?;
+        start(&spec, workers, budget, memory).map_err(|error| error.to_string())
+    };
+    let limits = TriageLimits { runs: options.triage_runs, ..TriageLimits::default() };
+    let triager = match options.triage_runs {
+        0 => None,
+        _ => Some(Triager::start(limits, Box::new(start_again)).map_err(SourceError::Io)?),
+    };
+    Ok(Keeping { archive, state_dir: state_dir.to_owned(), triager })
 }
 
 fn add_ledger(summary: &mut Summary, store: &Store) -> Result<(), VerifyError> {
@@ -405,7 +437,7 @@ struct RecordFile {
 }
 
 impl RecordFile {
-    fn open(directory: &std::path::Path) -> std::io::Result<Self> {
+    fn open(directory: &Path) -> std::io::Result<Self> {
         let path = directory.join("mismatches.jsonl");
         let mut file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
         end_torn_line(&mut file)?;

@@ -9,11 +9,14 @@ use serde::Serialize;
 use storage_snapshot::StateDigest;
 
 use crate::{
+    accept::Acceptances,
     compared::{NotCompared, compared},
     coverage::BlockCounts,
     exit_code::ExitCode,
+    fingerprint::{Fingerprint, FingerprintId},
     ledger::{
-        FirstMismatch, LedgerEntry, LoadCounts, ReOrderCounts, StepSeconds, TransactionCounts,
+        CandidateEntry, FirstMismatch, LedgerEntry, LoadCounts, ReOrderCounts, StepSeconds,
+        TransactionCounts,
     },
     node::NodeCounts,
     report::stale_difference,
@@ -36,6 +39,8 @@ pub struct Summary {
     node_check: NodeCounts,
     quirks: BTreeMap<String, u64>,
     mismatches: Mismatches,
+    /// Mismatches that somebody expects. They are in no other number but that of the blocks.
+    accepted: Accepted,
     exercise: Exercise,
     loads: LoadCounts,
     seconds: Seconds,
@@ -68,6 +73,11 @@ pub struct Summary {
     /// The candidates that the run was asked for: each has to have been exercised.
     #[serde(skip)]
     asked: Vec<String>,
+    #[serde(skip)]
+    acceptances: Acceptances,
+    /// How many mismatches of each candidate are accepted.
+    #[serde(skip)]
+    accepted_verdicts: BTreeMap<String, u64>,
 }
 
 /// What a run says.
@@ -96,6 +106,26 @@ struct Mismatches {
     total: u64,
     by_field: BTreeMap<Field, u64>,
     first: Option<FirstMismatch>,
+}
+
+/// Mismatches that somebody expects.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Accepted {
+    /// Blocks in which nothing differs but what is accepted.
+    pub(crate) blocks: u64,
+    /// Differences, those in blocks that have since been ordered away included.
+    pub(crate) mismatches: u64,
+    /// In how many verdicts each problem was found, and why it is accepted.
+    pub(crate) problems: BTreeMap<FingerprintId, AcceptedProblem>,
+    /// Verdicts with a problem that was accepted of another build, or with more than was accepted. They
+    /// count as mismatches.
+    pub(crate) expired: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct AcceptedProblem {
+    pub(crate) verdicts: u64,
+    pub(crate) reason: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -128,6 +158,7 @@ impl Summary {
             node_check: NodeCounts::default(),
             quirks: BTreeMap::new(),
             mismatches: Mismatches::default(),
+            accepted: Accepted::default(),
             exercise: Exercise::default(),
             loads: LoadCounts::default(),
             seconds: Seconds::default(),
@@ -145,7 +176,16 @@ impl Summary {
             interrupted: false,
             error: None,
             asked: candidates.into_iter().collect(),
+            acceptances: Acceptances::default(),
+            accepted_verdicts: BTreeMap::new(),
         }
+    }
+
+    /// Counts apart what somebody expects. To be told before anything is added.
+    #[must_use]
+    pub fn accepting(mut self, acceptances: Acceptances) -> Self {
+        self.acceptances = acceptances;
+        self
     }
 
     /// Adds a block. Entries are added in the order of topoheights, so that the first mismatch is
@@ -154,10 +194,11 @@ impl Summary {
         self.re_orders = self.re_orders.and(entry.ordered_away());
         if entry.stale {
             self.stale += 1;
-            self.stale_mismatches += entry.mismatches();
+            self.add_stale(entry.mismatches(), entry);
             return;
         }
-        self.stale_mismatches += entry.earlier_mismatches;
+        self.add_stale(entry.earlier_mismatches, entry);
+        self.accepted.blocks += u64::from(self.acceptances.cover_block(entry));
         self.conservation_unchecked_blocks += u64::from(entry.conservation_unchecked > 0);
         self.blocks.count(entry.severity());
         if let Some(canary) = &entry.canary {
@@ -195,13 +236,7 @@ impl Summary {
             if let Some(reason) = &candidate.reason {
                 reasons.insert(format!("{}:{reason}", candidate.verdict.word()));
             }
-            for (field, count) in &candidate.fields {
-                self.mismatches.total += count;
-                *self.mismatches.by_field.entry(*field).or_default() += count;
-            }
-            if self.mismatches.first.is_none() {
-                self.mismatches.first.clone_from(&candidate.first);
-            }
+            self.add_mismatch(candidate);
             if let Some(exercise) = &candidate.exercise {
                 self.exercise.workers = self.exercise.workers.max(exercise.workers);
                 self.exercise.batches += u64::from(exercise.batches);
@@ -212,6 +247,38 @@ impl Summary {
         for reason in reasons {
             *self.reasons.entry(reason).or_default() += 1;
         }
+    }
+
+    fn add_mismatch(&mut self, candidate: &CandidateEntry) {
+        if let Some(accepted) = self.acceptances.covering(candidate) {
+            self.accepted.mismatches += candidate.fields.values().sum::<u64>();
+            let problem = self.accepted.problems.entry(accepted.fingerprint).or_default();
+            problem.verdicts += 1;
+            *self.accepted_verdicts.entry(candidate.candidate.clone()).or_default() += 1;
+            problem.reason.clone_from(&accepted.reason);
+            return;
+        }
+        let known = candidate.fingerprint.as_ref().map(Fingerprint::id);
+        let was_accepted = known.is_some_and(|known| self.acceptances.of(known).is_some());
+        self.accepted.expired += u64::from(was_accepted);
+        for (field, count) in &candidate.fields {
+            self.mismatches.total += count;
+            *self.mismatches.by_field.entry(*field).or_default() += count;
+        }
+        if self.mismatches.first.is_none() {
+            self.mismatches.first.clone_from(&candidate.first);
+        }
+    }
+
+    /// Differences in blocks that were ordered away, of an entry that is stale or took their place.
+    fn add_stale(&mut self, mismatches: u64, entry: &LedgerEntry) {
+        let found: Vec<_> = match entry.stale {
+            true => entry.problems().collect(),
+            false => entry.earlier_problems.clone(),
+        };
+        let accepted = self.acceptances.accepted_of(found.iter()).min(mismatches);
+        self.accepted.mismatches += accepted;
+        self.stale_mismatches += mismatches - accepted;
     }
 
     /// Notes that the run was stopped before its end, so that it cannot be clean.
@@ -233,14 +300,37 @@ impl Summary {
         self
     }
 
-    /// Whether anything differs, or did before its block was ordered away.
+    /// In how many blocks a candidate was compared at work. An accepted mismatch proves nothing.
+    fn exercised(&self, candidate: &str) -> u64 {
+        let exercised = self.candidates.get(candidate).map_or(0, BlockCounts::exercised);
+        let accepted = self.accepted_verdicts.get(candidate).copied().unwrap_or_default();
+        exercised.saturating_sub(accepted)
+    }
+
+    /// Whether anything differs that nobody expects, or did before its block was ordered away.
     pub const fn has_mismatches(&self) -> bool {
-        self.blocks.mismatch > 0 || self.stale_mismatches > 0
+        self.blocks.mismatch > self.accepted.blocks || self.stale_mismatches > 0
     }
 
     /// Whether there is something to look into.
     pub const fn has_findings(&self) -> bool {
-        self.has_mismatches() || self.blocks.inconclusive > 0
+        self.has_mismatches() || self.blocks.mismatch > 0 || self.blocks.inconclusive > 0
+    }
+
+    /// What is accepted, a sentence for each problem.
+    pub(crate) fn accepted(&self) -> Vec<String> {
+        let problems = self.accepted.problems.iter().map(|(fingerprint, problem)| {
+            let AcceptedProblem { verdicts, reason } = problem;
+            format!("{fingerprint} in {verdicts} blocks: {}", reason.escape_debug())
+        });
+        let expired = (self.accepted.expired > 0).then(|| {
+            format!(
+                "expired in {} blocks: another build, or more differs than was accepted; they count as \
+                 mismatches",
+                self.accepted.expired
+            )
+        });
+        problems.chain(expired).collect()
     }
 
     /// Closes the summary of a run.
@@ -292,8 +382,9 @@ impl Summary {
     /// What differs, a sentence each.
     pub(crate) fn differs(&self) -> Vec<String> {
         let mut sentences = Vec::new();
-        if self.blocks.mismatch > 0 {
-            let (total, blocks) = (self.mismatches.total, self.blocks.mismatch);
+        let blocks = self.blocks.mismatch.saturating_sub(self.accepted.blocks);
+        if blocks > 0 {
+            let total = self.mismatches.total;
             sentences.push(format!("{total} mismatches in {blocks} blocks, of whatever build"));
         }
         sentences.extend(stale_difference(self.stale_mismatches));
@@ -322,7 +413,7 @@ impl Summary {
         self.asked.iter().filter_map(|name| {
             let counts = self.candidates.get(name).copied().unwrap_or_default();
             let without = self.blocks.total.saturating_sub(counts.total);
-            if counts.exercised() == 0 {
+            if self.exercised(name) == 0 {
                 Some(format!(
                     "nothing was exercised for candidate {name}: a green result for it would prove \
                      nothing"

@@ -169,6 +169,9 @@ pub(super) fn zero_candidate(name: &str, to: &Instruments) {
     for reason in NOT_EXERCISED.iter().chain([&OTHER]) {
         to.not_exercised.with_label_values(&[name, reason]);
     }
+    for state in ["open", "accepted"] {
+        to.fingerprints.with_label_values(&[name, state]);
+    }
     to.schedule_dependent.with_label_values(&[name]);
     to.workers.with_label_values(&[name]);
     to.in_flight.with_label_values(&[name]);

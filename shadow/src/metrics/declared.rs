@@ -98,8 +98,8 @@ metrics! {
         "Differences in blocks of the chain as it is now ordered, by what differs. The sum of the ledger, so it survives a restart.";
     ledger_stale_mismatches: Gauge = "shadow_ledger_stale_mismatches",
         "Differences in blocks that have since been ordered away. They count against the candidate all the same.";
-    fingerprints: Gauge = "shadow_fingerprints",
-        "Kinds of mismatches on record: those of one kind are of one candidate and differ in the same fields, whatever accounts and amounts they hit.";
+    fingerprints: Gauge = "shadow_fingerprints" by ["candidate", "state"],
+        "Problems on record: mismatches of one fingerprint are one problem, whatever accounts and amounts they hit. Open, or accepted.";
     ledger_positions: Gauge = "shadow_ledger_positions" by ["state"],
         "Positions of the chain by what is known of them: exercised, agreed without proving anything (not_exercised), inconclusive, opaque, stale (ordered away and not replaced), missing (no entry).";
     ledger_kind_transactions: Gauge = "shadow_ledger_exercised_transactions" by ["candidate", "kind"],

@@ -1,10 +1,13 @@
-//! The machine under a run: how much its state directory takes, and how much room is left.
+//! What is looked at now and then: how much the state directory takes, how much room is left, and what
+//! somebody accepted there.
 
 use std::{
     fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
+
+use crate::{accept::Acceptances, evidence::EVIDENCE};
 
 /// What was seen last.
 #[derive(Debug)]
@@ -15,10 +18,11 @@ pub(super) struct Machine {
     pub(super) evidence_bytes: u64,
     pub(super) disk_free_bytes: u64,
     pub(super) disk_size_bytes: u64,
+    pub(super) acceptances: Acceptances,
 }
 
 impl Machine {
-    pub(super) const fn new(directory: PathBuf) -> Self {
+    pub(super) fn new(directory: PathBuf) -> Self {
         Self {
             directory,
             looked: None,
@@ -26,6 +30,7 @@ impl Machine {
             evidence_bytes: 0,
             disk_free_bytes: 0,
             disk_size_bytes: 0,
+            acceptances: Acceptances::default(),
         }
     }
 
@@ -37,6 +42,8 @@ impl Machine {
         self.looked = Some(now);
         let mut files_left = FILES_MAX;
         (self.store_bytes, self.evidence_bytes) = sizes(&self.directory, &mut files_left);
+        // What cannot be read accepts nothing.
+        self.acceptances = Acceptances::read(&self.directory).unwrap_or_default();
         if let Ok(disk) = rustix::fs::statvfs(&self.directory) {
             self.disk_free_bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
             self.disk_size_bytes = disk.f_blocks.saturating_mul(disk.f_frsize);
@@ -49,7 +56,7 @@ fn sizes(directory: &Path, files_left: &mut u32) -> (u64, u64) {
     let (mut store, mut evidence) = (0, 0);
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let is_evidence = EVIDENCE.iter().any(|evidence| *name == **evidence);
+        let is_evidence = EVIDENCE_NAMES.iter().any(|evidence| *name == **evidence);
         *(if is_evidence { &mut evidence } else { &mut store }) += size(&entry, files_left);
     }
     (store, evidence)
@@ -71,7 +78,7 @@ fn size(entry: &fs::DirEntry, files_left: &mut u32) -> u64 {
 }
 
 /// What of a state directory is evidence.
-const EVIDENCE: &[&str] = &["mismatches.jsonl", "mismatches", "evidence"];
+const EVIDENCE_NAMES: &[&str] = &["mismatches.jsonl", EVIDENCE];
 
 /// How long what was seen is good enough.
 const INTERVAL: Duration = Duration::from_secs(5);

@@ -12,6 +12,7 @@ mod head;
 mod levels;
 mod machine;
 mod node;
+mod problems;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,6 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use comparator::Field;
 use prometheus::{Encoder, Registry, TextEncoder, process_collector::ProcessCollector};
 use storage_snapshot::TopoHeight;
 
@@ -34,6 +34,7 @@ use self::{
     head::Head,
     levels::{Levels, NONE},
     machine::Machine,
+    problems::Problems,
     words::CandidateNames,
 };
 pub use self::{
@@ -85,8 +86,7 @@ struct State {
     head: Head,
     /// The newest topoheights at which something differs, or did before its block was ordered away.
     mismatches: BTreeSet<TopoHeight>,
-    /// Candidates, and what differed together.
-    fingerprints: BTreeSet<(String, Vec<Field>)>,
+    problems: Problems,
     /// When the last verdict became durable.
     last_verdict: Option<Instant>,
     waiting: u64,
@@ -168,13 +168,7 @@ impl Metrics {
     }
 
     fn add(&self, state: &mut State, entry: LedgerEntry) -> u64 {
-        for judged in entry.candidates.iter().filter(|judged| !judged.fields.is_empty()) {
-            let (name, _) = state.names.label(&judged.candidate);
-            let fields = judged.fields.keys().copied().collect();
-            if state.fingerprints.len() < FINGERPRINTS_MAX {
-                state.fingerprints.insert((name, fields));
-            }
-        }
+        state.problems.add(&entry);
         if entry.mismatches() > 0 {
             state.mismatches.insert(entry.topoheight);
             if state.mismatches.len() > MISMATCHES_MAX {
@@ -263,10 +257,13 @@ impl Metrics {
             gauge(&to.lag_seconds, lag.seconds);
             gauge(&to.up_to_date, f64::from(u8::from(self.is_up_to_date(lag))));
             gauge(&to.queue_depth, state.waiting as f64);
-            gauge(&to.fingerprints, state.fingerprints.len() as f64);
         }
         let mut machine = self.machine();
         machine.look(now);
+        let mut state = self.state();
+        let State { problems, names, .. } = &mut *state;
+        problems.show(&machine.acceptances, names, to);
+        drop(state);
         to.state_bytes.with_label_values(&["store"]).set(machine.store_bytes as f64);
         to.state_bytes.with_label_values(&["evidence"]).set(machine.evidence_bytes as f64);
         gauge(&to.disk_free, machine.disk_free_bytes as f64);
@@ -350,6 +347,3 @@ impl std::error::Error for MetricsError {
 
 /// How many topoheights with a mismatch are remembered for whoever asks.
 const MISMATCHES_MAX: usize = 10_000;
-
-/// How many kinds of mismatches are told apart.
-const FINGERPRINTS_MAX: usize = 1000;

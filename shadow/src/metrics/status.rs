@@ -23,7 +23,7 @@ pub struct Status {
     pub rules: &'static str,
     /// About which chain.
     pub chain: String,
-    /// What the ledger says as a whole.
+    /// What the ledger says as a whole. What is accepted counts as no difference, and as no evidence.
     pub verdict: RunVerdict,
     /// Why nothing is verified any more, if so.
     pub ended: Option<String>,
@@ -49,6 +49,10 @@ pub struct Status {
     pub candidates: BTreeMap<String, CandidateStatus>,
     /// Differences in blocks that have since been ordered away.
     pub stale_mismatches: u64,
+    /// Problems on record that nobody accepted.
+    pub open_problems: u64,
+    /// Those that somebody did.
+    pub accepted_problems: u64,
     /// Results altered on purpose that were noticed.
     pub canaries_caught: u64,
     /// Those that were not.
@@ -76,12 +80,17 @@ pub struct Check {
 impl Metrics {
     /// The state at this moment.
     pub fn status(&self) -> Status {
+        self.refresh();
         let state = self.state();
         let to = &self.instruments;
         let lag = state.head.lag(Instant::now());
         let candidates: BTreeMap<_, _> =
             state.names.iter().map(|name| (name.to_owned(), self.candidate(name))).collect();
         let canaries = |outcome| to.ledger_canaries.with_label_values(&[outcome]).get() as u64;
+        let problems = |word| -> u64 {
+            let of = |name| to.fingerprints.with_label_values(&[name, word]).get() as u64;
+            state.names.iter().map(of).sum()
+        };
         let mut status = Status {
             format_version: 1,
             version: env!("CARGO_PKG_VERSION"),
@@ -105,6 +114,8 @@ impl Metrics {
                 .collect(),
             candidates,
             stale_mismatches: to.ledger_stale_mismatches.with_label_values(&NONE).get() as u64,
+            open_problems: problems("open"),
+            accepted_problems: problems("accepted"),
             canaries_caught: canaries("caught"),
             canaries_missed: canaries("missed"),
         };
@@ -129,13 +140,17 @@ impl Metrics {
 
     /// As the summary of the run would say if it ended now.
     fn verdict(&self, status: &Status) -> RunVerdict {
-        let differs = |candidate: &CandidateStatus| count(&candidate.blocks, "mismatch") > 0;
+        let found = status.stale_mismatches
+            + status.candidates.values().flat_map(|one| one.mismatches.values()).sum::<u64>();
+        // Without a fingerprint nobody can have accepted it.
+        let differs = status.open_problems > 0 || (found > 0 && status.accepted_problems == 0);
         let exercised = |name: &String| {
-            status.candidates.get(name).is_some_and(|candidate| {
-                count(&candidate.blocks, "match") + count(&candidate.blocks, "mismatch") > 0
-            })
+            status
+                .candidates
+                .get(name)
+                .is_some_and(|candidate| count(&candidate.blocks, "match") > 0)
         };
-        if status.stale_mismatches > 0 || status.candidates.values().any(differs) {
+        if differs {
             RunVerdict::Mismatch
         } else if count(&status.positions, "inconclusive") > 0
             || count(&status.positions, "missing") > 0
@@ -151,14 +166,14 @@ impl Metrics {
     /// The conditions of being ready. A mismatch is none of them: then more than ever somebody wants to
     /// know what else is found.
     pub fn checks(&self) -> Vec<Check> {
-        let state = self.state();
-        let lag = state.head.lag(Instant::now());
-        let up_to_date = self.is_up_to_date(lag);
         let free = {
             let mut machine = self.machine();
             machine.look(Instant::now());
             machine.disk_free_bytes
         };
+        let state = self.state();
+        let lag = state.head.lag(Instant::now());
+        let up_to_date = self.is_up_to_date(lag);
         vec![
             check("verifying", state.ended.is_none(), || {
                 format!("it has ended: {}", state.ended.as_deref().unwrap_or_default())

@@ -46,6 +46,9 @@ fn write_answer(report: &Report, text: &mut String) -> Result {
     for sentence in &report.differs {
         writeln!(text, "  differs: {sentence}")?;
     }
+    for sentence in report.summary.accepted() {
+        writeln!(text, "  accepted: {sentence}")?;
+    }
     for sentence in &report.missing {
         writeln!(text, "  missing: {sentence}")?;
     }

@@ -27,7 +27,7 @@ impl Summary {
         };
         // What is said of all of them holds for each.
         let executors = self.candidates.iter().filter(|(name, _)| *name != NODE);
-        let exercised = executors.clone().map(|(_, counts)| counts.exercised()).min();
+        let exercised = executors.clone().map(|(name, _)| self.exercised(name)).min();
         let names: Vec<_> = executors
             .map(|(name, _)| match name.as_str() {
                 ParallelExecutor::NAME => format!("{name} is Shadow's own engine"),
@@ -35,9 +35,13 @@ impl Summary {
             })
             .collect();
         let names = if names.is_empty() { "no candidate".to_owned() } else { names.join(", ") };
+        let accepted = match self.accepted.mismatches {
+            0 => String::new(),
+            count => format!(", {count} accepted"),
+        };
         writeln!(
             text,
-            "{} of {} blocks exercised, {} {} ({}; {names}{node})",
+            "{} of {} blocks exercised, {} {}{accepted} ({}; {names}{node})",
             exercised.unwrap_or_default(),
             self.blocks.total,
             self.mismatches.total,
@@ -76,6 +80,9 @@ impl Summary {
                  never asked",
                 node.compared, node.differ, node.taken, node.not_asked
             )?;
+        }
+        for sentence in self.accepted() {
+            writeln!(text, "accepted      {sentence}")?;
         }
         self.write_counts(text, "because", &self.reasons)?;
         if self.conservation_unchecked_blocks > 0 {

@@ -18,6 +18,7 @@ mod coverage;
 mod dashboards;
 mod digests;
 mod engines;
+mod evidence;
 mod external;
 mod external_hostile;
 mod faults;

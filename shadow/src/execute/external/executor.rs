@@ -150,6 +150,10 @@ impl BlockExecutor for ExternalExecutor {
         format!("{} ({})", described(&self.identity), quoted(&self.command.to_string(), usize::MAX))
     }
 
+    fn spec(&self) -> Option<String> {
+        Some(format!("external:{}", self.command))
+    }
+
     fn execute(
         &self,
         block: &Arc<ExecutableBlock>,
