@@ -156,6 +156,14 @@ impl fmt::Display for Repro {
     }
 }
 
+/// A text as one word of a command line. What could reach the terminal is escaped.
+pub(crate) fn as_argument(text: &str) -> String {
+    match shlex::try_quote(text) {
+        Ok(quoted) if !text.contains(char::is_control) => quoted.into_owned(),
+        _ => text.escape_debug().to_string(),
+    }
+}
+
 /// Why evidence is not run again.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -207,8 +215,8 @@ impl fmt::Display for ReproError {
             Self::NotGiven { spec } => write!(
                 f,
                 "the candidate is a program, and what a directory names is not started: give it with \
-                 --candidate '{}'",
-                spec.escape_debug()
+                 --candidate {}",
+                as_argument(spec)
             ),
             Self::Start(error) => error.fmt(f),
             Self::Replay(error) => error.fmt(f),

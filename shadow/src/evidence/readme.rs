@@ -5,6 +5,7 @@ use std::fmt::Write;
 use comparator::{ExplainLimits, explain};
 
 use super::{Evidence, Observed};
+use crate::repro::as_argument;
 
 impl Evidence {
     /// What happened, in words, and how to run it again.
@@ -100,8 +101,7 @@ impl Evidence {
     pub fn repro_command(&self) -> String {
         match &self.candidate_spec {
             Some(spec) if spec.starts_with("external:") => {
-                let spec = shlex::try_quote(spec).map_or_else(|_| "external:…".into(), |spec| spec);
-                format!("shadow repro . --candidate {spec}")
+                format!("shadow repro . --candidate {}", as_argument(spec))
             }
             Some(_) => "shadow repro .".to_owned(),
             None => "shadow repro . --candidate …".to_owned(),

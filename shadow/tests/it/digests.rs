@@ -63,6 +63,7 @@ fn ledger(from: u64, to: u64, parts_at: Option<u64>) -> (TempDir, Store) {
             shapes: Default::default(),
             node: Default::default(),
             earlier_mismatches: 0,
+            earlier_problems: Vec::new(),
             re_orders: Default::default(),
             conservation_unchecked: 0,
             quirks: Default::default(),
