@@ -33,8 +33,11 @@ use crate::{
     digest::{Comparison, compare_ledgers},
     doctor::doctor,
     exit_code::ExitCode,
+    http::ListenAddress,
     ledger::LedgerError,
+    metrics,
     node::NodeCheck,
+    pace::{Length, Pace},
     record_chain::{self, command::RecordArguments},
     report::Report,
     requirements::Requirements,
@@ -98,6 +101,8 @@ enum Command {
     /// for every candidate and nothing differs, with 1 if something differs, and with 3 if something
     /// is missing.
     Report(ReportArguments),
+    /// Tell about the metrics that a run serves at `/metrics` with --listen.
+    Metrics(MetricsArguments),
     /// Show mismatches as differences for a person: the records in a file, or a directory with evidence.
     Explain(Explain),
     /// Show the options that are in effect, and where each is from: the file that `--config` names, the
@@ -167,9 +172,17 @@ struct Doctor {
 
 #[derive(Debug, Args)]
 struct Soak {
-    /// How many blocks to generate after the first one.
-    #[arg(long, default_value_t = 1000)]
-    blocks: u64,
+    /// How many blocks to generate after the first one; 1000 unless --for says how long.
+    #[arg(long, conflicts_with = "length")]
+    blocks: Option<u64>,
+
+    /// Go on for so long, such as 90s, 10m or 1.5h, however many blocks that is.
+    #[arg(long = "for", value_name = "TIME")]
+    length: Option<Length>,
+
+    /// Take at most so many blocks in a second.
+    #[arg(long, value_name = "R", value_parser = blocks_per_second)]
+    blocks_per_second: Option<f64>,
 
     /// What the chain dwells on.
     #[arg(long, default_value_t, value_parser = profile())]
@@ -239,6 +252,11 @@ struct Shared {
     #[arg(long, default_value_t = 1000)]
     canary_every: u64,
 
+    /// Answer over HTTP while it goes on: `/metrics`, `/livez`, `/readyz`, `/api/status`,
+    /// `/api/mismatches` and `/api/ledger`. A port alone is one of the loopback interface; 0 is any that
+    /// is free. Standard error tells the address.
+    #[arg(long, value_name = "ADDRESS", env = "SHADOW_LISTEN")]
+    listen: Option<ListenAddress>,
     /// Where the evidence of mismatches is kept; by default `evidence` in the state directory.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
@@ -255,6 +273,13 @@ struct Shared {
     /// Print the summary as one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct MetricsArguments {
+    /// Print what every metric means, as Markdown.
+    #[arg(long, required = true)]
+    describe: bool,
 }
 
 #[derive(Debug, Args)]
@@ -372,13 +397,15 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Replay(replay) => {
             let node = if replay.check_node { NodeCheck::Compare } else { NodeCheck::Ignore };
-            verify(replay.shared, node, || match Recording::open(&replay.directory) {
-                Ok(recording) => Ok(Box::new(recording)),
-                // Nothing is wrong with it; it only proves nothing.
-                Err(error @ RecordingError::Empty { .. }) => {
-                    Err((ExitCode::NotEnoughEvidence, error.to_string()))
+            verify(replay.shared, node, Pace::default(), || {
+                match Recording::open(&replay.directory) {
+                    Ok(recording) => Ok(Box::new(recording)),
+                    // Nothing is wrong with it; it only proves nothing.
+                    Err(error @ RecordingError::Empty { .. }) => {
+                        Err((ExitCode::NotEnoughEvidence, error.to_string()))
+                    }
+                    Err(error) => Err((ExitCode::BadInput, error.to_string())),
                 }
-                Err(error) => Err((ExitCode::BadInput, error.to_string())),
             })
         }
         Command::Attach(Attach { node, follow, shared }) => {
@@ -386,7 +413,9 @@ pub fn main() -> ExitCode {
                 true => NodeCheck::Compare,
                 false => NodeCheck::Ignore,
             };
-            verify(shared, check, || connect(&node.options(), follow.options(check)))
+            verify(shared, check, Pace::default(), || {
+                connect(&node.options(), follow.options(check))
+            })
         }
         Command::Doctor(Doctor { node, json }) => match doctor(&node.options(), json) {
             (code, Ok(text)) => {
@@ -402,17 +431,30 @@ pub fn main() -> ExitCode {
             let options = GeneratedOptions {
                 profile: soak.profile,
                 seed: soak.seed,
-                blocks: soak.blocks,
+                blocks: match soak.length {
+                    Some(_) => ENDLESS_BLOCKS,
+                    None => soak.blocks.unwrap_or(1000),
+                },
                 transactions_per_block: soak.transactions_per_block as usize,
                 conflict_rate: soak.conflict_rate,
             };
-            verify(soak.shared, NodeCheck::Ignore, || Ok(Box::new(GeneratedChain::new(options))))
+            let pace = Pace {
+                duration: soak.length.map(|length| length.0),
+                blocks_per_second: soak.blocks_per_second,
+            };
+            verify(soak.shared, NodeCheck::Ignore, pace, || {
+                Ok(Box::new(GeneratedChain::new(options)))
+            })
         }
         Command::Devnet(arguments) => devnet::command::run(arguments),
         Command::Record(arguments) => record_chain::command::run(arguments),
         Command::Bench(arguments) => measure(&arguments),
         Command::Digest(arguments) => digest(&arguments),
         Command::Report(arguments) => report(arguments),
+        Command::Metrics(MetricsArguments { describe: _ }) => {
+            say(&metrics::describe());
+            ExitCode::Clean
+        }
         Command::Explain(arguments) if arguments.path.is_dir() => {
             evidence::explain_directory(&arguments.path)
         }
@@ -487,6 +529,7 @@ fn show_config(arguments: &ConfigArguments, file: Option<PathBuf>) -> ExitCode {
 fn verify(
     shared: Shared,
     node: NodeCheck,
+    pace: Pace,
     open: impl FnOnce() -> Result<Box<dyn BlockSource>, (ExitCode, String)>,
 ) -> ExitCode {
     if node == NodeCheck::Ignore && shared.candidates.contains(&CandidateSpec::Node) {
@@ -521,6 +564,8 @@ fn verify(
         budget: Duration::from_secs_f64(shared.budget_seconds),
         canaries: CanaryRate::every(shared.canary_every),
         node,
+        listen: shared.listen,
+        pace,
         report: shared.report,
         triage_runs: shared.triage,
         minimize: shared.minimize,
@@ -722,9 +767,19 @@ fn budget(text: &str) -> Result<f64, String> {
     }
 }
 
+fn blocks_per_second(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (0.001..=1e6).contains(&rate) => Ok(rate),
+        _ => Err("expected a number from 0.001 to 1000000".to_owned()),
+    }
+}
+
 pub(crate) fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if (0.0..=1.0).contains(&rate) => Ok(rate),
         _ => Err("expected a number from 0 to 1".to_owned()),
     }
 }
+
+/// No run gets there.
+const ENDLESS_BLOCKS: u64 = u64::MAX >> 1;

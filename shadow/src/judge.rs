@@ -32,6 +32,7 @@ use storage_snapshot::{Store, TopoHeight};
 pub use crate::trial::Candidate;
 use crate::{
     again,
+    block_log::BlockLog,
     canary::{CANARY, CanaryEntry, CanaryRate, alter},
     case::{Case, Finding},
     evidence::{Archive, Evidence, EvidenceError, Kept, Observed, Who, directory_name},
@@ -42,9 +43,7 @@ use crate::{
     locate::Rerun,
     node::NodeFindings,
     patience::Patience,
-    record::{
-        Ran, add_mismatch, candidate_entry, exercise_of, log_canary, log_mismatch, record_of,
-    },
+    record::{Ran, add_mismatch, candidate_entry, exercise_of, log_canary, record_of},
     source::AnswersAgain,
     triage::Triager,
     trial::{Question, Trial},
@@ -61,6 +60,7 @@ pub(crate) const NODE_BUILD: &str = "as it answered";
 pub struct Judge {
     queue: SyncSender<Message>,
     abandon: Arc<AtomicBool>,
+    progress: Arc<Progress>,
     thread: JoinHandle<Result<(), JudgeError>>,
 }
 
@@ -97,6 +97,7 @@ impl Judge {
         let candidates = candidates.into_iter().map(Tried::new).collect();
         let abandon = Arc::<AtomicBool>::default();
         let abandoned = Arc::clone(&abandon);
+        let watched = Arc::clone(&progress);
         let judging = JudgeLoop {
             abandoned,
             store,
@@ -104,6 +105,7 @@ impl Judge {
             canaries,
             sink,
             progress,
+            log: BlockLog::default(),
             keeping,
             located: BTreeMap::new(),
             pending: Pending::default(),
@@ -111,7 +113,7 @@ impl Judge {
         let thread = thread::Builder::new()
             .name("shadow-judge".to_owned())
             .spawn(move || judging.run(&messages))?;
-        Ok(Self { queue, abandon, thread })
+        Ok(Self { queue, abandon, progress: watched, thread })
     }
 
     /// Hands over a block. Waits when too many wait already.
@@ -120,6 +122,9 @@ impl Judge {
     ///
     /// When the judge has ended; [`finish`](Self::finish) says why.
     pub fn submit(&self, case: Case) -> Result<(), JudgeError> {
+        if let Some(metrics) = &self.progress.metrics {
+            metrics.queued();
+        }
         self.queue.send(Message::Judge(Box::new(case))).map_err(|_| JudgeError::Ended)
     }
 
@@ -173,6 +178,7 @@ struct JudgeLoop {
     canaries: CanaryRate,
     sink: Box<dyn MismatchSink + Send>,
     progress: Arc<Progress>,
+    log: BlockLog,
     keeping: Option<Keeping>,
     /// In how many blocks the transaction was looked for that a problem begins with.
     located: BTreeMap<FingerprintId, u32>,
@@ -209,9 +215,12 @@ impl JudgeLoop {
                 Ok(Message::Judge(_) | Message::Again(_))
                     if self.abandoned.load(Ordering::Relaxed) => {}
                 Ok(Message::Judge(case)) => {
+                    if let Some(metrics) = &self.progress.metrics {
+                        metrics.taken();
+                    }
                     let mut entry = self.judge(&case)?;
                     self.replace_stale(&mut entry)?;
-                    self.publish(&entry)?;
+                    self.publish(entry)?;
                 }
                 Ok(Message::Again(again)) => self.judge_again(&again)?,
                 Ok(Message::Settle(done)) => {
@@ -219,8 +228,12 @@ impl JudgeLoop {
                     // Whoever asked may have gone.
                     let _ = done.send(());
                 }
-                Err(RecvTimeoutError::Timeout) => self.flush()?,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.flush()?;
+                    self.log.catch_up();
+                }
                 Err(RecvTimeoutError::Disconnected) => {
+                    self.log.finish();
                     self.flush()?;
                     if let Some(triager) = self.keeping.and_then(|keeping| keeping.triager) {
                         triager.finish();
@@ -245,7 +258,7 @@ impl JudgeLoop {
                 self.without_control(&Verdict::Opaque(kind.clone()), case, &mut entry)
             }
             Finding::Inconclusive(reason) => {
-                tracing::warn!(topoheight = %case.block.block.topoheight, %reason, "inconclusive");
+                self.log.inconclusive(case.block.block, reason);
                 self.without_control(&Verdict::Inconclusive(reason.clone()), case, &mut entry);
             }
         }
@@ -432,7 +445,7 @@ impl JudgeLoop {
             record.evidence.clone_from(&ran.evidence);
             entry.evidence.clone_from(&ran.evidence);
             add_mismatch(&mut entry, &record);
-            log_mismatch(&record);
+            self.log.mismatch(&record);
             self.sink.publish(&record).map_err(JudgeError::Sink)?;
         }
         Ok(entry)
@@ -442,7 +455,7 @@ impl JudgeLoop {
     fn judge_again(&mut self, again: &AnswersAgain) -> Result<(), JudgeError> {
         let Some(amended) = amend(&self.store, again)? else { return Ok(()) };
         if let Some(record) = &amended.record {
-            log_mismatch(record);
+            self.log.mismatch(record);
             self.sink.publish(record).map_err(JudgeError::Sink)?;
         }
         let bytes = amended.entry.encode().map_err(JudgeError::Ledger)?;
@@ -461,10 +474,13 @@ impl JudgeLoop {
         Ok(())
     }
 
-    fn publish(&mut self, entry: &LedgerEntry) -> Result<(), JudgeError> {
+    fn publish(&mut self, entry: LedgerEntry) -> Result<(), JudgeError> {
         let bytes = entry.encode().map_err(JudgeError::Ledger)?;
         self.store.put_ledger(entry.topoheight, &bytes).map_err(JudgeError::Store)?;
-        self.pending.add(entry);
+        self.pending.add(&entry);
+        if self.progress.metrics.is_some() {
+            self.pending.entries.push(entry);
+        }
         Ok(())
     }
 
@@ -477,6 +493,9 @@ impl JudgeLoop {
         }
         let pending = std::mem::take(&mut self.pending);
         pending.count_into(&self.progress, last);
+        if let Some(metrics) = &self.progress.metrics {
+            metrics.judged(pending.entries);
+        }
         self.advance_view(last)
     }
 
@@ -547,7 +566,7 @@ fn node_verdict(findings: &NodeFindings) -> Verdict {
 const LOCATED_MAX: u32 = 8;
 
 /// How many blocks may wait for their verdict.
-const QUEUE_LENGTH_MAX: usize = 64;
+pub(crate) const QUEUE_LENGTH_MAX: usize = 64;
 
 /// How many blocks below the last judged one can still be rolled back. The chain orders its last 60
 /// blue scores anew at will, and several blocks may share one.

@@ -239,6 +239,9 @@ pub struct ExerciseEntry {
     /// How often the block was run; all else is about the run that the verdict is taken from.
     #[serde(default = "one")]
     pub runs: u32,
+    /// How many seconds that run took; 0 where a build wrote the entry that did not say.
+    #[serde(default)]
+    pub seconds: f64,
 }
 
 impl ExerciseEntry {

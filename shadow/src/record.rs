@@ -97,16 +97,18 @@ fn first_mismatch(first: &RecordedDifference, record: &MismatchRecord) -> FirstM
     }
 }
 
-/// One line per block, never one per difference.
-pub(crate) fn log_mismatch(record: &MismatchRecord) {
+/// One line per block, never one per difference; `omitted` are those before it that were left out.
+pub(crate) fn log_mismatch(record: &MismatchRecord, omitted: u64) {
     let Some(first) = record.differences.first() else { return };
     tracing::error!(
         topoheight = record.subject.block.topoheight.as_u64(),
         block_hash = %record.subject.block.hash,
         candidate = record.subject.candidate,
+        verdict = "mismatch",
         field = %first.field,
         differences = record.total(),
         first = %first_mismatch(first, record).sentence(),
+        omitted,
         "mismatch"
     );
 }
@@ -142,6 +144,7 @@ pub(crate) fn exercise_of(trial: &Trial) -> Option<ExerciseEntry> {
         batches: exercise.batches.min(transactions),
         max_in_flight: exercise.max_in_flight.min(workers),
         runs: trial.runs,
+        seconds: trial.decisive.elapsed.as_secs_f64(),
     })
 }
 

@@ -1,8 +1,10 @@
 //! One run from the first block of a source to its end, or to where it was stopped.
 
 use std::{
+    error::Error,
     fs::{File, OpenOptions},
     io::{Read, Seek, SeekFrom, Write},
+    net::TcpListener,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -23,9 +25,12 @@ use crate::{
     evidence::{Archive, ArchiveLimits, EVIDENCE},
     execute::{BlockExecutor, external::end_all},
     exit_code::ExitCode,
+    http::{ListenAddress, Server, bind},
     judge::{Candidate, Judge, JudgeError, Keeping, NODE, NODE_BUILD, Progress},
     ledger::{LedgerError, entries},
+    metrics::{LAG_LIMIT, Metrics, Setup},
     node::NodeCheck,
+    pace::Pace,
     progress::{Reporter, note},
     schedules::Schedules,
     source::{BlockSource, ChainEvent, SourceError},
@@ -53,12 +58,30 @@ pub(crate) struct RunOptions {
     pub(crate) canaries: CanaryRate,
     /// Whether the node's answers are compared.
     pub(crate) node: NodeCheck,
+    /// Where to answer whoever wants to know how it goes.
+    pub(crate) listen: Option<ListenAddress>,
+    /// How long it goes on, and how fast.
+    pub(crate) pace: Pace,
     /// Where evidence is kept; in the state directory if it is not told.
     pub(crate) report: Option<PathBuf>,
     /// How often the first case of a problem is run again; 0 for not at all.
     pub(crate) triage_runs: u32,
     /// Whether the first case of a problem is also minimised.
     pub(crate) minimize: bool,
+}
+
+impl RunOptions {
+    /// Those that are numbers.
+    fn numbers(&self) -> Vec<(&'static str, f64)> {
+        vec![
+            ("workers", f64::from(self.workers)),
+            ("schedules", f64::from(self.schedules)),
+            ("budget_seconds", self.budget.as_secs_f64()),
+            ("canary_every_blocks", self.canaries.every_blocks() as f64),
+            ("candidate_memory_bytes", self.memory_bytes.unwrap_or_default() as f64),
+            ("check_node", f64::from(u8::from(self.node == NodeCheck::Compare))),
+        ]
+    }
 }
 
 /// Where state and verdicts go.
@@ -112,7 +135,19 @@ pub(crate) fn run(
             return failed(summary, seconds(), message, ExitCode::Infrastructure);
         }
     };
-    let store = match Store::open(&path, StoreOptions::default()) {
+    let listener = match options.listen.map(bind).transpose() {
+        Ok(listener) => listener,
+        Err(error) => {
+            let message = format!("listening there: {error}; give --listen another address");
+            return failed(summary, seconds(), message, ExitCode::Infrastructure);
+        }
+    };
+    let listen_address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    let store_options = StoreOptions {
+        listen_address: listen_address.map(|address| address.to_string()),
+        ..StoreOptions::default()
+    };
+    let store = match Store::open(&path, store_options) {
         Ok(store) => store,
         Err(error) => {
             let (code, message) = (code_of_store(&error), error.to_string());
@@ -124,9 +159,29 @@ pub(crate) fn run(
     if let Err(error) = claim(&store, &*source) {
         return failed(summary, seconds(), error.to_string(), code_of(&error));
     }
+    let watched = listener.map(|listener| {
+        let node = (options.node == NodeCheck::Compare).then_some(NODE);
+        let candidates = executors.iter().map(|executor| executor.name()).chain(node);
+        let setup = Setup {
+            chain: source.identity().name.clone(),
+            candidates: candidates.map(str::to_owned).collect(),
+            options: options.numbers(),
+            directory: path.clone(),
+            lag_limit: LAG_LIMIT,
+        };
+        Watched::start(setup, listener, &store)
+    });
+    let (metrics, server) = match watched.transpose() {
+        Ok(watched) => watched.map(|watched| (watched.metrics, watched.server)).unzip(),
+        Err((code, message)) => return failed(summary, seconds(), message, code),
+    };
+    let outside = Outside { metrics, stop: &stop };
     let mut traffic = None;
-    let outcome = verify(options, executors, &path, &store, &mut *source, &stop, &mut traffic);
+    let outcome = verify(options, executors, &path, &store, outside, &mut *source, &mut traffic);
     summary.add_traffic(traffic);
+    if let Some(server) = server {
+        server.stop();
+    }
     // Read at the end: something may have been accepted while the run went on.
     match Acceptances::read(&path) {
         Ok(acceptances) => summary = summary.accepting(acceptances),
@@ -135,7 +190,7 @@ pub(crate) fn run(
     let added = add_ledger(&mut summary, &store);
     let digest = store.tip().map(|tip| tip.digest);
     let (summary, code) = match outcome.and_then(|end| added.map(|()| end)) {
-        Ok(End::Complete) => {
+        Ok(End::Complete | End::TimeIsUp) => {
             let summary = summary.finish(digest, seconds(), None);
             let code = summary.exit_code();
             (summary, code)
@@ -172,6 +227,8 @@ pub(crate) fn run(
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum End {
     Complete,
+    /// It was to go on for so long and no longer.
+    TimeIsUp,
     Interrupted(Interruption),
 }
 
@@ -184,16 +241,49 @@ enum Interruption {
     Source(String),
 }
 
+/// Whoever answers questions, and what from.
+struct Watched {
+    metrics: Arc<Metrics>,
+    server: Server,
+}
+
+impl Watched {
+    fn start(
+        setup: Setup,
+        listener: TcpListener,
+        store: &Store,
+    ) -> Result<Self, (ExitCode, String)> {
+        let failed =
+            |error: &dyn Error| (ExitCode::Infrastructure, format!("answering over HTTP: {error}"));
+        let metrics = Arc::new(Metrics::new(setup).map_err(|error| failed(&error))?);
+        let server = Server::start(listener, Arc::clone(&metrics), store.clone())
+            .map_err(|error| failed(&error))?;
+        metrics.restore(entries(store, TopoHeight::GENESIS)).map_err(|error| {
+            let message = error.to_string();
+            (code_of(&error.into()), message)
+        })?;
+        Ok(Self { metrics, server })
+    }
+}
+
+/// What goes on beside a run.
+struct Outside<'a> {
+    metrics: Option<Arc<Metrics>>,
+    /// Set when somebody asks the run to stop.
+    stop: &'a AtomicBool,
+}
+
 fn verify(
     options: &RunOptions,
     executors: Vec<Arc<dyn BlockExecutor>>,
     path: &Path,
     store: &Store,
+    outside: Outside<'_>,
     source: &mut dyn BlockSource,
-    stop: &AtomicBool,
     traffic: &mut Option<TrafficOfRun>,
 ) -> Result<End, VerifyError> {
-    let progress = Arc::new(Progress::default());
+    let Outside { metrics, stop } = outside;
+    let progress = Arc::new(Progress { metrics: metrics.clone(), ..Progress::default() });
     let schedules = Schedules::disturbed(options.schedules, options.workers)
         .from_transactions(options.transactions_min);
     let candidates = executors.into_iter().map(|executor| Candidate { executor, schedules });
@@ -209,8 +299,11 @@ fn verify(
     .map_err(SourceError::Io)?;
     let mut verifier = Verifier::new(store.clone(), source, options.node, judge)?;
     source.go_on(&verifier.held()).map_err(VerifyError::Source)?;
-    let mut reporter = Reporter::new(source.block_count(), progress);
+    // A run that goes on for a time is nowhere near the end of its source.
+    let total = source.block_count().filter(|_| options.pace.duration.is_none());
+    let mut reporter = Reporter::new(total, progress);
 
+    let mut walk = options.pace.start();
     let mut end = End::Complete;
     let mut blocks = 0;
     let taken = loop {
@@ -218,9 +311,17 @@ fn verify(
             end = End::Interrupted(Interruption::Signal);
             break Ok(());
         }
+        if walk.is_over() {
+            end = End::TimeIsUp;
+            break Ok(());
+        }
+        walk.wait(stop);
         match source.next_event() {
             Ok(Some(event)) => {
                 blocks += u64::from(matches!(event, ChainEvent::Committed(_)));
+                if let Some((metrics, head)) = metrics.as_ref().zip(event.head()) {
+                    metrics.head(head);
+                }
                 if let Err(error) = verifier.take(event) {
                     break Err(error);
                 }
@@ -240,7 +341,7 @@ fn verify(
     let judged = match end {
         End::Complete => verifier.finish(),
         End::Interrupted(Interruption::Signal) => verifier.abandon(),
-        End::Interrupted(Interruption::Source(_)) => verifier.stop(),
+        End::Interrupted(Interruption::Source(_)) | End::TimeIsUp => verifier.stop(),
     };
     reporter.finish();
     match (taken, judged) {

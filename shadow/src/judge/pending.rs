@@ -1,14 +1,20 @@
 //! What was judged and is not durable yet, and what is.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use storage_snapshot::TopoHeight;
 
 use super::NODE;
-use crate::ledger::{CandidateEntry, LedgerEntry};
+use crate::{
+    ledger::{CandidateEntry, LedgerEntry},
+    metrics::Metrics,
+};
 
 /// What has been found so far, for whoever watches. Counted only once it is durable.
 #[derive(Debug, Default)]
@@ -28,6 +34,8 @@ pub struct Progress {
     pub canaries_caught: AtomicU64,
     /// Canaries that were planted and missed.
     pub canaries_missed: AtomicU64,
+    /// The same in detail, if somebody wants it.
+    pub metrics: Option<Arc<Metrics>>,
 }
 
 /// Entries that are written but not yet durable.
@@ -41,6 +49,8 @@ pub(super) struct Pending {
     mismatches: u64,
     canaries_caught: u64,
     canaries_missed: u64,
+    /// Only if somebody wants them.
+    pub(super) entries: Vec<LedgerEntry>,
 }
 
 impl Pending {

@@ -109,6 +109,17 @@ pub enum ChainEvent {
     Idle,
 }
 
+impl ChainEvent {
+    /// The last position that is taken after it; `None` if that does not change.
+    pub fn head(&self) -> Option<TopoHeight> {
+        match self {
+            Self::Committed(block) => Some(block.block.topoheight),
+            Self::Reverted { to } => Some(*to),
+            Self::AnsweredAgain(_) | Self::Idle => None,
+        }
+    }
+}
+
 /// A block in its position.
 #[derive(Debug)]
 pub struct CommittedBlock {

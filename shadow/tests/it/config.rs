@@ -67,7 +67,11 @@ fn a_file_is_checked_without_a_run() {
     let (_directory, ran) = configured(text, &["config", "--check"]);
     assert_eq!((ran.code, &*ran.stdout), (0, ""));
 
-    check_refused("node = 7\nunitl = 3\n", &["config", "--check"], "line 2: there is no option unitl");
+    check_refused(
+        "node = 7\nunitl = 3\n",
+        &["config", "--check"],
+        "line 2: there is no option unitl",
+    );
     check_refused("until = 3\n", &["config", "--check"], "--node");
     check_refused("node = 'x'\nuntil = 'soon'\n", &["config", "--check"], "'soon' for '--until");
 }

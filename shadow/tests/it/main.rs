@@ -16,6 +16,7 @@ mod chain_recordings;
 mod compared;
 mod config;
 mod coverage;
+mod dashboards;
 mod devnet;
 mod devnet_client;
 mod devnet_command;
@@ -29,7 +30,9 @@ mod external;
 mod external_hostile;
 mod faults;
 mod generated;
+mod http;
 mod kill;
+mod logs;
 #[cfg(feature = "faults")]
 mod minimize;
 mod mismatches;
