@@ -175,6 +175,9 @@ pub(crate) fn run(
         Ok(watched) => watched.map(|watched| (watched.metrics, watched.server)).unzip(),
         Err((code, message)) => return failed(summary, seconds(), message, code),
     };
+    if let Some(metrics) = &metrics {
+        source.observe(metrics);
+    }
     let outside = Outside { metrics, stop: &stop };
     let mut traffic = None;
     let outcome = verify(options, executors, &path, &store, outside, &mut *source, &mut traffic);
@@ -305,7 +308,7 @@ fn verify(
 
     let mut walk = options.pace.start();
     let mut end = End::Complete;
-    let mut blocks = 0;
+    let (mut blocks, mut last_head) = (0, None);
     let taken = loop {
         if stop.load(Ordering::Relaxed) {
             end = End::Interrupted(Interruption::Signal);
@@ -319,8 +322,15 @@ fn verify(
         match source.next_event() {
             Ok(Some(event)) => {
                 blocks += u64::from(matches!(event, ChainEvent::Committed(_)));
-                if let Some((metrics, head)) = metrics.as_ref().zip(event.head()) {
+                let tops = source.tops();
+                let head = tops.map(|(head, _)| head).or_else(|| event.head());
+                if let Some((metrics, head)) = metrics.as_ref().zip(head)
+                    && last_head.replace(head) != Some(head)
+                {
                     metrics.head(head);
+                }
+                if let Some((metrics, (_, stable))) = metrics.as_ref().zip(tops) {
+                    metrics.stable(stable);
                 }
                 if let Err(error) = verifier.take(event) {
                     break Err(error);

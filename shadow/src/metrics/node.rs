@@ -48,13 +48,17 @@ impl NodeMetrics<'_> {
         to.node_in_flight.with_label_values(&NONE).inc();
     }
 
-    /// It came to its end, after so long and with so many bytes.
-    pub fn ended(self, method: &str, elapsed: Duration, bytes: u64, error: Option<NodeError>) {
+    /// So many bytes came.
+    pub fn received(self, bytes: u64) {
+        self.0.instruments.node_bytes.with_label_values(&NONE).inc_by(bytes);
+    }
+
+    /// A request came to its end, after so long.
+    pub fn ended(self, method: &str, elapsed: Duration, error: Option<NodeError>) {
         let to = &self.0.instruments;
         let method = label(method);
         to.node_in_flight.with_label_values(&NONE).dec();
         to.node_seconds.with_label_values(&[method]).observe(elapsed.as_secs_f64());
-        to.node_bytes.with_label_values(&NONE).inc_by(bytes);
         if let Some(error) = error {
             to.node_errors.with_label_values(&[method, error.word()]).inc();
         }

@@ -224,7 +224,7 @@ fn the_series_are_bounded_whatever_happens() {
         }
         metrics.node().started(&format!("method_{candidate}"));
         for error in NodeError::ALL {
-            metrics.node().ended("get_info", Duration::from_millis(1), 10, Some(error));
+            metrics.node().ended("get_info", Duration::from_millis(1), Some(error));
         }
     }
     let text = metrics.render().unwrap();

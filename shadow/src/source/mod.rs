@@ -6,7 +6,7 @@ mod generated;
 pub mod node;
 pub(crate) mod recording;
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, sync::Arc};
 
 pub use answer_json::AnswerError;
 pub use answers::{AnswersAgain, BeforeStart, CurrentValue, NodeAnswers, Payout, VersionAnswer};
@@ -16,7 +16,10 @@ use serde::{Deserialize, Serialize};
 use storage_snapshot::{Address, BlockHash, StateDelta, Store, TopoHeight};
 
 use self::node::TrafficCounts;
-use crate::chain::{Block, Network};
+use crate::{
+    chain::{Block, Network},
+    metrics::Metrics,
+};
 
 /// Something that yields a chain, block by block, in the order of execution.
 pub trait BlockSource {
@@ -51,6 +54,15 @@ pub trait BlockSource {
     fn traffic(&self) -> Option<TrafficCounts> {
         None
     }
+
+    /// The last position that there is, and the last one that will not be ordered anew, where more is
+    /// known of them than what was yielded.
+    fn tops(&self) -> Option<(TopoHeight, TopoHeight)> {
+        None
+    }
+
+    /// Told once that somebody looks at what it does, if somebody does.
+    fn observe(&self, _metrics: &Arc<Metrics>) {}
 
     /// Why the end came before everything that was asked for, in a sentence; `None` if it did not.
     fn ended_early(&self) -> Option<&str> {

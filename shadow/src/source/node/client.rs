@@ -194,10 +194,14 @@ impl NodeClient {
         let _permit = shared.permits.acquire().await;
         shared.limiter.until_ready().await;
         let _in_flight = InFlight::begin(&shared.in_flight);
+        let method = match calls {
+            [call] => call.method,
+            _ => "batch",
+        };
+        let started = Instant::now();
+        shared.traffic.started(method);
         let asked = self.exchange(calls).await;
-        if asked.is_err() {
-            shared.traffic.failed();
-        }
+        shared.traffic.ended(method, started.elapsed(), asked.as_ref().err());
         asked
     }
 

@@ -53,6 +53,7 @@ use super::{BlockSource, ChainEvent, ChainIdentity, Held, SourceError};
 use crate::{
     chain::Network,
     ledger::{LedgerError, entry_at},
+    metrics::Metrics,
     node::NodeCheck,
 };
 
@@ -309,6 +310,14 @@ impl BlockSource for NodeSource {
 
     fn block_count(&self) -> Option<u64> {
         self.options.until.map(|until| until.next().as_u64())
+    }
+
+    fn tops(&self) -> Option<(TopoHeight, TopoHeight)> {
+        Some((self.status.top(), self.status.stable()))
+    }
+
+    fn observe(&self, metrics: &Arc<Metrics>) {
+        self.client.traffic().observe(Arc::clone(metrics));
     }
 
     fn traffic(&self) -> Option<TrafficCounts> {
