@@ -23,6 +23,7 @@ mod external_hostile;
 mod faults;
 mod generated;
 mod kill;
+#[cfg(feature = "faults")]
 mod mismatches;
 mod model;
 mod opaque;
