@@ -35,6 +35,7 @@ mod kill;
 mod logs;
 #[cfg(feature = "faults")]
 mod minimize;
+#[cfg(feature = "faults")]
 mod mismatches;
 mod model;
 mod opaque;
