@@ -66,6 +66,9 @@ impl Balance<'_> {
         (amount, transactions): (Amount, &[usize]),
         sentence: String,
     ) {
+        // One that moves several amounts is named once.
+        let mut transactions = transactions.to_vec();
+        transactions.dedup();
         let named = transactions.iter().filter_map(|index| self.facts.named(*index));
         let cause = Cause::new(finding, sentence).at(self.delta.key()).of(amount).by(named);
         fitting.add(rank, [self.index], cause);

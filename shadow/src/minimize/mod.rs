@@ -131,7 +131,10 @@ pub fn minimize(
 
     let (best, is_complete) = steps::shrink(whole.clone(), &mut oracle);
     // What was kept has shown the difference once; what is handed out has to show it again.
-    let Some((best, shown)) = oracle.confirm(&best).or_else(|| oracle.confirm(&whole)) else {
+    let smallest = oracle.confirm(&best);
+    let is_complete = is_complete && smallest.is_some();
+    let confirmed = smallest.or_else(|| oracle.confirm_earlier());
+    let Some((best, shown)) = confirmed.or_else(|| oracle.confirm(&whole)) else {
         return Err(MinimizeError::NotShown { runs: oracle.runs() });
     };
     Ok(Minimized {

@@ -33,6 +33,8 @@ pub(super) struct Oracle<'a> {
     /// How many workers the candidate was given when it differed.
     workers: u32,
     runs: u64,
+    /// What was kept, from the largest to the smallest.
+    history: Vec<Draft>,
 }
 
 /// A case that shows the difference, and the run in which it did.
@@ -66,6 +68,7 @@ impl<'a> Oracle<'a> {
             attempts: 1,
             workers: 1,
             runs: 0,
+            history: Vec::new(),
         }
     }
 
@@ -143,6 +146,20 @@ impl<'a> Oracle<'a> {
             });
         }
         Some((first?, Rate { shown, runs }))
+    }
+
+    /// Notes a draft that a smaller one takes the place of.
+    pub(super) fn remember(&mut self, larger: Draft) {
+        self.history.push(larger);
+    }
+
+    /// Goes back, in growing steps, to a draft that shows the difference once more: one that did not come
+    /// back in time on a busy machine looks like one that hangs, and may have been kept for it.
+    pub(super) fn confirm_earlier(&mut self) -> Option<(Shown, Rate)> {
+        let history = std::mem::take(&mut self.history);
+        let steps = std::iter::successors(Some(1_usize), |steps| steps.checked_mul(2));
+        let mut earlier = steps.map_while(|steps| history.get(history.len().checked_sub(steps)?));
+        earlier.find_map(|draft| self.confirm(draft))
     }
 
     /// Whether nothing more is to be tried.

@@ -39,7 +39,7 @@ pub(super) fn shrink(mut best: Draft, oracle: &mut Oracle<'_>) -> (Draft, bool) 
 pub(super) fn keep(best: &mut Draft, mut smaller: Draft, oracle: &mut Oracle<'_>) -> bool {
     let shows = oracle.shows(&mut smaller);
     if shows {
-        *best = smaller;
+        oracle.remember(std::mem::replace(best, smaller));
     }
     shows
 }
