@@ -6,6 +6,7 @@
     reason = "a test that cannot go on has failed, in its helper functions too"
 )]
 
+mod attach;
 mod bench;
 mod chain_address;
 mod chain_altered;
@@ -18,6 +19,7 @@ mod coverage;
 mod devnet;
 mod devnet_client;
 mod digests;
+mod doctor;
 mod engines;
 mod external;
 mod external_hostile;

@@ -156,9 +156,10 @@ impl Follower {
         if !self.settle().await? {
             return Ok(Look::Nobody);
         }
+        let is_settled = self.unsettled.stable(tops.stable).is_none();
         match self.options.until {
-            Some(until) if self.known.next() > until => Ok(Look::Through),
-            _ if went_on => Ok(Look::WentOn),
+            Some(until) if self.known.next() > until && is_settled => Ok(Look::Through),
+            _ if went_on || !is_settled => Ok(Look::WentOn),
             _ => Ok(Look::UpToDate),
         }
     }
