@@ -383,7 +383,7 @@ fn replies_in(body: &[u8]) -> Result<Vec<Reply<'_>>, NodeError> {
 pub(super) const BATCH_MAX: usize = 20;
 
 /// How often a request is repeated before whoever asked is told.
-const REPETITIONS_MAX: usize = 4;
+const REPETITIONS_MAX: usize = 5;
 
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
 

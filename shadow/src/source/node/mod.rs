@@ -42,7 +42,7 @@ pub use traffic::{MethodCounts, Traffic, TrafficCounts};
 
 use self::{
     events::{Hints, listen},
-    follow::{Follower, Message},
+    follow::{BLOCKS_AT_ONCE_MAX, Follower, Message},
     order::{KEPT_MAX, KnownOrder},
     questions::{Questions, Tops},
     transit::Transit,
@@ -90,6 +90,15 @@ pub struct FollowOptions {
     pub node: NodeCheck,
     /// After how long without anything new to give up; `None` for never.
     pub give_up: Option<Duration>,
+}
+
+/// What can be seen of following a node while it goes on, from any thread.
+#[derive(Clone, Debug)]
+pub struct NodeWatch {
+    /// How far the node is, and how far it was followed.
+    pub status: Arc<FollowStatus>,
+    /// What was asked of it.
+    pub traffic: Arc<Traffic>,
 }
 
 /// The chain of a running node.
@@ -164,16 +173,6 @@ impl NodeSource {
         &self.facts
     }
 
-    /// What was asked of the node so far.
-    pub fn traffic_counts(&self) -> Arc<Traffic> {
-        self.client.traffic()
-    }
-
-    /// How far the node is, and how far it was followed.
-    pub fn status(&self) -> Arc<FollowStatus> {
-        Arc::clone(&self.status)
-    }
-
     /// The first block to follow, if none ever was.
     fn start(&self) -> Result<TopoHeight, NodeError> {
         let first = match self.options.from {
@@ -224,6 +223,7 @@ impl NodeSource {
             tops: Tops { top: self.facts.top, stable: TopoHeight::GENESIS },
             before: None,
             block_bytes: BLOCK_BYTES_TYPICAL,
+            at_once_max: BLOCKS_AT_ONCE_MAX,
         };
         // Blocks without a verdict may have been ordered away meanwhile, and are fetched again.
         if let Some(judged) = held.judged
@@ -310,8 +310,8 @@ impl BlockSource for NodeSource {
         self.options.until.map(|until| until.next().as_u64())
     }
 
-    fn traffic(&self) -> Option<TrafficCounts> {
-        Some(self.client.traffic().counts())
+    fn watch(&self) -> Option<NodeWatch> {
+        Some(NodeWatch { status: Arc::clone(&self.status), traffic: self.client.traffic() })
     }
 
     fn ended_early(&self) -> Option<&str> {
