@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use super::{DevnetChain, DevnetError, DevnetNode, DevnetOptions, Pace};
+use super::{DevnetChain, DevnetError, DevnetNode, DevnetOptions, FaultRates, Pace};
 use crate::{
     cli::{complain, profile, rate, say},
     exit_code::ExitCode,
@@ -48,6 +48,16 @@ pub(crate) struct DevnetArguments {
     #[cfg(feature = "faults")]
     #[arg(long, value_name = "MUTANT", conflicts_with = "recording")]
     faulty_parallel: Option<String>,
+
+    /// What goes wrong and how often, such as `slow=0.1,drop=0.02`, or `all=0.01` for everything:
+    /// slow, drop, half, http-500, error, wrong-hash, lose-event, repeat-event, delay-event,
+    /// shuffle-events, reorder, restart.
+    #[arg(long, value_name = "SPEC", default_value = "")]
+    faults: FaultRates,
+
+    /// What the faults and the order of events are drawn from.
+    #[arg(long, default_value_t = 1)]
+    fault_seed: u64,
 
     /// How fast blocks appear after the first one; 0 has the whole chain there at once.
     #[arg(long, default_value_t = 1.0, value_parser = blocks_per_second)]
@@ -101,6 +111,8 @@ fn options(arguments: DevnetArguments) -> DevnetOptions {
         #[cfg(feature = "faults")]
         faulty_parallel: arguments.faulty_parallel,
         pace,
+        faults: arguments.faults,
+        seed: arguments.fault_seed,
         ..DevnetOptions::new(chain)
     }
 }

@@ -81,6 +81,10 @@ impl Counters {
         self.change(|counted| counted.requests.answered_bytes += bytes as u64);
     }
 
+    pub(super) fn fault(&self, name: &'static str) {
+        self.change(|counted| *counted.requests.faults.entry(name).or_default() += 1);
+    }
+
     pub(super) fn socket(&self) {
         self.change(|counted| counted.requests.sockets += 1);
     }

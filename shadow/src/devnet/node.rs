@@ -10,20 +10,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
+use rand::seq::SliceRandom;
 use storage_snapshot::TopoHeight;
 use tokio::{runtime::Runtime, sync::broadcast};
 
 use super::{
-    DevnetError, DevnetOptions, Pace, Requests,
+    DevnetError, DevnetOptions, Fault, Pace, Requests,
     counters::Counters,
-    events::events_of,
+    events::{Event, events_of},
+    faults::Faults,
     feed::Feed,
-    recorded::NETWORK_AT_FIRST,
     served_chain::ServedChain,
     server::{Shared, listen, serve},
 };
+use crate::chain::Network;
 
 /// A stand-in node that is running. It stops when it is dropped.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub struct DevnetNode {
 
 /// What a node is told to do.
 #[derive(Debug)]
-enum Order {
+pub(super) enum Order {
     Advance { steps: u64, reply: Sender<Result<Progress, DevnetError>> },
     Restart { pause: Duration, reply: Sender<Result<(), DevnetError>> },
     Stop,
@@ -60,31 +60,35 @@ impl DevnetNode {
     ///
     /// When there is nothing to serve, or nobody can listen.
     pub fn start(options: DevnetOptions) -> Result<Self, DevnetError> {
-        let mut chain = ServedChain::new(NETWORK_AT_FIRST);
+        let mut chain = ServedChain::new(Network::Test);
+        let counters = Counters::default();
+        let faults = Faults::new(options.faults.clone(), options.seed);
         let mut feed = Feed::open(&options, &mut chain)?;
-        let mut is_complete = feed.advance(&mut chain)?.is_none();
+        let mut is_complete = feed.advance(&mut chain, || false)?.is_none();
         while options.pace == Pace::AllAtOnce && !is_complete {
-            is_complete = feed.advance(&mut chain)?.is_none();
+            is_complete = feed.advance(&mut chain, || false)?.is_none();
         }
         let listener = listen(options.listen)?;
         let address = listener
             .local_addr()
             .map_err(|source| DevnetError::Listen { address: options.listen, source })?;
+        let (orders, inbox) = mpsc::channel();
         let shared = Arc::new(Shared {
             chain: RwLock::new(chain),
-            counters: Counters::default(),
+            counters,
             events: broadcast::Sender::new(BURSTS_MAX),
             version: options.version,
+            faults,
+            orders: orders.clone(),
         });
         let runtime = serve(&shared, listener)?;
-        let (orders, inbox) = mpsc::channel();
         let keeper = Keeper {
             address,
             shared: Arc::clone(&shared),
             feed,
             is_complete,
             pace: options.pace,
-            random: ChaCha8Rng::seed_from_u64(options.seed),
+            delayed: Vec::new(),
             runtime: Some(runtime),
         };
         let thread = std::thread::Builder::new()
@@ -178,7 +182,8 @@ struct Keeper {
     feed: Feed,
     is_complete: bool,
     pace: Pace,
-    random: ChaCha8Rng,
+    /// Events that come late.
+    delayed: Vec<Event>,
     /// Whatever serves; none while the node is away.
     runtime: Option<Runtime>,
 }
@@ -232,15 +237,39 @@ impl Keeper {
             return Ok(());
         }
         let mut chain = self.shared.chain.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(changes) = self.feed.advance(&mut chain)? else {
+        let reorders = || self.shared.strikes(Fault::Reorder);
+        let Some(changes) = self.feed.advance(&mut chain, reorders)? else {
             self.is_complete = true;
             return Ok(());
         };
-        let events = events_of(&chain, &changes, &mut self.random);
+        let events = self.shared.faults.with_random(|random| events_of(&chain, &changes, random));
         drop(chain);
+        let events = self.as_told(events);
         // Nobody may have subscribed.
         let _unheard = self.shared.events.send(Arc::new(events));
         Ok(())
+    }
+
+    /// The events with everything that goes wrong with them.
+    fn as_told(&mut self, events: Vec<Event>) -> Vec<Event> {
+        let mut told = std::mem::take(&mut self.delayed);
+        for event in events {
+            if self.shared.strikes(Fault::LoseEvent) {
+                continue;
+            }
+            if self.shared.strikes(Fault::DelayEvent) {
+                self.delayed.push(event);
+                continue;
+            }
+            if self.shared.strikes(Fault::RepeatEvent) {
+                told.push(event.clone());
+            }
+            told.push(event);
+        }
+        if self.shared.strikes(Fault::ShuffleEvents) {
+            self.shared.faults.with_random(|random| told.shuffle(random));
+        }
+        told
     }
 
     fn restart(&mut self, pause: Duration) -> Result<(), DevnetError> {

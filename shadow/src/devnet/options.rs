@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use super::FaultRates;
 use crate::source::GeneratedOptions;
 
 /// What a stand-in node serves, and how.
@@ -17,6 +18,8 @@ pub struct DevnetOptions {
     pub faulty_parallel: Option<String>,
     /// How its blocks appear.
     pub pace: Pace,
+    /// What goes wrong, and how often.
+    pub faults: FaultRates,
     /// Seeds whatever is left to chance: the order of events, and the faults.
     pub seed: u64,
     /// What it says it is.
@@ -32,6 +35,7 @@ impl DevnetOptions {
             #[cfg(feature = "faults")]
             faulty_parallel: None,
             pace: Pace::AllAtOnce,
+            faults: FaultRates::default(),
             seed: 1,
             version: VERSION.to_owned(),
         }

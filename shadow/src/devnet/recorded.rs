@@ -17,11 +17,11 @@ use super::{
     DevnetError,
     methods::canonical,
     served_block::ServedBlock,
-    served_chain::{AtTheEnd, Changes, NextBlock, Recorded, ServedChain},
+    served_chain::{AtTheEnd, NextBlock, Recorded, ServedChain},
     versions::{Movement, Version},
 };
 use crate::{
-    chain::{Block, BlockType, Network, NetworkAddress, TransactionData},
+    chain::{Block, BlockType, NetworkAddress, TransactionData},
     opaque::burned_gas,
     source::{
         BlockSource, ChainEvent, NodeAnswers, Recording, SourceError,
@@ -34,7 +34,7 @@ use crate::{
 
 /// The blocks of a recording, one after another.
 #[derive(Debug)]
-pub(super) struct RecordedFeed {
+pub(super) struct RecordedBlocks {
     recording: Recording,
     /// The same blocks as they were written.
     blocks: Option<Lines>,
@@ -43,7 +43,14 @@ pub(super) struct RecordedFeed {
     burned: Amount,
 }
 
-impl RecordedFeed {
+/// A block, and what is served of it.
+#[derive(Debug)]
+pub(super) struct RecordedBlock {
+    pub(super) block: Block,
+    pub(super) served: NextBlock,
+}
+
+impl RecordedBlocks {
     /// Opens a recording and gives the chain what is known of its end.
     ///
     /// # Errors
@@ -51,6 +58,7 @@ impl RecordedFeed {
     /// When it is none, or damaged.
     pub(super) fn open(directory: &Path, chain: &mut ServedChain) -> Result<Self, DevnetError> {
         let recording = Recording::open(directory).map_err(input)?;
+        chain.network = recording.network();
         let block_count = recording.block_count().unwrap_or_default();
         chain.at_the_end.block_count = usize::try_from(block_count).unwrap_or(usize::MAX);
         let files = files_of(directory).map_err(input)?;
@@ -72,11 +80,12 @@ impl RecordedFeed {
         Ok(feed)
     }
 
-    /// The next block takes its position.
-    pub(super) fn advance(
-        &mut self,
-        chain: &mut ServedChain,
-    ) -> Result<Option<Changes>, DevnetError> {
+    /// The next block, ready to take its position.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub(super) fn next(&mut self) -> Result<Option<RecordedBlock>, DevnetError> {
         let Some(ChainEvent::Committed(next)) = self.recording.next_event()? else {
             return Ok(None);
         };
@@ -92,16 +101,18 @@ impl RecordedFeed {
         let listed = || block.transaction_hashes();
         let executed = listed().filter(|hash| next.answers.executed.get(hash) == Some(&true));
         let outputs = listed().filter_map(|hash| Some((*hash, self.outputs.get(hash)?.clone())));
-        let next = NextBlock {
+        let served = NextBlock {
             versions: self.versions.remove(&block.topoheight).into_iter().flatten().collect(),
             executed: executed.copied().collect(),
             outputs: outputs.collect(),
             block: ServedBlock::new(&block, facts, json)?,
         };
-        chain.network = block.network;
-        let mut changes = Changes::default();
-        chain.push(next, &mut changes);
-        Ok(Some(changes))
+        Ok(Some(RecordedBlock { block, served }))
+    }
+
+    /// The key that receives the dev share.
+    pub(super) fn dev(&self) -> Address {
+        self.recording.identity().dev
     }
 
     fn next_json(&mut self) -> Result<Map<String, Value>, DevnetError> {
@@ -275,9 +286,6 @@ fn part<'a, T: Deserialize<'a>>(
 fn input(error: RecordingError) -> DevnetError {
     DevnetError::Source(SourceError::Input(Box::new(error)))
 }
-
-/// The network until the first block says which.
-pub(super) const NETWORK_AT_FIRST: Network = Network::Test;
 
 #[derive(Deserialize)]
 struct BlockExchange {

@@ -29,6 +29,8 @@ pub(super) struct ServedChain {
     accounts: BTreeSet<Address>,
     assets: BTreeMap<Address, BTreeSet<AssetId>>,
     stable: TopoHeight,
+    /// How many blocks of the order have each blue score.
+    at_score: HashMap<u64, u64, ahash::RandomState>,
     /// Answers that were recorded once the chain was complete, for questions that nothing here
     /// knows the answer of.
     pub(super) at_the_end: AtTheEnd,
@@ -105,6 +107,7 @@ impl ServedChain {
             accounts: BTreeSet::new(),
             assets: BTreeMap::new(),
             stable: TopoHeight::GENESIS,
+            at_score: HashMap::default(),
             at_the_end: AtTheEnd::default(),
         }
     }
@@ -147,11 +150,17 @@ impl ServedChain {
     pub(super) fn block_type(&self, block: &ServedBlock) -> BlockType {
         if block.facts.side_block {
             BlockType::Side
-        } else if block.topoheight() <= self.stable {
+        } else if block.topoheight() <= self.stable && self.is_alone(block) {
             BlockType::Sync
         } else {
             BlockType::Normal
         }
+    }
+
+    /// Beside a block that another one of the order shares its blue score with there is a choice, so
+    /// the node never calls it settled.
+    fn is_alone(&self, block: &ServedBlock) -> bool {
+        self.at_score.get(&block.facts.blue_score.as_u64()).is_none_or(|count| *count <= 1)
     }
 
     pub(super) fn stable(&self) -> Stable {
@@ -191,6 +200,7 @@ impl ServedChain {
         for (hash, outputs) in outputs {
             self.transactions.entry(hash).or_default().outputs = Some(outputs);
         }
+        *self.at_score.entry(block.facts.blue_score.as_u64()).or_default() += 1;
         self.orphaned.remove(&place.hash);
         self.places.insert(place.hash, place.topoheight);
         self.blocks.push(block);
@@ -219,6 +229,9 @@ impl ServedChain {
             changes.left.push((hash, topoheight));
             changes.ordered.retain(|ordered| ordered.hash != hash);
             changes.executed.retain(|(_, executed)| executed.hash != hash);
+            if let Some(count) = self.at_score.get_mut(&block.facts.blue_score.as_u64()) {
+                *count -= 1;
+            }
             self.places.remove(&hash);
             self.orphaned.insert(hash, block);
         }

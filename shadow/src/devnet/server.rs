@@ -3,17 +3,17 @@
 use std::{
     collections::HashMap,
     net::{SocketAddr, TcpListener},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, mpsc},
     time::Duration,
 };
 
 use axum::{
     Router,
     extract::{
-        DefaultBodyLimit, State,
+        ConnectInfo, DefaultBodyLimit, State,
         ws::{self, WebSocket, WebSocketUpgrade},
     },
-    http::header,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -29,9 +29,12 @@ use super::{
     DevnetError,
     counters::Counters,
     events::{Event, EventKind},
+    faults::{Fault, Faults},
     methods,
-    rpc::{Answer, Message, RpcError, read_call, read_message, write_response},
+    node::Order,
+    rpc::{Answer, INTERNAL_ERROR, Message, RpcError, read_call, read_message, write_response},
     served_chain::ServedChain,
+    wire::{Allowance, Wires},
 };
 
 /// What everything that runs for one node shares.
@@ -42,12 +45,34 @@ pub(super) struct Shared {
     pub(super) events: broadcast::Sender<Arc<Vec<Event>>>,
     /// What the node says it is.
     pub(super) version: String,
+    pub(super) faults: Faults,
+    /// To whoever can take the listener away.
+    pub(super) orders: mpsc::Sender<Order>,
 }
 
 impl Shared {
     pub(super) fn read<R>(&self, read: impl FnOnce(&ServedChain) -> R) -> R {
         // A burst that panicked leaves a chain that is still one.
         read(&self.chain.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether a fault is played this time.
+    pub(super) fn strikes(&self, fault: Fault) -> bool {
+        self.faults.strikes(fault, &self.counters)
+    }
+
+    /// What happens to a message before anybody reads it, and whether its connection ends.
+    async fn fault_of_message(&self) -> Option<Fault> {
+        if self.strikes(Fault::Slow) {
+            tokio::time::sleep(self.faults.pause()).await;
+        }
+        if self.strikes(Fault::Restart) {
+            let (reply, _unheard) = mpsc::channel();
+            let pause = self.faults.pause();
+            // A node that has stopped does not come back either.
+            let _stopped = self.orders.send(Order::Restart { pause, reply });
+        }
+        [Fault::Drop, Fault::Half].into_iter().find(|fault| self.strikes(*fault))
     }
 }
 
@@ -64,8 +89,9 @@ pub(super) fn serve(shared: &Arc<Shared>, listener: TcpListener) -> Result<Runti
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(Arc::clone(shared));
     runtime.spawn(async move {
+        let service = router.into_make_service_with_connect_info::<Allowance>();
         let served = match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => axum::serve(listener, router).await,
+            Ok(listener) => axum::serve(Wires(listener), service).await,
             Err(error) => Err(error),
         };
         if let Err(error) = served {
@@ -88,18 +114,35 @@ pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, DevnetError> {
     Ok(listener)
 }
 
-async fn over_http(State(shared): State<Arc<Shared>>, body: String) -> Response {
+async fn over_http(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(connection): ConnectInfo<Allowance>,
+    body: String,
+) -> Response {
     let _in_flight = shared.counters.message();
+    let fault = shared.fault_of_message().await;
+    if fault == Some(Fault::Drop) {
+        connection.end_after(0);
+    } else if shared.strikes(Fault::Http500) {
+        return (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error").into_response();
+    }
     let text = answer_message(&shared, &body, &mut None);
     shared.counters.answered(text.len());
+    if fault == Some(Fault::Half) {
+        connection.end_after(HEAD_BYTES + text.len() / 2);
+    }
     ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
-async fn over_websocket(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -> Response {
+async fn over_websocket(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(connection): ConnectInfo<Allowance>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     upgrade.on_upgrade(|socket| async move {
         shared.counters.socket();
         let events = shared.events.subscribe();
-        Session { subscriptions: HashMap::new() }.run(&shared, socket, events).await;
+        Session { subscriptions: HashMap::new(), connection }.run(&shared, socket, events).await;
     })
 }
 
@@ -108,6 +151,7 @@ async fn over_websocket(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpg
 struct Session {
     /// The id under which each kind of event was asked for.
     subscriptions: HashMap<EventKind, Box<RawValue>>,
+    connection: Allowance,
 }
 
 impl Session {
@@ -128,6 +172,10 @@ impl Session {
                     let answer = match message {
                         ws::Message::Text(text) => {
                             let _in_flight = shared.counters.message();
+                            if shared.fault_of_message().await.is_some() {
+                                self.connection.end_after(0);
+                                return;
+                            }
                             let text = answer_message(shared, &text, &mut Some(&mut self));
                             shared.counters.answered(text.len());
                             ws::Message::Text(text.into())
@@ -233,12 +281,29 @@ fn answer_call(
     let answer = match (&*call.method, session) {
         ("subscribe", Some(session)) => session.subscribe(call.id, call.params),
         ("unsubscribe", Some(session)) => session.unsubscribe(call.params),
+        _ if shared.strikes(Fault::Error) => {
+            Err(RpcError::new(INTERNAL_ERROR, "Internal error: the storage is busy"))
+        }
         (method, _) => {
-            shared.read(|chain| methods::answer(chain, &shared.version, method, call.params))
+            let answer =
+                shared.read(|chain| methods::answer(chain, &shared.version, method, call.params));
+            match answer {
+                Ok(text) if has_blocks(method) && shared.strikes(Fault::WrongHash) => {
+                    Ok(shared.faults.spoil_hash(text))
+                }
+                answer => answer,
+            }
         }
     };
     write_response(call.id, &answer, response);
 }
+
+fn has_blocks(method: &str) -> bool {
+    method.starts_with("get_block") || method == "get_top_block" || method == "get_dag_order"
+}
+
+/// Not more than what stands before an answer on the wire, so that half an answer never is a whole.
+const HEAD_BYTES: usize = 100;
 
 /// The largest request that the node reads.
 const BODY_BYTES_MAX: usize = 262_144;

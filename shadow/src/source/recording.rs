@@ -72,6 +72,11 @@ impl Recording {
         })
     }
 
+    /// The network that its addresses are written for.
+    pub(crate) const fn network(&self) -> Network {
+        self.network
+    }
+
     fn next_block(&mut self) -> Result<Option<CommittedBlock>, RecordingError> {
         let Some(block) = std::mem::replace(&mut self.next, Ok(None))? else { return Ok(None) };
         self.check_supply(&block)?;

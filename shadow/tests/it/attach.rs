@@ -117,6 +117,32 @@ fn a_run_that_is_killed_again_and_again_ends_like_one_that_never_was() {
 }
 
 #[test]
+fn a_node_that_fails_in_every_way_is_verified_like_one_that_never_does() {
+    let seed = std::env::var("SHADOW_SEED").map_or(6, |seed| seed.parse().unwrap());
+    let expected = undisturbed(seed, 120);
+    let options = DevnetOptions {
+        pace: Pace::Every(Duration::from_millis(8)),
+        faults: "all=0.01,restart=0.001,reorder=0.1".parse().unwrap(),
+        seed,
+        ..DevnetOptions::new(generated(seed, 120))
+    };
+    let node = DevnetNode::start(options).unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let arguments = with_state(&state, &["--until", "120", "--candidate", "node"]);
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    for _ in 0..4 {
+        let mut child = spawn(&node, &arguments);
+        std::thread::sleep(Duration::from_millis(random.random_range(200..800)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    wait_until("the chain is complete", || node.progress().is_complete);
+    let ran = attach(&node, &arguments);
+    assert_eq!(ran.code, 0, "SHADOW_SEED={seed}: {ran:#?}");
+    assert_eq!(verdicts(state.path()), expected, "SHADOW_SEED={seed}");
+}
+
+#[test]
 fn whoever_asks_a_run_to_stop_gets_its_summary() {
     let node = serve(generated(2, 200), Pace::Every(Duration::from_millis(20)));
     let child = spawn(&node, &["--json".to_owned()]);

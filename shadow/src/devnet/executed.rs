@@ -1,5 +1,5 @@
-//! A generated chain as something to serve: each block with the versions that executing it on the
-//! state served so far leaves, by the control or by an executor that is wrong on purpose.
+//! Blocks that nobody recorded: each is executed on the state that is served so far, by the control
+//! or by an executor that is wrong on purpose, and that leaves its versions.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -10,7 +10,7 @@ use storage_snapshot::{Address, AssetId, StateKey, StateValue, TxHash};
 use super::{
     DevnetError, DevnetOptions,
     served_block::ServedBlock,
-    served_chain::{Changes, NextBlock, ServedChain},
+    served_chain::{NextBlock, ServedChain},
     versions::{Movement, Version},
 };
 #[cfg(feature = "faults")]
@@ -19,15 +19,8 @@ use crate::{
     chain::{Block, TransactionData, block_to_json},
     execute::{ExecutableBlock, PreState, SerialExecutor},
     prepare::{ChainSoFar, prepare},
-    source::{BlockSource, ChainEvent, GeneratedChain, SourceError},
+    source::SourceError,
 };
-
-/// The blocks of a generated chain, re-orders included.
-#[derive(Debug)]
-pub(super) struct GeneratedFeed {
-    source: GeneratedChain,
-    engine: Engine,
-}
 
 /// Who executes.
 #[derive(Debug)]
@@ -37,50 +30,6 @@ pub(super) enum Engine {
     /// A planted fault.
     #[cfg(feature = "faults")]
     Mutant(Box<crate::faults::MutantExecutor>),
-}
-
-impl GeneratedFeed {
-    /// Gives the chain what its accounts have before the first block, as if that had granted it.
-    pub(super) fn new(source: GeneratedChain, engine: Engine, chain: &mut ServedChain) -> Self {
-        for (key, value) in source.base() {
-            chain.grant(key, Version::new(value, None));
-        }
-        let count = source.block_count().unwrap_or_default();
-        chain.at_the_end.block_count = usize::try_from(count).unwrap_or(usize::MAX);
-        Self { source, engine }
-    }
-
-    /// What happens next, as a node would announce it: a branch that takes the place of another
-    /// comes at once, as soon as it is as long.
-    pub(super) fn advance(
-        &mut self,
-        chain: &mut ServedChain,
-    ) -> Result<Option<Changes>, DevnetError> {
-        let (mut changes, length) = (Changes::default(), chain.len());
-        loop {
-            match self.source.next_event()? {
-                Some(ChainEvent::Committed(next)) => self.push(next.block, chain, &mut changes)?,
-                Some(ChainEvent::Reverted { to }) => chain.revert(to, &mut changes),
-                Some(ChainEvent::AnsweredAgain(_) | ChainEvent::Idle) => {}
-                None if changes.is_empty() => return Ok(None),
-                None => return Ok(Some(changes)),
-            }
-            if chain.len() >= length.max(1) {
-                return Ok(Some(changes));
-            }
-        }
-    }
-
-    fn push(
-        &self,
-        block: Block,
-        chain: &mut ServedChain,
-        changes: &mut Changes,
-    ) -> Result<(), DevnetError> {
-        let next = execute(&self.engine, self.source.identity().dev, block, chain)?;
-        chain.push(next, changes);
-        Ok(())
-    }
 }
 
 /// Executes a block on the state that is served, on top of the last block.
