@@ -44,7 +44,7 @@ impl ClientOptions {
         Self {
             url: url.into(),
             in_flight: 4,
-            requests_per_second: NonZeroU32::new(200).unwrap_or(NonZeroU32::MIN),
+            requests_per_second: NonZeroU32::new(500).unwrap_or(NonZeroU32::MIN),
             timeout: Duration::from_secs(10),
         }
     }

@@ -243,8 +243,8 @@ impl Follower {
                 let asked = committed.answers.versions.iter().map(|(key, _)| *key);
                 self.unsettled.push(block, asked.collect());
             }
-            let learned = committed.answers.before.iter().flat_map(|before| before.base.keys());
-            self.transit.send(learned.copied());
+            let learned = committed.answers.before.iter().flat_map(|before| &before.in_force);
+            self.transit.send(learned.map(|(key, _)| *key));
             self.known.push(block.hash);
             let event = ChainEvent::Committed(Box::new(committed));
             if self.hand_over(event).await == Look::Nobody {
