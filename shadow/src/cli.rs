@@ -29,6 +29,7 @@ use crate::{
     exit_code::ExitCode,
     ledger::LedgerError,
     node::NodeCheck,
+    record_chain::{self, command::RecordArguments},
     report::Report,
     requirements::Requirements,
     run::{RunOptions, StateDirectory, code_of, code_of_store, run},
@@ -71,6 +72,8 @@ enum Command {
     ///
     /// Prints its address on standard output and serves until it is asked to stop.
     Devnet(DevnetArguments),
+    /// Keep what a running node answers about its chain, for `shadow replay`.
+    Record(RecordArguments),
     /// Measure execution, verification and the store on this machine.
     Bench(Bench),
     /// Compare two state directories and name the first topoheight at which their states part.
@@ -330,6 +333,7 @@ pub fn main() -> ExitCode {
             verify(soak.shared, NodeCheck::Ignore, || Ok(Box::new(GeneratedChain::new(options))))
         }
         Command::Devnet(arguments) => devnet::command::run(arguments),
+        Command::Record(arguments) => record_chain::command::run(arguments),
         Command::Bench(arguments) => measure(&arguments),
         Command::Digest(arguments) => digest(&arguments),
         Command::Report(arguments) => report(arguments),

@@ -35,6 +35,7 @@ mod patience;
 pub mod prepare;
 mod progress;
 mod record;
+pub mod record_chain;
 pub mod report;
 pub mod requirements;
 pub mod rules;

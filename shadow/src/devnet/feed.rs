@@ -98,19 +98,30 @@ impl Feed {
         if self.planned.is_empty() && length > 0 && reorders() {
             self.plan_reorder()?;
         }
+        let advanced = self.step(chain, length, &mut changes);
+        chain.at_the_end.is_far = !self.planned.is_empty();
+        Ok(advanced?.then_some(changes))
+    }
+
+    /// Makes blocks come until there are as many as before; whether any came.
+    fn step(
+        &mut self,
+        chain: &mut ServedChain,
+        length: usize,
+        changes: &mut Changes,
+    ) -> Result<bool, DevnetError> {
         loop {
             match self.next()? {
                 Some(Next::Made(block)) => {
                     let next = execute(&self.engine, self.dev, *block, chain)?;
-                    chain.push(next, &mut changes);
+                    chain.push(next, changes);
                 }
-                Some(Next::Recorded(block)) => chain.push(block.served, &mut changes),
-                Some(Next::Reverted(to)) => chain.revert(to, &mut changes),
-                None if changes.is_empty() => return Ok(None),
-                None => return Ok(Some(changes)),
+                Some(Next::Recorded(block)) => chain.push(block.served, changes),
+                Some(Next::Reverted(to)) => chain.revert(to, changes),
+                None => return Ok(!changes.is_empty()),
             }
             if chain.len() >= length.max(1) {
-                return Ok(Some(changes));
+                return Ok(true);
             }
         }
     }
@@ -159,12 +170,17 @@ impl Source {
     fn next(&mut self) -> Result<Option<Next>, DevnetError> {
         Ok(match self {
             Self::Recorded(blocks) => blocks.next()?.map(|block| Next::Recorded(Box::new(block))),
-            Self::Generated(chain) => chain.next_event()?.and_then(|event| match event {
-                ChainEvent::Committed(next) => Some(Next::Made(Box::new(next.block))),
-                ChainEvent::Reverted { to } => Some(Next::Reverted(to)),
-                // A generated chain tells of nothing else.
-                ChainEvent::AnsweredAgain(_) | ChainEvent::Idle => None,
-            }),
+            Self::Generated(chain) => loop {
+                match chain.next_event()? {
+                    Some(ChainEvent::Committed(next)) => {
+                        break Some(Next::Made(Box::new(next.block)));
+                    }
+                    Some(ChainEvent::Reverted { to }) => break Some(Next::Reverted(to)),
+                    // Only a running node says so.
+                    Some(ChainEvent::AnsweredAgain(_) | ChainEvent::Idle) => {}
+                    None => break None,
+                }
+            },
         })
     }
 }

@@ -198,10 +198,8 @@ impl Keeper {
             };
             match order {
                 Ok(Order::Advance { steps, reply }) => {
-                    let advanced = (0..steps).try_for_each(|_| self.step());
-                    let progress = advanced.map(|()| self.shared.read(Progress::of));
                     // Nobody may be waiting any more.
-                    let _unheard = reply.send(progress);
+                    let _unheard = reply.send(self.advance(steps));
                 }
                 Ok(Order::Restart { pause, reply }) => {
                     let _unheard = reply.send(self.restart(pause));
@@ -224,6 +222,15 @@ impl Keeper {
         }
     }
 
+    fn advance(&mut self, steps: u64) -> Result<Progress, DevnetError> {
+        let mut left = steps;
+        while left > 0 && !self.is_complete {
+            self.step()?;
+            left -= 1;
+        }
+        Ok(self.shared.read(Progress::of))
+    }
+
     fn interval(&self) -> Option<Duration> {
         match self.pace {
             Pace::Every(interval) => Some(interval),
@@ -233,9 +240,6 @@ impl Keeper {
 
     /// One block more, or a whole re-order.
     fn step(&mut self) -> Result<(), DevnetError> {
-        if self.is_complete {
-            return Ok(());
-        }
         let mut chain = self.shared.chain.write().unwrap_or_else(PoisonError::into_inner);
         let reorders = || self.shared.strikes(Fault::Reorder);
         let Some(changes) = self.feed.advance(&mut chain, reorders)? else {

@@ -41,6 +41,8 @@ pub(super) struct ServedChain {
 pub(super) struct AtTheEnd {
     /// How many blocks the whole chain has.
     pub(super) block_count: usize,
+    /// Whether some of its blocks will still be ordered away.
+    pub(super) is_far: bool,
     pub(super) answers: HashMap<(String, String), Recorded>,
 }
 
@@ -300,7 +302,7 @@ impl ServedChain {
 
     /// Whether every block of a chain with an end is there.
     pub(super) fn is_complete(&self) -> bool {
-        self.at_the_end.block_count == self.blocks.len()
+        self.at_the_end.block_count == self.blocks.len() && !self.at_the_end.is_far
     }
 
     fn write(&mut self, at: TopoHeight, key: StateKey, version: Version) {

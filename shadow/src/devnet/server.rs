@@ -166,6 +166,25 @@ impl Session {
         let mut heard = Instant::now();
         loop {
             tokio::select! {
+                // Who asks what there is has been told of it before.
+                biased;
+                burst = events.recv() => match burst {
+                    Ok(burst) => {
+                        for event in burst.iter() {
+                            let Some(id) = self.subscriptions.get(&event.kind) else { continue };
+                            let text = format!(
+                                "{{\"id\":{id},\"jsonrpc\":\"2.0\",\"result\":{}}}",
+                                event.text
+                            );
+                            if socket.send(ws::Message::Text(text.into())).await.is_err() {
+                                return;
+                            }
+                        }
+                    }
+                    // Who does not keep up misses some.
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return,
+                },
                 message = socket.recv() => {
                     let Some(Ok(message)) = message else { return };
                     heard = Instant::now();
@@ -189,23 +208,6 @@ impl Session {
                         return;
                     }
                 }
-                burst = events.recv() => match burst {
-                    Ok(burst) => {
-                        for event in burst.iter() {
-                            let Some(id) = self.subscriptions.get(&event.kind) else { continue };
-                            let text = format!(
-                                "{{\"id\":{id},\"jsonrpc\":\"2.0\",\"result\":{}}}",
-                                event.text
-                            );
-                            if socket.send(ws::Message::Text(text.into())).await.is_err() {
-                                return;
-                            }
-                        }
-                    }
-                    // Who does not keep up misses some.
-                    Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return,
-                },
                 _ = pings.tick() => {
                     if heard.elapsed() > SILENCE_MAX {
                         return;

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use flate2::read::GzDecoder;
@@ -18,6 +18,7 @@ use storage_snapshot::{Address, AssetId, StateKey, StateValue, TopoHeight};
 
 use crate::{
     devnet_client::{Client, generated, serving},
+    recordings::recording,
     walk::{Walk, standing},
 };
 
@@ -238,10 +239,6 @@ fn a_node_that_is_told_so_goes_away_and_comes_back_at_its_address() {
 
 fn serve(name: &str) -> DevnetNode {
     DevnetNode::start(DevnetOptions::new(DevnetChain::Recording(recording(name)))).unwrap()
-}
-
-fn recording(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/recordings").join(name)
 }
 
 fn lines(path: &Path) -> Vec<Value> {

@@ -69,28 +69,33 @@ struct Shared {
 
 /// One question.
 #[derive(Clone, Debug)]
-pub(super) struct Call {
+pub(crate) struct Call {
     pub(super) method: &'static str,
     /// A question without parameters must not even have an empty object of them.
     params: Option<Value>,
 }
 
 impl Call {
-    pub(super) const fn plain(method: &'static str) -> Self {
+    pub(crate) const fn plain(method: &'static str) -> Self {
         Self { method, params: None }
     }
 
-    pub(super) const fn with(method: &'static str, params: Value) -> Self {
+    pub(crate) const fn with(method: &'static str, params: Value) -> Self {
         Self { method, params: Some(params) }
     }
 }
 
 /// What a node says to a question that it understood.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     Found(Box<RawValue>),
     /// There is no such thing.
-    NotFound,
+    NotFound {
+        /// The code of the error.
+        code: i64,
+        /// What the node says.
+        message: String,
+    },
 }
 
 impl Answer {
@@ -98,9 +103,7 @@ impl Answer {
     pub(super) fn found(self, method: &'static str) -> Result<Box<RawValue>, NodeError> {
         match self {
             Self::Found(result) => Ok(result),
-            Self::NotFound => {
-                Err(NodeError::Failed { method, code: NOT_FOUND, message: "not found".to_owned() })
-            }
+            Self::NotFound { code, message } => Err(NodeError::Failed { method, code, message }),
         }
     }
 }
@@ -154,7 +157,7 @@ impl NodeClient {
 
     /// Asks many things, in requests of up to [`BATCH_MAX`]; the answers come in the order of the
     /// questions.
-    pub(super) async fn ask_all(&self, calls: Vec<Call>) -> Result<Vec<Answer>, NodeError> {
+    pub(crate) async fn ask_all(&self, calls: Vec<Call>) -> Result<Vec<Answer>, NodeError> {
         self.ask_in_batches(calls, BATCH_MAX).await
     }
 
@@ -334,7 +337,9 @@ impl Reply<'_> {
     fn answer(self, method: &'static str) -> Result<Answer, NodeError> {
         match (self.result, self.error) {
             (Some(result), _) => Ok(Answer::Found(result.to_owned())),
-            (None, Some(error)) if error.is_not_found() => Ok(Answer::NotFound),
+            (None, Some(error)) if error.is_not_found() => {
+                Ok(Answer::NotFound { code: error.code, message: error.message() })
+            }
             (None, Some(error)) => Err(error.about(method)),
             // A result of null is one.
             (None, None) => Ok(Answer::Found(RawValue::NULL.to_owned())),
@@ -429,7 +434,7 @@ mod tests {
             let reply: Reply<'_> = serde_json::from_str(&text).unwrap();
             let found = match reply.answer("get_nonce") {
                 Ok(Answer::Found(_)) => "found",
-                Ok(Answer::NotFound) => "not found",
+                Ok(Answer::NotFound { .. }) => "not found",
                 Err(NodeError::Refused { .. }) => "refused",
                 Err(error) if error.is_transient() => "failed",
                 Err(_) => "other",

@@ -120,7 +120,7 @@ async fn asked<T: serde::de::DeserializeOwned>(
 ) -> Result<Option<T>, NodeError> {
     match client.ask(Call::plain(method)).await {
         Ok(Answer::Found(result)) => Ok(parsed(method, &result).ok()),
-        Ok(Answer::NotFound) | Err(NodeError::Refused { .. }) => Ok(None),
+        Ok(Answer::NotFound { .. }) | Err(NodeError::Refused { .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -28,6 +28,7 @@ use std::{
 };
 
 pub use about::AskLater;
+pub(crate) use client::{Answer, Call};
 pub use client::{ClientOptions, NodeClient};
 pub use error::NodeError;
 pub use examine::{DevFee, GenesisFacts, HardFork, NodeFacts, RecentFacts};

@@ -93,7 +93,7 @@ impl Questions {
     ) -> Result<Option<Block>, NodeError> {
         match client.ask(block_call(at.as_u64())).await? {
             Answer::Found(text) => decode_block(text.get()).map(Some).map_err(NodeError::Block),
-            Answer::NotFound => Ok(None),
+            Answer::NotFound { .. } => Ok(None),
         }
     }
 
@@ -187,7 +187,7 @@ impl Questions {
             Answer::Found(result) => {
                 parsed::<Executor>(METHOD, &result).map(|executor| Some(executor.block_topoheight))
             }
-            Answer::NotFound => Ok(None),
+            Answer::NotFound { .. } => Ok(None),
         });
         executors.collect()
     }
@@ -205,7 +205,7 @@ impl Questions {
             Answer::Found(result) => answer_json::payouts_of(&result, self.network)
                 .map(Some)
                 .map_err(|error| wrong(METHOD, error)),
-            Answer::NotFound => Ok(None),
+            Answer::NotFound { .. } => Ok(None),
         });
         payouts.collect()
     }
