@@ -202,6 +202,9 @@ impl NodeSource {
             Some(first) => first,
             None => self.start().map_err(SourceError::from)?,
         };
+        // Blocks without a verdict are fetched again: they may have been ordered away meanwhile, and
+        // what they needed to know of the time before the first block may not have been kept.
+        held.store.rollback(held.judged).map_err(NodeError::Store)?;
         let (known, unsettled) = self.known(held, first)?;
         let Some(runtime) = &self.runtime else { return Ok(()) };
         let questions = Questions { client: self.client.clone(), network: self.network };
@@ -220,18 +223,12 @@ impl NodeSource {
             unsettled,
             hints,
             status: Arc::clone(&self.status),
-            sender: sender.clone(),
+            sender,
             tops: Tops { top: self.facts.top, stable: TopoHeight::GENESIS },
             before: None,
             block_bytes: BLOCK_BYTES_TYPICAL,
             at_once_max: BLOCKS_AT_ONCE_MAX,
         };
-        // Blocks without a verdict may have been ordered away meanwhile, and are fetched again.
-        if let Some(judged) = held.judged
-            && held.store.tip().is_some_and(|tip| tip.block.topoheight > judged)
-        {
-            let _room = sender.try_send(Message::Event(ChainEvent::Reverted { to: judged }));
-        }
         runtime.spawn(follower.run());
         self.messages = Some(messages);
         Ok(())
