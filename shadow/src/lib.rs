@@ -62,5 +62,6 @@ pub mod summary;
 pub mod triage;
 mod trial;
 mod verifier;
+mod verify_error;
 
 pub use verifier::{Verifier, VerifyError};

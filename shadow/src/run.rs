@@ -175,8 +175,8 @@ pub(crate) fn run(
         Ok(watched) => watched.map(|watched| (watched.metrics, watched.server)).unzip(),
         Err((code, message)) => return failed(summary, seconds(), message, code),
     };
-    if let Some(metrics) = &metrics {
-        source.observe(metrics);
+    if let Some((metrics, watch)) = metrics.as_ref().zip(source.watch()) {
+        watch.traffic.observe(Arc::clone(metrics));
     }
     let outside = Outside { metrics, stop: &stop };
     let mut traffic = None;
@@ -308,6 +308,7 @@ fn verify(
 
     let mut walk = options.pace.start();
     let mut end = End::Complete;
+    let watch = source.watch();
     let (mut blocks, mut last_head) = (0, None);
     let taken = loop {
         if stop.load(Ordering::Relaxed) {
@@ -322,15 +323,14 @@ fn verify(
         match source.next_event() {
             Ok(Some(event)) => {
                 blocks += u64::from(matches!(event, ChainEvent::Committed(_)));
-                let tops = source.tops();
-                let head = tops.map(|(head, _)| head).or_else(|| event.head());
+                let head = watch.as_ref().map(|node| node.status.top()).or_else(|| event.head());
                 if let Some((metrics, head)) = metrics.as_ref().zip(head)
                     && last_head.replace(head) != Some(head)
                 {
                     metrics.head(head);
                 }
-                if let Some((metrics, (_, stable))) = metrics.as_ref().zip(tops) {
-                    metrics.stable(stable);
+                if let Some((metrics, node)) = metrics.as_ref().zip(watch.as_ref()) {
+                    metrics.stable(node.status.stable());
                 }
                 if let Err(error) = verifier.take(event) {
                     break Err(error);
@@ -346,7 +346,7 @@ fn verify(
             Err(error) => break Err(VerifyError::Source(error)),
         }
     };
-    *traffic = source.traffic().map(|counts| TrafficOfRun::new(blocks, counts));
+    *traffic = watch.map(|watch| TrafficOfRun::new(blocks, watch.traffic.counts()));
     // What the judge failed with is the cause of what the verifier saw of it.
     let judged = match end {
         End::Complete => verifier.finish(),

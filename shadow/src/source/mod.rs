@@ -6,7 +6,7 @@ mod generated;
 pub mod node;
 pub(crate) mod recording;
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{error::Error, fmt};
 
 pub use answer_json::AnswerError;
 pub use answers::{AnswersAgain, BeforeStart, CurrentValue, NodeAnswers, Payout, VersionAnswer};
@@ -15,11 +15,8 @@ pub use recording::{Recording, RecordingError};
 use serde::{Deserialize, Serialize};
 use storage_snapshot::{Address, BlockHash, StateDelta, Store, TopoHeight};
 
-use self::node::TrafficCounts;
-use crate::{
-    chain::{Block, Network},
-    metrics::Metrics,
-};
+use self::node::NodeWatch;
+use crate::chain::{Block, Network};
 
 /// Something that yields a chain, block by block, in the order of execution.
 pub trait BlockSource {
@@ -50,19 +47,10 @@ pub trait BlockSource {
     /// the source yields more than one block for some of them.
     fn block_count(&self) -> Option<u64>;
 
-    /// What was asked of a node on the way, if there is one.
-    fn traffic(&self) -> Option<TrafficCounts> {
+    /// What can be watched of the node that the chain comes from, if there is one.
+    fn watch(&self) -> Option<NodeWatch> {
         None
     }
-
-    /// The last position that there is, and the last one that will not be ordered anew, where more is
-    /// known of them than what was yielded.
-    fn tops(&self) -> Option<(TopoHeight, TopoHeight)> {
-        None
-    }
-
-    /// Told once that somebody looks at what it does, if somebody does.
-    fn observe(&self, _metrics: &Arc<Metrics>) {}
 
     /// Why the end came before everything that was asked for, in a sentence; `None` if it did not.
     fn ended_early(&self) -> Option<&str> {

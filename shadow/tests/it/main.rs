@@ -6,6 +6,7 @@
     reason = "a test that cannot go on has failed, in its helper functions too"
 )]
 
+mod attach;
 mod bench;
 mod chain_address;
 mod chain_altered;
@@ -24,6 +25,7 @@ mod devnet_faults;
 mod devnet_socket;
 mod diagnosis;
 mod digests;
+mod doctor;
 mod engines;
 mod evidence;
 mod external;

@@ -63,7 +63,7 @@ impl Traffic {
     }
 
     /// Has everything from now on counted in metrics too.
-    pub(super) fn observe(&self, metrics: Arc<Metrics>) {
+    pub(crate) fn observe(&self, metrics: Arc<Metrics>) {
         // Somebody who looks already goes on looking.
         let _ = self.metrics.set(metrics);
     }
