@@ -135,3 +135,136 @@ fn bodiless(committed: &CommittedBlock) -> ExecutableBlock {
         transactions: Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use comparator::Difference;
+    use storage_snapshot::{
+        Address, Amount, AssetId, BlockCommit, BlockFacts, BlockHash, BlockRef, Nonce, StateDelta,
+        StoreOptions, TopoHeight,
+    };
+
+    use super::*;
+
+    const A: Address = Address::new([1; 32]);
+    const NONCE: StateKey = StateKey::Nonce(A);
+    const BALANCE: StateKey = StateKey::Balance(A, AssetId::NATIVE);
+
+    fn block(at: u64) -> BlockRef {
+        BlockRef { topoheight: TopoHeight::new(at), hash: BlockHash::new([at as u8; 32]) }
+    }
+
+    fn value(number: u64) -> StateValue {
+        StateValue::Balance(Amount::new(number))
+    }
+
+    /// Two blocks that write the balance, 10 and 20; the node matched in the second one, or differed
+    /// in the nonce.
+    fn judged(verdict: Severity) -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
+        let differed = verdict == Severity::Mismatch;
+        for at in [4, 5] {
+            let mut delta = StateDelta::new();
+            delta.set_balance(A, AssetId::NATIVE, Amount::new((at - 3) * 10));
+            delta.set_nonce(A, Nonce::new(at));
+            let mut correction = StateDelta::new();
+            if differed {
+                correction.set_nonce(A, Nonce::new(77));
+            }
+            let (facts, unknown, executed) = (BlockFacts::default(), Vec::new(), Vec::new());
+            let block = block(at);
+            store
+                .commit(BlockCommit { block, facts, delta, correction, unknown, executed })
+                .unwrap();
+        }
+        let fields = if differed { BTreeMap::from([(Field::Nonce, 1)]) } else { BTreeMap::new() };
+        let entry = serde_json::json!({
+            "format_version": 1, "topoheight": 5, "block_hash": block(5).hash,
+            "state_digest": "", "quirks": {},
+            "candidates": [{
+                "candidate": "node", "build": "", "verdict": verdict, "fields": fields,
+            }],
+            "transactions": {"total": 0, "executed": 0, "skipped": 0, "failed": 0, "opaque": 0},
+            "node": {"compared": 2, "differ": 0, "taken": 0, "not_asked": 0, "early": 2},
+            "loads": {"requested": 0, "from_cache": 0, "from_store": 0},
+            "seconds": {"serial": 0.0, "parallel": 0.0, "compare": 0.0, "commit": 0.0},
+        });
+        store.put_ledger(TopoHeight::new(5), entry.to_string().as_bytes()).unwrap();
+        (directory, store)
+    }
+
+    fn again(nonce: VersionAnswer, balance: VersionAnswer) -> AnswersAgain {
+        AnswersAgain { block: block(5), versions: vec![(NONCE, nonce), (BALANCE, balance)] }
+    }
+
+    fn nonce(number: u64) -> VersionAnswer {
+        VersionAnswer::Written(Some(StateValue::Nonce(Nonce::new(number))))
+    }
+
+    fn balance(number: u64) -> VersionAnswer {
+        VersionAnswer::Written(Some(value(number)))
+    }
+
+    #[track_caller]
+    fn check(before: Severity, again: &AnswersAgain, expected: Severity, fields: &[(Field, u64)]) {
+        let (_directory, store) = judged(before);
+        let amended = amend(&store, again).unwrap().unwrap();
+        let node = &amended.entry.candidates[0];
+        assert_eq!(node.verdict, expected);
+        assert_eq!(node.fields, fields.iter().copied().collect());
+        assert_eq!(amended.entry.node.again, 2);
+        assert_eq!(amended.record.is_some(), amended.entry.node.differ_again > 0);
+
+        // Once is enough.
+        let bytes = amended.entry.encode().unwrap();
+        store.put_ledger(TopoHeight::new(5), &bytes).unwrap();
+        assert!(amend(&store, again).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_same_answers_change_nothing_but_that_they_were_given() {
+        check(Severity::Match, &again(nonce(5), balance(20)), Severity::Match, &[]);
+    }
+
+    #[test]
+    fn what_differs_only_now_becomes_part_of_the_verdict() {
+        let mismatch = Severity::Mismatch;
+        check(Severity::Match, &again(nonce(5), balance(21)), mismatch, &[(Field::Balance, 1)]);
+        let gone = again(VersionAnswer::NotWritten, balance(20));
+        check(Severity::Match, &gone, mismatch, &[(Field::Nonce, 1)]);
+    }
+
+    #[test]
+    fn what_differed_at_once_is_not_counted_twice() {
+        let fields = [(Field::Nonce, 1)];
+        let mismatch = Severity::Mismatch;
+        check(mismatch, &again(nonce(77), balance(20)), mismatch, &fields);
+        check(mismatch, &again(nonce(5), balance(20)), mismatch, &fields);
+        let fields = [(Field::Nonce, 1), (Field::Balance, 1)];
+        check(mismatch, &again(nonce(77), balance(21)), mismatch, &fields);
+    }
+
+    #[test]
+    fn a_block_that_is_not_there_any_more_is_left_alone() {
+        let (_directory, store) = judged(Severity::Match);
+        let mut other = again(nonce(9), balance(9));
+        other.block.hash = BlockHash::new([99; 32]);
+        assert!(amend(&store, &other).unwrap().is_none());
+        other.block = block(4);
+        assert!(amend(&store, &other).unwrap().is_none());
+    }
+
+    #[test]
+    fn differences_are_in_the_order_of_their_keys() {
+        let (_directory, store) = judged(Severity::Match);
+        let mut answers = again(nonce(9), balance(9));
+        answers.versions.reverse();
+        let committed = store.block(TopoHeight::new(5)).unwrap().unwrap();
+        let found: Vec<Difference> = differences(&store, &committed, &answers);
+        let keys: Vec<_> = found.iter().map(|difference| difference.key).collect();
+        assert_eq!(keys, [Some(NONCE), Some(BALANCE)]);
+    }
+}

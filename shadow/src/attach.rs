@@ -27,7 +27,7 @@ pub(crate) struct NodeArguments {
     pub(crate) node_in_flight: u32,
 
     /// How many requests a second may be begun; a request holds up to 20 questions.
-    #[arg(long, default_value = "200")]
+    #[arg(long, default_value = "500")]
     pub(crate) node_requests_per_second: NonZeroU32,
 
     /// How long the node may take for an answer before it is asked again.

@@ -9,7 +9,11 @@ use std::{
     sync::Arc,
 };
 
-use storage_snapshot::{ReadError, Snapshot, StateKey, StateRead, StateValue, TopoHeight, Version};
+use storage_snapshot::{
+    ReadError, Snapshot, StateDelta, StateKey, StateRead, StateValue, TopoHeight, Version,
+};
+
+use crate::source::BeforeStart;
 
 /// A snapshot that does not answer what it cannot know.
 #[derive(Debug)]
@@ -21,6 +25,8 @@ pub struct KnownState {
     walked: Arc<HashSet<StateKey>>,
     /// Values that were found out about exactly this state.
     in_force: HashMap<StateKey, Option<StateValue>>,
+    /// What was found out about the state before the first block, and is not held yet.
+    base: StateDelta,
     /// Whether keys that were never heard of do not exist. Where the chain was not followed from its
     /// beginning they may.
     unheard: Unheard,
@@ -47,6 +53,7 @@ impl KnownState {
             blind_since,
             walked,
             in_force: HashMap::new(),
+            base: StateDelta::new(),
             unheard: Unheard::Nonexistent,
         }
     }
@@ -54,11 +61,9 @@ impl KnownState {
     /// The same of a chain that was not followed from its beginning, with what was found out about
     /// exactly this state.
     #[must_use]
-    pub fn of_followed(
-        mut self,
-        in_force: impl IntoIterator<Item = (StateKey, Option<StateValue>)>,
-    ) -> Self {
-        self.in_force.extend(in_force);
+    pub fn of_followed(mut self, before: &BeforeStart) -> Self {
+        self.in_force.extend(before.in_force.iter().cloned());
+        self.base = before.base.clone();
         self.unheard = Unheard::Unknown;
         self
     }
@@ -82,6 +87,9 @@ impl KnownState {
         &self,
         key: &StateKey,
     ) -> Result<Option<(Option<TopoHeight>, Version)>, ReadError> {
+        if let Some(value) = self.base.get(key) {
+            return Ok(Some((None, Version::Known(value.cloned()))));
+        }
         self.snapshot.version(key)
     }
 }

@@ -48,5 +48,6 @@ pub mod source;
 pub mod summary;
 mod trial;
 mod verifier;
+mod verify_error;
 
 pub use verifier::{Verifier, VerifyError};

@@ -210,7 +210,7 @@ fn verify(
             Err(error) => break Err(VerifyError::Source(error)),
         }
     };
-    *traffic = source.traffic().map(|counts| TrafficOfRun::new(blocks, counts));
+    *traffic = source.watch().map(|watch| TrafficOfRun::new(blocks, watch.traffic.counts()));
     // What the judge failed with is the cause of what the verifier saw of it.
     let judged = match end {
         End::Complete => verifier.finish(),

@@ -15,7 +15,7 @@ pub use recording::{Recording, RecordingError};
 use serde::{Deserialize, Serialize};
 use storage_snapshot::{Address, BlockHash, StateDelta, Store, TopoHeight};
 
-use self::node::TrafficCounts;
+use self::node::NodeWatch;
 use crate::chain::{Block, Network};
 
 /// Something that yields a chain, block by block, in the order of execution.
@@ -47,8 +47,8 @@ pub trait BlockSource {
     /// the source yields more than one block for some of them.
     fn block_count(&self) -> Option<u64>;
 
-    /// What was asked of a node on the way, if there is one.
-    fn traffic(&self) -> Option<TrafficCounts> {
+    /// What can be watched of the node that the chain comes from, if there is one.
+    fn watch(&self) -> Option<NodeWatch> {
         None
     }
 

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on has failed, in its helper functions too"
 )]
 
+mod attach;
 mod bench;
 mod chain_address;
 mod chain_altered;
@@ -21,6 +22,7 @@ mod devnet_command;
 mod devnet_faults;
 mod devnet_socket;
 mod digests;
+mod doctor;
 mod engines;
 mod external;
 mod external_hostile;

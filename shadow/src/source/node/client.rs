@@ -44,7 +44,7 @@ impl ClientOptions {
         Self {
             url: url.into(),
             in_flight: 4,
-            requests_per_second: NonZeroU32::new(200).unwrap_or(NonZeroU32::MIN),
+            requests_per_second: NonZeroU32::new(500).unwrap_or(NonZeroU32::MIN),
             timeout: Duration::from_secs(10),
         }
     }
@@ -388,7 +388,7 @@ fn replies_in(body: &[u8]) -> Result<Vec<Reply<'_>>, NodeError> {
 pub(super) const BATCH_MAX: usize = 20;
 
 /// How often a request is repeated before whoever asked is told.
-const REPETITIONS_MAX: usize = 4;
+const REPETITIONS_MAX: usize = 5;
 
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
 

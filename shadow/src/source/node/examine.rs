@@ -126,6 +126,18 @@ async fn asked<T: serde::de::DeserializeOwned>(
 }
 
 async fn genesis(client: &NodeClient) -> Result<Result<GenesisFacts, BlockError>, NodeError> {
+    let mut found = genesis_once(client).await;
+    for _ in 1..ATTEMPTS_MAX {
+        // A block may be spoilt on its way; one of other rules is so every time.
+        if !matches!(found, Ok(Err(_))) {
+            break;
+        }
+        found = genesis_once(client).await;
+    }
+    found
+}
+
+async fn genesis_once(client: &NodeClient) -> Result<Result<GenesisFacts, BlockError>, NodeError> {
     match Questions::block(client, TopoHeight::GENESIS).await {
         Ok(Some(block)) => {
             Ok(Ok(GenesisFacts { hash: block.hash, dev: block.miner, network: block.network }))
@@ -143,6 +155,20 @@ async fn genesis(client: &NodeClient) -> Result<Result<GenesisFacts, BlockError>
 
 /// The last block, and the last transactions that there are, if there are any in the last blocks.
 async fn recent(
+    client: &NodeClient,
+    top: TopoHeight,
+) -> Result<Result<RecentFacts, BlockError>, NodeError> {
+    let mut found = recent_once(client, top).await;
+    for _ in 1..ATTEMPTS_MAX {
+        if !matches!(found, Ok(Err(_))) {
+            break;
+        }
+        found = recent_once(client, top).await;
+    }
+    found
+}
+
+async fn recent_once(
     client: &NodeClient,
     top: TopoHeight,
 ) -> Result<Result<RecentFacts, BlockError>, NodeError> {
@@ -172,6 +198,9 @@ async fn recent(
     }
     Ok(Ok(RecentFacts { block_version, blue_score, transactions, of_unknown_version }))
 }
+
+/// How often blocks that cannot be read are asked for.
+const ATTEMPTS_MAX: usize = 8;
 
 /// How many blocks are looked through for one with transactions.
 const LOOKED_AT: u64 = 60;

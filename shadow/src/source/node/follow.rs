@@ -66,6 +66,8 @@ pub(super) struct Follower {
     pub(super) before: Option<Arc<Vec<(BlockRef, BlockFacts)>>>,
     /// How long the last blocks were, as JSON.
     pub(super) block_bytes: usize,
+    /// How many blocks may be fetched together: fewer after a piece that could not be used.
+    pub(super) at_once_max: u64,
 }
 
 /// What one look at the node came to.
@@ -148,17 +150,26 @@ impl Follower {
         let limit = self.options.until.map_or(limit, |until| limit.min(until));
         let went_on = next <= limit && {
             let last = next.as_u64().saturating_add(self.blocks_at_once() - 1);
-            match self.fetch(next.as_u64()..=last.min(limit.as_u64())).await? {
-                Look::Nobody => return Ok(Look::Nobody),
-                look => look == Look::WentOn,
+            match self.fetch(next.as_u64()..=last.min(limit.as_u64())).await {
+                Ok(Look::Nobody) => return Ok(Look::Nobody),
+                Ok(look) => {
+                    self.at_once_max = self.at_once_max.saturating_mul(2).min(BLOCKS_AT_ONCE_MAX);
+                    look == Look::WentOn
+                }
+                Err(error) => {
+                    // One answer that cannot be used costs the whole piece.
+                    self.at_once_max = (self.at_once_max / 4).max(1);
+                    return Err(error);
+                }
             }
         };
         if !self.settle().await? {
             return Ok(Look::Nobody);
         }
+        let is_settled = self.unsettled.stable(tops.stable).is_none();
         match self.options.until {
-            Some(until) if self.known.next() > until => Ok(Look::Through),
-            _ if went_on => Ok(Look::WentOn),
+            Some(until) if self.known.next() > until && is_settled => Ok(Look::Through),
+            _ if went_on || !is_settled => Ok(Look::WentOn),
             _ => Ok(Look::UpToDate),
         }
     }
@@ -189,7 +200,7 @@ impl Follower {
         let known = self.known.hash_at(seen);
         if found.as_ref().is_none_or(|block| block.topoheight != seen || Some(block.hash) == known)
         {
-            return Ok(Look::WentOn);
+            return Ok(Look::UpToDate);
         }
         let below = self.questions.order(first.as_u64()..=seen.as_u64()).await?;
         let at = self.known.lowest_difference(first, &below).unwrap_or(seen);
@@ -232,8 +243,8 @@ impl Follower {
                 let asked = committed.answers.versions.iter().map(|(key, _)| *key);
                 self.unsettled.push(block, asked.collect());
             }
-            let learned = committed.answers.before.iter().flat_map(|before| before.base.keys());
-            self.transit.send(learned.copied());
+            let learned = committed.answers.before.iter().flat_map(|before| &before.in_force);
+            self.transit.send(learned.map(|(key, _)| *key));
             self.known.push(block.hash);
             let event = ChainEvent::Committed(Box::new(committed));
             if self.hand_over(event).await == Look::Nobody {
@@ -428,8 +439,9 @@ impl Follower {
     fn blocks_at_once(&self) -> u64 {
         let most = match self.options.node {
             NodeCheck::Compare => 8,
-            NodeCheck::Ignore => 40,
+            NodeCheck::Ignore => BLOCKS_AT_ONCE_MAX,
         };
+        let most = most.min(self.at_once_max);
         ((PIECE_BYTES / self.block_bytes.max(1)) as u64).clamp(1, most)
     }
 }
@@ -470,6 +482,9 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// How much one answer, and one piece of the chain, is meant to hold.
 const REQUEST_BYTES: usize = 2 << 20;
 const PIECE_BYTES: usize = 8 << 20;
+
+/// How many blocks are fetched together at most.
+pub(super) const BLOCKS_AT_ONCE_MAX: u64 = 40;
 
 /// How many blocks are asked about again before others are fetched.
 const SETTLED_AT_ONCE: usize = 8;

@@ -43,7 +43,7 @@ pub use traffic::{MethodCounts, Traffic, TrafficCounts};
 
 use self::{
     events::{Hints, listen},
-    follow::{Follower, Message},
+    follow::{BLOCKS_AT_ONCE_MAX, Follower, Message},
     order::{KEPT_MAX, KnownOrder},
     questions::{Questions, Tops},
     transit::Transit,
@@ -91,6 +91,15 @@ pub struct FollowOptions {
     pub node: NodeCheck,
     /// After how long without anything new to give up; `None` for never.
     pub give_up: Option<Duration>,
+}
+
+/// What can be seen of following a node while it goes on, from any thread.
+#[derive(Clone, Debug)]
+pub struct NodeWatch {
+    /// How far the node is, and how far it was followed.
+    pub status: Arc<FollowStatus>,
+    /// What was asked of it.
+    pub traffic: Arc<Traffic>,
 }
 
 /// The chain of a running node.
@@ -165,16 +174,6 @@ impl NodeSource {
         &self.facts
     }
 
-    /// What was asked of the node so far.
-    pub fn traffic_counts(&self) -> Arc<Traffic> {
-        self.client.traffic()
-    }
-
-    /// How far the node is, and how far it was followed.
-    pub fn status(&self) -> Arc<FollowStatus> {
-        Arc::clone(&self.status)
-    }
-
     /// The first block to follow, if none ever was.
     fn start(&self) -> Result<TopoHeight, NodeError> {
         let first = match self.options.from {
@@ -203,6 +202,9 @@ impl NodeSource {
             Some(first) => first,
             None => self.start().map_err(SourceError::from)?,
         };
+        // Blocks without a verdict are fetched again: they may have been ordered away meanwhile, and
+        // what they needed to know of the time before the first block may not have been kept.
+        held.store.rollback(held.judged).map_err(NodeError::Store)?;
         let (known, unsettled) = self.known(held, first)?;
         let Some(runtime) = &self.runtime else { return Ok(()) };
         let questions = Questions { client: self.client.clone(), network: self.network };
@@ -221,17 +223,12 @@ impl NodeSource {
             unsettled,
             hints,
             status: Arc::clone(&self.status),
-            sender: sender.clone(),
+            sender,
             tops: Tops { top: self.facts.top, stable: TopoHeight::GENESIS },
             before: None,
             block_bytes: BLOCK_BYTES_TYPICAL,
+            at_once_max: BLOCKS_AT_ONCE_MAX,
         };
-        // Blocks without a verdict may have been ordered away meanwhile, and are fetched again.
-        if let Some(judged) = held.judged
-            && held.store.tip().is_some_and(|tip| tip.block.topoheight > judged)
-        {
-            let _room = sender.try_send(Message::Event(ChainEvent::Reverted { to: judged }));
-        }
         runtime.spawn(follower.run());
         self.messages = Some(messages);
         Ok(())
@@ -311,8 +308,8 @@ impl BlockSource for NodeSource {
         self.options.until.map(|until| until.next().as_u64())
     }
 
-    fn traffic(&self) -> Option<TrafficCounts> {
-        Some(self.client.traffic().counts())
+    fn watch(&self) -> Option<NodeWatch> {
+        Some(NodeWatch { status: Arc::clone(&self.status), traffic: self.client.traffic() })
     }
 
     fn ended_early(&self) -> Option<&str> {
