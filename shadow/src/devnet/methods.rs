@@ -4,7 +4,7 @@ mod blocks;
 mod state;
 mod transactions;
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use storage_snapshot::{Amount, BlockHash, TopoHeight};
 
@@ -25,7 +25,7 @@ pub(super) fn answer(
     let question = Question { chain, params };
     match method {
         "get_version" => question.plain(|_| json(version)),
-        "get_info" => question.plain(|chain| get_info(chain, version)),
+        "get_info" => question.plain(|chain| get_info(chain, version, question.difficulty())),
         "get_topoheight" => question.plain(|chain| json(&top(chain)?.topoheight())),
         "get_blue_score" => question.plain(|chain| json(&top(chain)?.facts.blue_score)),
         "get_stable_topoheight" => question.plain(|chain| json(&chain.stable().topoheight)),
@@ -34,7 +34,9 @@ pub(super) fn answer(
         }
         "get_pruned_topoheight" => question.plain(|_| json(&())),
         "get_tips" => question.plain(|chain| json(&[top(chain)?.place.hash])),
-        "get_difficulty" => question.plain(get_difficulty),
+        "get_difficulty" => question.plain(|_| {
+            question.recorded(method).unwrap_or_else(|| get_difficulty(&question.difficulty()))
+        }),
         "get_hard_forks" => question.recorded_or(method, HARD_FORKS),
         "get_dev_fee_thresholds" => question.recorded_or(method, DEV_FEE_THRESHOLDS),
         "get_block_at_topoheight" => question.with(blocks::get_block_at_topoheight),
@@ -114,6 +116,21 @@ impl Question<'_> {
         })
     }
 
+    /// That of the block to come. It is known of a recorded chain at its end; before, and of a
+    /// generated one, it is that of the last block.
+    fn difficulty(&self) -> String {
+        #[derive(Deserialize)]
+        struct Difficulty {
+            difficulty: String,
+        }
+        let recorded = self.recorded("get_difficulty").and_then(Result::ok);
+        let recorded = recorded.and_then(|text| serde_json::from_str(&text).ok());
+        recorded.map_or_else(
+            || self.chain.top().map(|top| top.difficulty.clone()).unwrap_or_default(),
+            |Difficulty { difficulty }| difficulty,
+        )
+    }
+
     fn recorded_or(&self, method: &str, otherwise: &str) -> Answer {
         self.plain(|_| self.recorded(method).unwrap_or_else(|| Ok(otherwise.to_owned())))
     }
@@ -125,7 +142,7 @@ pub(super) fn canonical(params: &str) -> String {
     value.to_string()
 }
 
-fn get_info(chain: &ServedChain, version: &str) -> Answer {
+fn get_info(chain: &ServedChain, version: &str, difficulty: String) -> Answer {
     let top = top(chain)?;
     let emitted = top.facts.emitted_supply;
     let burned = top.facts.burned_supply.unwrap_or_default();
@@ -144,7 +161,7 @@ fn get_info(chain: &ServedChain, version: &str) -> Answer {
         burned_supply: burned,
         circulating_supply: emitted.wrapping_sub(burned),
         dev_reward: top.dev_reward,
-        difficulty: &top.difficulty,
+        difficulty,
         emitted_supply: emitted,
         maximum_supply: MAXIMUM_SUPPLY,
         mempool_size: 0,
@@ -173,7 +190,7 @@ struct Info<'a> {
     burned_supply: Amount,
     circulating_supply: Amount,
     dev_reward: u64,
-    difficulty: &'a str,
+    difficulty: String,
     emitted_supply: Amount,
     maximum_supply: u64,
     mempool_size: u64,
@@ -186,14 +203,13 @@ struct Info<'a> {
     version: &'a str,
 }
 
-fn get_difficulty(chain: &ServedChain) -> Answer {
+fn get_difficulty(difficulty: &str) -> Answer {
     #[derive(Serialize)]
     struct Difficulty<'a> {
         difficulty: &'a str,
         hashrate: &'a str,
         hashrate_formatted: String,
     }
-    let difficulty = top(chain)?.difficulty.as_str();
     let hashes: f64 = difficulty.parse().unwrap_or_default();
     let hashrate_formatted = match hashes {
         hashes if hashes < 1e3 => format!("{hashes:.2} H/s"),

@@ -200,7 +200,7 @@ impl Recorder {
         if to == top && !with_end {
             return Err(RecordError::Reordered { at: top.next() });
         }
-        self.check_order(from, to).await?;
+        self.check_order(from).await?;
         Ok(Recorded {
             blocks: to.blocks_since(from) + 1,
             questions: self.asked.questions,
@@ -317,23 +317,35 @@ impl Recorder {
     }
 
     /// Whether the blocks are still where they were.
-    async fn check_order(&mut self, from: TopoHeight, to: TopoHeight) -> Result<(), RecordError> {
+    async fn check_order(&mut self, from: TopoHeight) -> Result<(), RecordError> {
         let mut start = from.as_u64();
         for expected in std::mem::take(&mut self.hashes).chunks(ORDER_MAX) {
-            let end = (start + expected.len() as u64 - 1).min(to.as_u64());
-            let question =
-                Question::with(ORDER, json!({"start_topoheight": start, "end_topoheight": end}));
-            let Said::Result(result) = self.asked.one(&question).await? else {
-                return Err(RecordError::Reordered { at: TopoHeight::new(start) });
-            };
-            let found: Vec<BlockHash> = parse(ORDER, &result)?;
-            let differs = (0..expected.len()).find(|at| found.get(*at) != expected.get(*at));
-            if let Some(place) = differs {
-                return Err(RecordError::Reordered { at: TopoHeight::new(start + place as u64) });
+            let end = start + expected.len() as u64 - 1;
+            let params = json!({"start_topoheight": start, "end_topoheight": end});
+            let question = Question::with(ORDER, params);
+            let mut tries = 0;
+            // No hash binds this answer, so one that is another may have been damaged on the way.
+            while let Some(place) = self.first_moved(&question, expected).await? {
+                tries += 1;
+                if tries == TRIES_MAX {
+                    let at = TopoHeight::new(start + place as u64);
+                    return Err(RecordError::Reordered { at });
+                }
             }
             start = end + 1;
         }
         Ok(())
+    }
+
+    /// Which of some blocks is not where it was.
+    async fn first_moved(
+        &mut self,
+        question: &Question,
+        expected: &[BlockHash],
+    ) -> Result<Option<usize>, RecordError> {
+        let Said::Result(result) = self.asked.one(question).await? else { return Ok(Some(0)) };
+        let found: Vec<BlockHash> = parse(ORDER, &result)?;
+        Ok((0..expected.len()).find(|place| found.get(*place) != expected.get(*place)))
     }
 
     fn write(
@@ -362,6 +374,7 @@ fn transaction_questions(block: &Block) -> Vec<Question> {
     for transaction in &block.transactions {
         let hash = transaction.hash;
         let executed = json!({"tx_hash": hash, "block_hash": block.hash});
+        questions.push(Question::with("get_transaction", json!({"hash": hash})));
         questions.push(Question::with("is_tx_executed_in_block", executed));
         questions.push(Question::with("get_transaction_executor", json!({"hash": hash})));
         let runs_contract = matches!(

@@ -65,7 +65,7 @@ fn what_cannot_be_served_is_said_in_a_sentence() {
     check(&["--faults", "slow=7"], 2, "a rate is a number from 0 to 1");
     check(&["--faults", "sleepy=0.1"], 2, "there is no fault sleepy");
     check(&["--faulty-parallel", "nobody"], 2, "there is no fault nobody");
-    check(&["--blocks-per-second", "-1"], 2, "blocks-per-second");
+    check(&["--blocks-per-second=-1"], 2, "blocks-per-second");
     check(&["--recording", "a", "--blocks", "3"], 2, "cannot be used with");
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
