@@ -78,6 +78,7 @@ impl Server {
         listener.set_nonblocking(true)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel::<()>();
+        let watched = Arc::clone(&metrics);
         let router = router(Served { metrics, store });
         let thread =
             std::thread::Builder::new().name("shadow-http".to_owned()).spawn(move || {
@@ -92,7 +93,8 @@ impl Server {
                                 tracing::error!(%error, "nobody is answered any more");
                             }
                         }
-                        // Whether it was sent or the other side is gone: it is over.
+                        () = look_again_and_again(watched) => {}
+                    // Whether it was sent or the other side is gone: it is over.
                         _ = stopped => {}
                     }
                 });
@@ -106,6 +108,16 @@ impl Server {
     pub fn stop(self) {
         let _already_ended = self.stop.send(());
         let _panicked = self.thread.join();
+    }
+}
+
+/// Nobody who asks for the metrics waits for the disk.
+async fn look_again_and_again(metrics: Arc<Metrics>) {
+    loop {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+        let metrics = Arc::clone(&metrics);
+        // A look that panicked leaves what was seen before.
+        let _panicked = tokio::task::spawn_blocking(move || metrics.look()).await;
     }
 }
 
@@ -336,6 +348,7 @@ impl IntoResponse for Refusal {
 }
 
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How many blocks with mismatches are answered with, unless somebody asks for another number.

@@ -1,19 +1,13 @@
 //! What is looked at now and then: how much the state directory takes, how much room is left, and what
 //! somebody accepted there.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use std::{fs, path::Path};
 
 use crate::{accept::Acceptances, evidence::EVIDENCE};
 
 /// What was seen last.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Machine {
-    directory: PathBuf,
-    looked: Option<Instant>,
     pub(super) store_bytes: u64,
     pub(super) evidence_bytes: u64,
     pub(super) disk_free_bytes: u64,
@@ -22,32 +16,19 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new(directory: PathBuf) -> Self {
-        Self {
-            directory,
-            looked: None,
-            store_bytes: 0,
-            evidence_bytes: 0,
-            disk_free_bytes: 0,
-            disk_size_bytes: 0,
-            acceptances: Acceptances::default(),
-        }
-    }
-
-    /// Looks again, unless that was just done. What cannot be seen stays as it was seen last.
-    pub(super) fn look(&mut self, now: Instant) {
-        if self.looked.is_some_and(|looked| now.saturating_duration_since(looked) < INTERVAL) {
-            return;
-        }
-        self.looked = Some(now);
+    /// Looks at a state directory. That may take a while where there is much evidence.
+    pub(super) fn see(directory: &Path) -> Self {
         let mut files_left = FILES_MAX;
-        (self.store_bytes, self.evidence_bytes) = sizes(&self.directory, &mut files_left);
+        let (store_bytes, evidence_bytes) = sizes(directory, &mut files_left);
+        let (disk_free_bytes, disk_size_bytes) = rustix::fs::statvfs(directory)
+            .map(|disk| {
+                let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+                (bytes(disk.f_bavail), bytes(disk.f_blocks))
+            })
+            .unwrap_or_default();
         // What cannot be read accepts nothing.
-        self.acceptances = Acceptances::read(&self.directory).unwrap_or_default();
-        if let Ok(disk) = rustix::fs::statvfs(&self.directory) {
-            self.disk_free_bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
-            self.disk_size_bytes = disk.f_blocks.saturating_mul(disk.f_frsize);
-        }
+        let acceptances = Acceptances::read(directory).unwrap_or_default();
+        Self { store_bytes, evidence_bytes, disk_free_bytes, disk_size_bytes, acceptances }
     }
 }
 
@@ -79,9 +60,6 @@ fn size(entry: &fs::DirEntry, files_left: &mut u32) -> u64 {
 
 /// What of a state directory is evidence.
 const EVIDENCE_NAMES: &[&str] = &["mismatches.jsonl", EVIDENCE];
-
-/// How long what was seen is good enough.
-const INTERVAL: Duration = Duration::from_secs(5);
 
 /// A directory of more files than this is only looked at in part, so that nobody waits for it.
 const FILES_MAX: u32 = 20_000;

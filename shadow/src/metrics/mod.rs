@@ -110,7 +110,7 @@ impl Metrics {
             registry,
             instruments,
             started: Instant::now(),
-            machine: Mutex::new(Machine::new(setup.directory.clone())),
+            machine: Mutex::new(Machine::see(&setup.directory)),
             setup,
             state: Mutex::default(),
         };
@@ -219,6 +219,13 @@ impl Metrics {
         self.state().mismatches.range(..before).rev().take(count).copied().collect()
     }
 
+    /// Looks again at what is not told but has to be looked at: the state directory and its disk. To be
+    /// called now and then by whoever can wait for it.
+    pub fn look(&self) {
+        let seen = Machine::see(&self.setup.directory);
+        *self.machine() = seen;
+    }
+
     /// Everything, in the text format of Prometheus.
     ///
     /// # Errors
@@ -258,8 +265,7 @@ impl Metrics {
             gauge(&to.up_to_date, f64::from(u8::from(self.is_up_to_date(lag))));
             gauge(&to.queue_depth, state.waiting as f64);
         }
-        let mut machine = self.machine();
-        machine.look(now);
+        let machine = self.machine();
         let mut state = self.state();
         let State { problems, names, .. } = &mut *state;
         problems.show(&machine.acceptances, names, to);

@@ -166,11 +166,7 @@ impl Metrics {
     /// The conditions of being ready. A mismatch is none of them: then more than ever somebody wants to
     /// know what else is found.
     pub fn checks(&self) -> Vec<Check> {
-        let free = {
-            let mut machine = self.machine();
-            machine.look(Instant::now());
-            machine.disk_free_bytes
-        };
+        let free = self.machine().disk_free_bytes;
         let state = self.state();
         let lag = state.head.lag(Instant::now());
         let up_to_date = self.is_up_to_date(lag);

@@ -114,7 +114,7 @@ fn metrics() -> Metrics {
         chain: "a chain of a test".to_owned(),
         candidates: CANDIDATES.map(str::to_owned).to_vec(),
         options: vec![("workers", 2.0)],
-        directory: PathBuf::from("."),
+        directory: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src/metrics")),
         lag_limit: LAG_LIMIT,
     })
     .unwrap()
