@@ -235,8 +235,11 @@ impl JudgeLoop {
                 Err(RecvTimeoutError::Disconnected) => {
                     self.log.finish();
                     self.flush()?;
-                    if let Some(triager) = self.keeping.and_then(|keeping| keeping.triager) {
-                        triager.finish();
+                    let triager = self.keeping.and_then(|keeping| keeping.triager);
+                    match (triager, self.abandoned.load(Ordering::Relaxed)) {
+                        (Some(triager), false) => triager.finish(),
+                        (Some(triager), true) => triager.abandon(),
+                        (None, _) => {}
                     }
                     return Ok(());
                 }

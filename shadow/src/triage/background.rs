@@ -64,8 +64,18 @@ impl Triager {
 
     /// Waits until everything that was handed over has been looked into, but not for ever.
     pub fn finish(self) {
+        self.finish_within(FINISH_MAX);
+    }
+
+    /// Waits no longer than what is in hand needs to notice.
+    pub fn abandon(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.finish_within(ABANDON_MAX);
+    }
+
+    fn finish_within(self, patience: Duration) {
         drop(self.queue);
-        if self.ended.recv_timeout(FINISH_MAX) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if self.ended.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
             self.stop.store(true, Ordering::Relaxed);
             tracing::warn!("the triage of the last mismatches was not waited for");
         }
@@ -172,6 +182,9 @@ const MINIMIZE_MAX: Duration = Duration::from_secs(10);
 
 /// How long the end of a run waits for it.
 const FINISH_MAX: Duration = Duration::from_secs(20);
+
+/// The same once somebody asked the process to stop.
+const ABANDON_MAX: Duration = Duration::from_millis(100);
 
 /// As far back as one can step.
 const NICENESS: i32 = 19;
