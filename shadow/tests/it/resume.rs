@@ -351,9 +351,8 @@ fn found(directory: &Path) -> Found {
     let mut summary = Summary::new([]);
     let without_time = |mut value: Value| {
         value.as_object_mut().unwrap().remove("seconds").unwrap();
-        for judged in
-            value.get_mut("candidates").into_iter().flat_map(|all| all.as_array_mut().unwrap())
-        {
+        let judged = value.get_mut("candidates").and_then(Value::as_array_mut);
+        for judged in judged.into_iter().flatten() {
             if let Some(exercise) = judged.get_mut("exercise").and_then(Value::as_object_mut) {
                 exercise.remove("seconds");
             }
