@@ -68,6 +68,12 @@ fn explain_subject(record: &MismatchRecord, page: &mut Page<'_>) {
     let counts: Vec<_> =
         record.counts.iter().map(|(field, count)| format!("{field} {count}")).collect();
     page.line(&format!("  fields     {}", counts.join(", ")));
+    if let Some(fingerprint) = &record.fingerprint {
+        page.line(&format!("  problem    {fingerprint}"));
+    }
+    if let Some(evidence) = &record.evidence {
+        page.line(&format!("  evidence   {evidence}"));
+    }
     if let Some(first) = record.differences.first() {
         page.line(&format!(
             "  first      {}: {} instead of {}{}",

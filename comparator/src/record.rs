@@ -16,8 +16,8 @@ use crate::{
     wire::KeyWord,
 };
 
-/// The version of the format that is written.
-pub const FORMAT_VERSION: u64 = 1;
+/// The version of the format that is written. The first version had neither fingerprint nor evidence.
+pub const FORMAT_VERSION: u64 = 2;
 
 /// A mismatch, on its own: what is needed to read it without anything else.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,10 @@ pub struct MismatchRecord {
     pub differences: Vec<RecordedDifference>,
     /// How many differences were not kept.
     pub omitted: u64,
+    /// The name of the problem that it is a case of, where somebody told problems apart.
+    pub fingerprint: Option<String>,
+    /// The directory with everything that is needed to run it again, where that was kept.
+    pub evidence: Option<String>,
 }
 
 /// What was compared: which block, with whom, and how.
@@ -117,6 +121,8 @@ impl MismatchRecord {
                 .map(|difference| RecordedDifference::new(difference, locate(difference)))
                 .collect(),
             omitted: mismatch.omitted,
+            fingerprint: None,
+            evidence: None,
         }
     }
 
@@ -145,7 +151,7 @@ impl MismatchRecord {
         let VersionJson { format_version } =
             serde_json::from_str(json).map_err(RecordError::Json)?;
         match format_version {
-            FORMAT_VERSION => {
+            1 | FORMAT_VERSION => {
                 serde_json::from_str::<RecordJson>(json).map_err(RecordError::Json)?.try_into()
             }
             found => Err(RecordError::Version { found }),
@@ -226,6 +232,10 @@ struct RecordJson {
     counts: BTreeMap<Field, u64>,
     differences: Vec<DifferenceJson>,
     omitted: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fingerprint: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    evidence: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -261,6 +271,8 @@ impl From<&MismatchRecord> for RecordJson {
             counts: record.counts.clone(),
             differences: record.differences.iter().map(DifferenceJson::from).collect(),
             omitted: record.omitted,
+            fingerprint: record.fingerprint.clone(),
+            evidence: record.evidence.clone(),
         }
     }
 }
@@ -269,6 +281,9 @@ impl TryFrom<RecordJson> for MismatchRecord {
     type Error = RecordError;
 
     fn try_from(json: RecordJson) -> Result<Self, RecordError> {
+        if json.format_version == 1 && (json.fingerprint.is_some() || json.evidence.is_some()) {
+            return Err(RecordError::Newer);
+        }
         let record = Self {
             subject: Subject {
                 block: BlockRef { topoheight: json.topoheight, hash: json.block_hash },
@@ -287,6 +302,8 @@ impl TryFrom<RecordJson> for MismatchRecord {
                 })
                 .collect::<Result<_, _>>()?,
             omitted: json.omitted,
+            fingerprint: json.fingerprint,
+            evidence: json.evidence,
         };
         record.validate()?;
         Ok(record)
@@ -346,6 +363,8 @@ pub enum RecordError {
     },
     /// The counts are not those of the differences.
     Counts,
+    /// It says more than the version that it names had words for.
+    Newer,
 }
 
 impl fmt::Display for RecordError {
@@ -366,6 +385,10 @@ impl fmt::Display for RecordError {
                 "the counts of the record contradict its differences: take the record from where \
                  it was written",
             ),
+            Self::Newer => f.write_str(
+                "the record names format version 1, which has neither fingerprint nor evidence: take \
+                 the record from where it was written",
+            ),
         }
     }
 }
@@ -374,7 +397,7 @@ impl std::error::Error for RecordError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Json(error) => Some(error),
-            Self::Version { .. } | Self::Difference { .. } | Self::Counts => None,
+            Self::Version { .. } | Self::Difference { .. } | Self::Counts | Self::Newer => None,
         }
     }
 }

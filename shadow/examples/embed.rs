@@ -1,9 +1,5 @@
-//! An executor in Rust under test, without a program of its own: a team implements `BlockExecutor`
-//! and runs the verifier from its own tests.
-//!
-//! ```text
-//! cargo run --release --example embed
-//! ```
+//! An executor in Rust under test, without a program of its own: a team implements `BlockExecutor` and
+//! runs the verifier from its own tests (here: `cargo run --release --example embed`).
 
 use std::{error::Error, sync::Arc};
 
@@ -13,13 +9,12 @@ use shadow::{
     canary::CanaryRate,
     execute::{BlockExecutor, ExecutableBlock, Performed, PreState, parallel::ParallelExecutor},
     judge::{Candidate, Judge, Progress},
-    ledger::entries,
     node::NodeCheck,
     schedules::Schedules,
-    source::{BlockSource, GeneratedChain, GeneratedOptions, Profile},
+    source::{GeneratedChain, GeneratedOptions},
     summary::{RunVerdict, Summary},
 };
-use storage_snapshot::{Store, StoreOptions, TopoHeight};
+use storage_snapshot::{Store, StoreOptions};
 
 /// Your executor. This one hands on to the engine that is built in; yours does the work itself.
 #[derive(Debug)]
@@ -47,30 +42,16 @@ impl BlockExecutor for Mine {
 fn main() -> Result<(), Box<dyn Error>> {
     let executor = Arc::new(Mine(ParallelExecutor::new(4)?));
     let candidate = Candidate { executor, schedules: Schedules::disturbed(2, 4) };
-
     let directory = tempfile::tempdir()?;
     let store = Store::open(directory.path(), StoreOptions::default())?;
-    let progress = Arc::new(Progress::default());
-    let (canaries, sink) = (CanaryRate::every(50), Box::new(MemorySink::default()));
-    let judge = Judge::start(store.clone(), vec![candidate], canaries, sink, progress)?;
-    let mut chain = GeneratedChain::new(GeneratedOptions {
-        profile: Profile::Everything,
-        seed: 1,
-        blocks: 200,
-        transactions_per_block: 60,
-        conflict_rate: 0.2,
-    });
-    let mut verifier = Verifier::new(store.clone(), &chain, NodeCheck::Ignore, judge)?;
-    while let Some(event) = chain.next_event()? {
-        verifier.take(event)?;
-    }
-    verifier.finish()?;
+    let (progress, sink) = (Arc::new(Progress::default()), Box::new(MemorySink::default()));
+    let judge =
+        Judge::start(store.clone(), vec![candidate], CanaryRate::every(50), sink, progress)?;
 
-    let mut summary = Summary::new(["mine".to_owned()]);
-    for entry in entries(&store, TopoHeight::GENESIS) {
-        summary.add(&entry?);
-    }
-    let summary = summary.finish(store.tip().map(|tip| tip.digest), 0.0, None);
+    let mut chain = GeneratedChain::new(GeneratedOptions { blocks: 200, ..Default::default() });
+    Verifier::new(store.clone(), &chain, NodeCheck::Ignore, judge)?.verify_chain(&mut chain)?;
+
+    let summary = Summary::read(&store, ["mine"])?;
     print!("{}", summary.to_text());
     assert_eq!(summary.verdict(), RunVerdict::Clean, "see above");
     Ok(())

@@ -2,20 +2,38 @@
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
-use crate::execute::{
-    BlockExecutor, WithinBudget,
-    external::{CommandLine, ExternalExecutor, ExternalOptions, ParseCommandError, StartError},
-    parallel::ParallelExecutor,
+#[cfg(feature = "faults")]
+use crate::faults::{Mutant, catalogue};
+use crate::{
+    execute::{
+        BlockExecutor, WithinBudget,
+        external::{CommandLine, ExternalExecutor, ExternalOptions, ParseCommandError, StartError},
+        parallel::ParallelExecutor,
+    },
+    judge::NODE,
 };
 
-/// A candidate by name: `v3`, or `external:COMMAND`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A candidate by name: `v3`, `node`, `external:COMMAND`, or `fault:NAME`.
+#[derive(Clone, Debug)]
 pub enum CandidateSpec {
     /// The built-in parallel engine.
     V3,
+    /// The node that the chain comes from. It is asked, not run.
+    Node,
     /// A program that speaks the candidate protocol.
     External(CommandLine),
+    /// The built-in engine with a fault that is planted in it.
+    #[cfg(feature = "faults")]
+    Fault(&'static Mutant),
 }
+
+impl PartialEq for CandidateSpec {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
+}
+
+impl Eq for CandidateSpec {}
 
 impl FromStr for CandidateSpec {
     type Err = ParseCandidateError;
@@ -23,6 +41,14 @@ impl FromStr for CandidateSpec {
     fn from_str(text: &str) -> Result<Self, ParseCandidateError> {
         if text == ParallelExecutor::NAME {
             return Ok(Self::V3);
+        }
+        if text == NODE {
+            return Ok(Self::Node);
+        }
+        #[cfg(feature = "faults")]
+        if let Some(name) = text.strip_prefix(FAULT) {
+            let fault = catalogue().find(|mutant| mutant.name == name);
+            return fault.map(Self::Fault).ok_or(ParseCandidateError::Fault);
         }
         match text.strip_prefix(EXTERNAL) {
             Some(command) => {
@@ -37,7 +63,10 @@ impl fmt::Display for CandidateSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::V3 => f.write_str(ParallelExecutor::NAME),
+            Self::Node => f.write_str(NODE),
             Self::External(command) => write!(f, "{EXTERNAL}{command}"),
+            #[cfg(feature = "faults")]
+            Self::Fault(mutant) => write!(f, "{FAULT}{}", mutant.name),
         }
     }
 }
@@ -48,6 +77,8 @@ impl fmt::Display for CandidateSpec {
 pub enum ParseCandidateError {
     /// It is no kind of candidate.
     Unknown,
+    /// What follows `fault:` is the name of none.
+    Fault,
     /// What follows `external:` is no command.
     Command(ParseCommandError),
 }
@@ -57,8 +88,9 @@ impl fmt::Display for ParseCandidateError {
         match self {
             Self::Unknown => {
                 let v3 = ParallelExecutor::NAME;
-                write!(f, "no such candidate: give `{v3}`, or `{EXTERNAL}` and a command")
+                write!(f, "no such candidate: give `{v3}`, `{NODE}`, or `{EXTERNAL}` and a command")
             }
+            Self::Fault => f.write_str("no such fault: `shadow selftest` lists their names"),
             Self::Command(error) => error.fmt(f),
         }
     }
@@ -72,7 +104,7 @@ impl std::error::Error for ParseCandidateError {}
 /// # Errors
 ///
 /// When it cannot be made. That is an error of whoever asked for it, or of the machine; an outside
-/// program that breaks later is observed to.
+/// program that is started and breaks is observed to, however early that is.
 pub fn start(
     spec: &CandidateSpec,
     workers: u32,
@@ -83,7 +115,8 @@ pub fn start(
 }
 
 /// Makes the executors of several candidates, in order and under different names: a program that
-/// calls itself like one before it is numbered, so that two builds of it can be told apart.
+/// calls itself like one before it is numbered, so that two builds of it can be told apart. The node
+/// has none.
 ///
 /// # Errors
 ///
@@ -95,7 +128,7 @@ pub fn start_all(
     memory_bytes: Option<u64>,
 ) -> Result<Vec<Arc<dyn BlockExecutor>>, StartCandidateError> {
     let mut executors = Vec::with_capacity(specs.len());
-    for spec in specs {
+    for spec in specs.iter().filter(|spec| **spec != CandidateSpec::Node) {
         let executor = start_beside(spec, &executors, workers, budget, memory_bytes)?;
         executors.push(executor);
     }
@@ -118,6 +151,13 @@ fn start_beside(
             // An outside program sees to its budget itself, because it can be killed.
             Ok(Arc::new(WithinBudget::new(executor, budget)))
         }
+        #[cfg(feature = "faults")]
+        CandidateSpec::Fault(mutant) => {
+            let engine = ParallelExecutor::new(workers as usize);
+            let engine = Arc::new(engine.map_err(StartCandidateError::Threads)?);
+            Ok(Arc::new(WithinBudget::new(Arc::new(mutant.executor(engine)), budget)))
+        }
+        CandidateSpec::Node => Err(StartCandidateError::NotRun),
         CandidateSpec::External(command) => {
             let options = ExternalOptions { memory_bytes, ..ExternalOptions::new(budget) };
             let executor = ExternalExecutor::start(command.clone(), options)
@@ -140,6 +180,8 @@ pub enum StartCandidateError {
     Threads(std::io::Error),
     /// The built-in engine is asked for twice.
     Twice,
+    /// The candidate is the node, which executes its blocks itself.
+    NotRun,
     /// An outside program does not start.
     External(StartError),
 }
@@ -151,6 +193,7 @@ impl fmt::Display for StartCandidateError {
             Self::Twice => {
                 write!(f, "candidate {} is given twice: give it once", ParallelExecutor::NAME)
             }
+            Self::NotRun => write!(f, "candidate {NODE} is asked, and cannot be run"),
             Self::External(error) => error.fmt(f),
         }
     }
@@ -161,12 +204,16 @@ impl std::error::Error for StartCandidateError {
         match self {
             Self::Threads(error) => Some(error),
             Self::External(error) => Some(error),
-            Self::Twice => None,
+            Self::Twice | Self::NotRun => None,
         }
     }
 }
 
 const EXTERNAL: &str = "external:";
+
+/// Who is wrong on purpose.
+#[cfg(feature = "faults")]
+const FAULT: &str = "fault:";
 
 #[cfg(test)]
 mod tests {
@@ -179,8 +226,11 @@ mod tests {
             assert_eq!(text.parse::<CandidateSpec>().unwrap().to_string(), text);
         }
         check("v3");
+        check("node");
         check("external:engine");
         check("external:'my engine' --fast");
+        #[cfg(feature = "faults")]
+        check("fault:lost-update");
     }
 
     #[test]
@@ -191,8 +241,10 @@ mod tests {
         }
         check("", ParseCandidateError::Unknown);
         check("V3", ParseCandidateError::Unknown);
-        check("node", ParseCandidateError::Unknown);
+        check("nodes", ParseCandidateError::Unknown);
         check("external", ParseCandidateError::Unknown);
+        #[cfg(feature = "faults")]
+        check("fault:none", ParseCandidateError::Fault);
         check("external:", ParseCandidateError::Command(ParseCommandError::Empty));
         check("external:'", ParseCandidateError::Command(ParseCommandError::Quotes));
     }

@@ -14,8 +14,11 @@ use serde::Serialize;
 use storage_snapshot::{Store, TopoHeight};
 
 use crate::{
+    accept::Acceptances,
+    execute::{BlockExecutor, SerialExecutor},
     kinds::{KindCount, TransactionKind},
     ledger::{CandidateEntry, LedgerEntry, LedgerError, entries},
+    rules::RULES,
     shapes::{Shape, ShapeCounts},
 };
 
@@ -35,6 +38,7 @@ pub struct Coverage {
     /// Those that count.
     standing: Ranges,
     last: Option<TopoHeight>,
+    acceptances: Acceptances,
 }
 
 /// What a ledger covers of one candidate.
@@ -74,6 +78,8 @@ pub struct Evidence {
     pub through: TopoHeight,
     /// Its blocks by verdict.
     pub blocks: BlockCounts,
+    /// How many of those with a mismatch are accepted. Nothing is held to be exercised by them.
+    pub accepted: u64,
     /// How many blocks since the first have no verdict of this candidate.
     pub without_verdict: u64,
     /// Why blocks proved nothing or were not judged, by `verdict:reason`.
@@ -137,6 +143,9 @@ pub struct BlockCounts {
     pub not_exercised: u64,
     /// Not executed here.
     pub opaque: u64,
+    /// Those in which the candidate was compared at work: all that match, and of those that differ the
+    /// ones in which two workers each executed a transaction of one batch.
+    pub exercised: u64,
 }
 
 impl Coverage {
@@ -153,6 +162,13 @@ impl Coverage {
         Ok(coverage)
     }
 
+    /// Counts apart what somebody expects. To be told before anything is added.
+    #[must_use]
+    pub fn accepting(mut self, acceptances: Acceptances) -> Self {
+        self.acceptances = acceptances;
+        self
+    }
+
     /// Adds a block. Entries are added in the order of topoheights.
     pub fn add(&mut self, entry: &LedgerEntry) {
         let at = entry.topoheight;
@@ -165,17 +181,20 @@ impl Coverage {
         self.last = Some(at);
         if entry.stale {
             self.stale.push(at);
-            self.stale_mismatches += entry.mismatches();
+            let found: Vec<_> = entry.problems().collect();
+            let accepted = self.acceptances.accepted_of(found.iter());
+            self.stale_mismatches += entry.mismatches().saturating_sub(accepted);
             return;
         }
-        self.stale_mismatches += entry.earlier_mismatches;
+        let accepted = self.acceptances.accepted_of(entry.earlier_problems.iter());
+        self.stale_mismatches += entry.earlier_mismatches.saturating_sub(accepted);
         self.verdicts.push(entry.severity(), at);
         for judged in &entry.candidates {
             let candidate = self
                 .candidates
                 .entry(judged.candidate.clone())
                 .or_insert_with(|| CandidateCoverage::new(entry, judged, &self.standing));
-            candidate.add(entry, judged);
+            candidate.add(entry, judged, self.acceptances.covering(judged).is_some());
         }
         for (name, candidate) in &mut self.candidates {
             if entry.candidates.iter().all(|judged| judged.candidate != *name) {
@@ -207,7 +226,7 @@ impl CandidateCoverage {
         }
     }
 
-    fn add(&mut self, entry: &LedgerEntry, judged: &CandidateEntry) {
+    fn add(&mut self, entry: &LedgerEntry, judged: &CandidateEntry, is_accepted: bool) {
         self.verdicts.push(judged.verdict, entry.topoheight);
         if !self.evidence.configuration.is_of(entry, judged) {
             let configuration = Configuration::of(entry, judged);
@@ -222,12 +241,17 @@ impl CandidateCoverage {
             earlier.through = through;
             earlier.blocks.add(&ended.blocks);
         }
-        self.evidence.add(entry, judged);
+        self.evidence.add(entry, judged, is_accepted);
     }
 }
 
 impl Configuration {
-    fn of(entry: &LedgerEntry, judged: &CandidateEntry) -> Self {
+    /// What a verdict of this build on a candidate of that one is about.
+    pub(crate) fn now(build: impl Into<String>) -> Self {
+        Self { build: build.into(), rules: RULES.to_owned(), control_build: SerialExecutor.build() }
+    }
+
+    pub(crate) fn of(entry: &LedgerEntry, judged: &CandidateEntry) -> Self {
         Self {
             build: judged.build.clone(),
             rules: entry.rules.clone(),
@@ -235,7 +259,7 @@ impl Configuration {
         }
     }
 
-    fn is_of(&self, entry: &LedgerEntry, judged: &CandidateEntry) -> bool {
+    pub(crate) fn is_of(&self, entry: &LedgerEntry, judged: &CandidateEntry) -> bool {
         self.build == judged.build
             && self.rules == entry.rules
             && self.control_build == entry.control_build
@@ -263,6 +287,7 @@ impl Evidence {
             since,
             through: since,
             blocks: BlockCounts::default(),
+            accepted: 0,
             without_verdict: 0,
             reasons: BTreeMap::new(),
             fields: BTreeMap::new(),
@@ -271,9 +296,9 @@ impl Evidence {
         }
     }
 
-    fn add(&mut self, entry: &LedgerEntry, judged: &CandidateEntry) {
+    fn add(&mut self, entry: &LedgerEntry, judged: &CandidateEntry, is_accepted: bool) {
         self.through = entry.topoheight;
-        self.blocks.count(judged.verdict);
+        self.blocks.count(judged.verdict, judged.is_exercised());
         if let Some(reason) = &judged.reason {
             let reason = format!("{}:{reason}", judged.verdict.word());
             *self.reasons.entry(reason).or_default() += 1;
@@ -281,7 +306,8 @@ impl Evidence {
         for (field, count) in &judged.fields {
             *self.fields.entry(*field).or_default() += count;
         }
-        if judged.is_exercised() {
+        self.accepted += u64::from(is_accepted);
+        if judged.is_exercised() && !is_accepted {
             self.by_workers.entry(judged.workers()).or_default().add(entry);
         }
         if judged.verdict == Severity::Mismatch {
@@ -376,8 +402,9 @@ pub fn divergence_below(exercised: u64, diverged: u64) -> Option<f64> {
 
 impl BlockCounts {
     /// Counts one more.
-    pub(crate) const fn count(&mut self, verdict: Severity) {
+    pub(crate) const fn count(&mut self, verdict: Severity, is_exercised: bool) {
         self.total += 1;
+        self.exercised += is_exercised as u64;
         *match verdict {
             Severity::Match => &mut self.matching,
             Severity::Mismatch => &mut self.mismatch,
@@ -394,10 +421,6 @@ impl BlockCounts {
         self.inconclusive += other.inconclusive;
         self.not_exercised += other.not_exercised;
         self.opaque += other.opaque;
-    }
-
-    /// Blocks in which the candidate was really compared at work.
-    pub const fn exercised(&self) -> u64 {
-        self.matching + self.mismatch
+        self.exercised += other.exercised;
     }
 }

@@ -4,35 +4,48 @@
 //! block was resolved before, so it cannot disturb the chain's state, and the chain does not wait
 //! for it until the queue is full.
 
+mod error;
+mod pending;
+
 use std::{
-    fmt,
+    collections::BTreeMap,
+    path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use comparator::{
-    CompareError, Expectations, Limits, Mismatch, MismatchSink, NotExercised, Observation,
-    Schedule, Severity, SinkError, Verdict, compare_with_sound,
+    Execution, Expectations, Limits, Mismatch, MismatchSink, NotExercised, Observation, Schedule,
+    Verdict, compare_with_sound,
 };
-use storage_snapshot::{Store, StoreError, TopoHeight};
+pub use error::JudgeError;
+pub(crate) use pending::FLUSH_INTERVAL;
+use pending::Pending;
+pub use pending::Progress;
+use storage_snapshot::{Store, TopoHeight};
 
 pub use crate::trial::Candidate;
 use crate::{
+    again,
+    block_log::BlockLog,
     canary::{CANARY, CanaryEntry, CanaryRate, alter},
     case::{Case, Finding},
+    evidence::{Archive, Evidence, EvidenceError, Kept, Observed, Who, directory_name},
     execute::Control,
-    ledger::{CandidateEntry, LedgerEntry, LedgerError, entry_at},
+    fingerprint::{Fingerprint, FingerprintId},
+    last_word::amend,
+    ledger::{CandidateEntry, LedgerEntry, entry_at},
     locate::Rerun,
     node::NodeFindings,
     patience::Patience,
-    record::{
-        Ran, add_mismatch, candidate_entry, exercise_of, log_canary, log_mismatch, record_of,
-    },
+    record::{Ran, add_mismatch, candidate_entry, exercise_of, log_canary, record_of},
+    source::AnswersAgain,
+    triage::Triager,
     trial::{Question, Trial},
 };
 
@@ -40,32 +53,14 @@ use crate::{
 pub const NODE: &str = "node";
 
 /// The build of the node is whatever answered.
-const NODE_BUILD: &str = "as it answered";
-
-/// What has been found so far, for whoever watches. Counted only once it is durable.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Blocks with a verdict.
-    pub blocks: AtomicU64,
-    /// Positions of the chain up to the last of them: fewer where blocks were ordered away, more
-    /// where others had their verdict before.
-    pub positions: AtomicU64,
-    /// Their transactions.
-    pub transactions: AtomicU64,
-    /// Blocks in which a candidate was compared at work.
-    pub exercised: AtomicU64,
-    /// Differences.
-    pub mismatches: AtomicU64,
-    /// Canaries that were planted and caught.
-    pub canaries_caught: AtomicU64,
-    /// Canaries that were planted and missed.
-    pub canaries_missed: AtomicU64,
-}
+pub(crate) const NODE_BUILD: &str = "as it answered";
 
 /// The handle of the judge's thread.
 #[derive(Debug)]
 pub struct Judge {
     queue: SyncSender<Message>,
+    abandon: Arc<AtomicBool>,
+    progress: Arc<Progress>,
     thread: JoinHandle<Result<(), JudgeError>>,
 }
 
@@ -82,14 +77,43 @@ impl Judge {
         sink: Box<dyn MismatchSink + Send>,
         progress: Arc<Progress>,
     ) -> std::io::Result<Self> {
+        Self::start_keeping(store, candidates, canaries, sink, progress, None)
+    }
+
+    /// The same, with the evidence of mismatches kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_keeping(
+        store: Store,
+        candidates: Vec<Candidate>,
+        canaries: CanaryRate,
+        sink: Box<dyn MismatchSink + Send>,
+        progress: Arc<Progress>,
+        keeping: Option<Keeping>,
+    ) -> std::io::Result<Self> {
         let (queue, messages) = mpsc::sync_channel(QUEUE_LENGTH_MAX);
         let candidates = candidates.into_iter().map(Tried::new).collect();
-        let judging =
-            JudgeLoop { store, candidates, canaries, sink, progress, pending: Pending::default() };
+        let abandon = Arc::<AtomicBool>::default();
+        let abandoned = Arc::clone(&abandon);
+        let watched = Arc::clone(&progress);
+        let judging = JudgeLoop {
+            abandoned,
+            store,
+            candidates,
+            canaries,
+            sink,
+            progress,
+            log: BlockLog::default(),
+            keeping,
+            located: BTreeMap::new(),
+            pending: Pending::default(),
+        };
         let thread = thread::Builder::new()
             .name("shadow-judge".to_owned())
             .spawn(move || judging.run(&messages))?;
-        Ok(Self { queue, thread })
+        Ok(Self { queue, abandon, progress: watched, thread })
     }
 
     /// Hands over a block. Waits when too many wait already.
@@ -98,7 +122,19 @@ impl Judge {
     ///
     /// When the judge has ended; [`finish`](Self::finish) says why.
     pub fn submit(&self, case: Case) -> Result<(), JudgeError> {
+        if let Some(metrics) = &self.progress.metrics {
+            metrics.queued();
+        }
         self.queue.send(Message::Judge(Box::new(case))).map_err(|_| JudgeError::Ended)
+    }
+
+    /// Hands over what the node answered about a block when it was asked again.
+    ///
+    /// # Errors
+    ///
+    /// As [`submit`](Self::submit).
+    pub fn submit_again(&self, again: AnswersAgain) -> Result<(), JudgeError> {
+        self.queue.send(Message::Again(Box::new(again))).map_err(|_| JudgeError::Ended)
     }
 
     /// Waits until every block that was handed over has a durable verdict.
@@ -110,6 +146,11 @@ impl Judge {
         let (done, settled) = mpsc::channel();
         self.queue.send(Message::Settle(done)).map_err(|_| JudgeError::Ended)?;
         settled.recv().map_err(|_| JudgeError::Ended)
+    }
+
+    /// Lets blocks that wait for their verdict go without one.
+    pub fn abandon(&self) {
+        self.abandon.store(true, Ordering::Relaxed);
     }
 
     /// Waits for all verdicts and ends the thread.
@@ -125,17 +166,34 @@ impl Judge {
 
 enum Message {
     Judge(Box<Case>),
+    Again(Box<AnswersAgain>),
     Settle(Sender<()>),
 }
 
 /// The judge's side of the queue.
 struct JudgeLoop {
+    abandoned: Arc<AtomicBool>,
     store: Store,
     candidates: Vec<Tried>,
     canaries: CanaryRate,
     sink: Box<dyn MismatchSink + Send>,
     progress: Arc<Progress>,
+    log: BlockLog,
+    keeping: Option<Keeping>,
+    /// In how many blocks the transaction was looked for that a problem begins with.
+    located: BTreeMap<FingerprintId, u32>,
     pending: Pending,
+}
+
+/// What is done with a mismatch besides counting it.
+#[derive(Debug)]
+pub struct Keeping {
+    /// Where its evidence is kept.
+    pub archive: Archive,
+    /// The directory that the paths in records and in the ledger are seen from.
+    pub state_dir: PathBuf,
+    /// Who looks into the first case of each problem, if anybody.
+    pub triager: Option<Triager>,
 }
 
 /// A candidate, and what to expect of it.
@@ -150,35 +208,41 @@ impl Tried {
     }
 }
 
-/// Entries that are written but not yet durable.
-#[derive(Default)]
-struct Pending {
-    since: Option<Instant>,
-    last: Option<TopoHeight>,
-    blocks: u64,
-    transactions: u64,
-    exercised: u64,
-    mismatches: u64,
-    canaries_caught: u64,
-    canaries_missed: u64,
-}
-
 impl JudgeLoop {
     fn run(mut self, messages: &Receiver<Message>) -> Result<(), JudgeError> {
         loop {
             match messages.recv_timeout(FLUSH_INTERVAL) {
+                Ok(Message::Judge(_) | Message::Again(_))
+                    if self.abandoned.load(Ordering::Relaxed) => {}
                 Ok(Message::Judge(case)) => {
+                    if let Some(metrics) = &self.progress.metrics {
+                        metrics.taken();
+                    }
                     let mut entry = self.judge(&case)?;
                     self.replace_stale(&mut entry)?;
-                    self.publish(&entry)?;
+                    self.publish(entry)?;
                 }
+                Ok(Message::Again(again)) => self.judge_again(&again)?,
                 Ok(Message::Settle(done)) => {
                     self.flush()?;
                     // Whoever asked may have gone.
                     let _ = done.send(());
                 }
-                Err(RecvTimeoutError::Timeout) => self.flush()?,
-                Err(RecvTimeoutError::Disconnected) => return self.flush(),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.flush()?;
+                    self.log.catch_up();
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.log.finish();
+                    self.flush()?;
+                    let triager = self.keeping.and_then(|keeping| keeping.triager);
+                    match (triager, self.abandoned.load(Ordering::Relaxed)) {
+                        (Some(triager), false) => triager.finish(),
+                        (Some(triager), true) => triager.abandon(),
+                        (None, _) => {}
+                    }
+                    return Ok(());
+                }
             }
             if self.pending.is_due() {
                 self.flush()?;
@@ -197,7 +261,7 @@ impl JudgeLoop {
                 self.without_control(&Verdict::Opaque(kind.clone()), case, &mut entry)
             }
             Finding::Inconclusive(reason) => {
-                tracing::warn!(topoheight = %case.block.block.topoheight, %reason, "inconclusive");
+                self.log.inconclusive(case.block.block, reason);
                 self.without_control(&Verdict::Inconclusive(reason.clone()), case, &mut entry);
             }
         }
@@ -217,18 +281,39 @@ impl JudgeLoop {
             control: &control.execution,
             expectations,
         };
+        if again::is_due(case.block.block.topoheight) {
+            let started = Instant::now();
+            entry.again = Some(again::again(&question).map_err(JudgeError::Compare)?);
+            entry.seconds.compare += started.elapsed().as_secs_f64();
+        }
         let mut result = None;
         for place in 0..self.candidates.len() {
             let Tried { candidate, patience } = &mut self.candidates[place];
             let candidate = candidate.clone();
             let executor = &*candidate.executor;
-            if !patience.grants_block() {
-                let verdict = Verdict::NotExercised(NotExercised::Suspended);
+            let idle = if !candidate.schedules.run_block_of(case.block.transactions.len()) {
+                Some(NotExercised::BelowMinimum)
+            } else if !patience.grants_block() {
+                Some(NotExercised::Suspended)
+            } else {
+                None
+            };
+            if let Some(reason) = idle {
+                let verdict = Verdict::NotExercised(reason);
                 let (name, build) = (executor.name(), executor.build());
                 entry.candidates.push(candidate_entry(name, &build, &verdict, None));
                 continue;
             }
-            let trial = Trial::of(&candidate, &question).map_err(JudgeError::Compare)?;
+            let mut witnessed = Ok(None);
+            let mut keeping = self.keeping.as_mut();
+            let trial = Trial::of(&candidate, &question, &mut |observation, mismatch| {
+                let Some(keeping) = &mut keeping else { return };
+                let observed = || Observed::from(observation.result.clone());
+                let schedule = observation.schedule;
+                let seen = Witnessed { case, control: &control.execution, schedule, mismatch };
+                witnessed = keeping.keep(executor.name(), || Who::of(executor), observed, &seen);
+            })
+            .map_err(JudgeError::Compare)?;
             patience.note(trial.came_to_an_end());
             if patience.is_suspended() {
                 tracing::warn!(candidate = executor.name(), "suspended for some blocks");
@@ -244,8 +329,9 @@ impl JudgeLoop {
                 schedule,
                 exercise: exercise_of(&trial),
                 rerun: trial.can_be_repeated().then_some(rerun),
+                evidence: witnessed.map_err(JudgeError::Evidence)?,
             };
-            let mut verdict = self.record(&trial.verdict, &ran, case)?;
+            let mut verdict = self.record(&trial.verdict, ran, case)?;
             verdict.schedule_dependent = trial.schedule_dependent;
             entry.candidates.push(verdict);
             if result.is_none() && verdict_is_good(&trial.verdict) {
@@ -256,18 +342,38 @@ impl JudgeLoop {
             entry.canary = self.canary(observation, &question)?;
         }
         if let Some(findings) = &case.node {
-            let verdict = node_verdict(findings);
-            let ran = Ran {
-                name: NODE,
-                build: NODE_BUILD.to_owned(),
-                schedule: Schedule { workers: 0, seed: 0 },
-                exercise: None,
-                rerun: None,
-            };
-            let verdict = self.record(&verdict, &ran, case)?;
+            let verdict = self.judge_node(findings, control, case)?;
             entry.candidates.push(verdict);
         }
         Ok(())
+    }
+
+    /// The node did its part long ago: there is nothing to run.
+    fn judge_node(
+        &mut self,
+        findings: &NodeFindings,
+        control: &Control,
+        case: &Case,
+    ) -> Result<CandidateEntry, JudgeError> {
+        let verdict = node_verdict(findings);
+        let schedule = Schedule { workers: 0, seed: 0 };
+        let who = || Who {
+            name: NODE.to_owned(),
+            build: NODE_BUILD.to_owned(),
+            spec: None,
+            log: String::new(),
+        };
+        let evidence = match (&verdict, &mut self.keeping) {
+            (Verdict::Mismatch(mismatch), Some(keeping)) => {
+                let observed = || Observed::Answers(findings.counts);
+                let seen = Witnessed { case, control: &control.execution, schedule, mismatch };
+                keeping.keep(NODE, who, observed, &seen).map_err(JudgeError::Evidence)?
+            }
+            _ => None,
+        };
+        let build = NODE_BUILD.to_owned();
+        let ran = Ran { name: NODE, build, schedule, exercise: None, rerun: None, evidence };
+        self.record(&verdict, ran, case)
     }
 
     /// Alters a good result, if it is time to, and judges it like any other.
@@ -294,6 +400,7 @@ impl JudgeLoop {
             schedule: observation.schedule,
             exercise: None,
             rerun: None,
+            evidence: None,
         };
         let mut verdict_entry = candidate_entry(ran.name, &ran.build, &verdict, None);
         if let Verdict::Mismatch(mismatch) = &verdict {
@@ -321,17 +428,43 @@ impl JudgeLoop {
     fn record(
         &mut self,
         verdict: &Verdict,
-        ran: &Ran<'_>,
+        mut ran: Ran<'_>,
         case: &Case,
     ) -> Result<CandidateEntry, JudgeError> {
         let mut entry = candidate_entry(ran.name, &ran.build, verdict, ran.exercise);
         if let Verdict::Mismatch(mismatch) = verdict {
-            let record = record_of(mismatch, ran, &case.block);
+            let first = mismatch.first();
+            entry.fingerprint = first.map(|first| Fingerprint::of(ran.name, first, &case.block));
+            if let Some(fingerprint) = &entry.fingerprint {
+                // Executing parts of the block again costs many times what the block does. Where a
+                // problem begins is known after some of its cases.
+                let located = self.located.entry(fingerprint.id()).or_default();
+                *located += 1;
+                ran.rerun = ran.rerun.filter(|_| *located <= LOCATED_MAX);
+            }
+            let mut record = record_of(mismatch, &ran, &case.block);
+            record.fingerprint =
+                entry.fingerprint.as_ref().map(|fingerprint| fingerprint.id().to_string());
+            record.evidence.clone_from(&ran.evidence);
+            entry.evidence.clone_from(&ran.evidence);
             add_mismatch(&mut entry, &record);
-            log_mismatch(&record);
+            self.log.mismatch(&record);
             self.sink.publish(&record).map_err(JudgeError::Sink)?;
         }
         Ok(entry)
+    }
+
+    /// A block whose node was asked again: what differs only now is added to its verdict.
+    fn judge_again(&mut self, again: &AnswersAgain) -> Result<(), JudgeError> {
+        let Some(amended) = amend(&self.store, again)? else { return Ok(()) };
+        if let Some(record) = &amended.record {
+            self.log.mismatch(record);
+            self.sink.publish(record).map_err(JudgeError::Sink)?;
+        }
+        let bytes = amended.entry.encode().map_err(JudgeError::Ledger)?;
+        self.store.put_ledger(amended.entry.topoheight, &bytes).map_err(JudgeError::Store)?;
+        self.pending.add_mismatches(amended.mismatches());
+        Ok(())
     }
 
     /// What was found at a topoheight before its block was ordered away is kept: a difference that was
@@ -344,10 +477,13 @@ impl JudgeLoop {
         Ok(())
     }
 
-    fn publish(&mut self, entry: &LedgerEntry) -> Result<(), JudgeError> {
+    fn publish(&mut self, entry: LedgerEntry) -> Result<(), JudgeError> {
         let bytes = entry.encode().map_err(JudgeError::Ledger)?;
         self.store.put_ledger(entry.topoheight, &bytes).map_err(JudgeError::Store)?;
-        self.pending.add(entry);
+        self.pending.add(&entry);
+        if self.progress.metrics.is_some() {
+            self.pending.entries.push(entry);
+        }
         Ok(())
     }
 
@@ -355,15 +491,14 @@ impl JudgeLoop {
     fn flush(&mut self) -> Result<(), JudgeError> {
         let Some(last) = self.pending.last else { return Ok(()) };
         self.store.flush().map_err(JudgeError::Store)?;
+        if let Some(keeping) = &mut self.keeping {
+            keeping.archive.flush().map_err(JudgeError::Evidence)?;
+        }
         let pending = std::mem::take(&mut self.pending);
-        let progress = &self.progress;
-        progress.blocks.fetch_add(pending.blocks, Ordering::Relaxed);
-        progress.positions.store(last.next().as_u64(), Ordering::Relaxed);
-        progress.transactions.fetch_add(pending.transactions, Ordering::Relaxed);
-        progress.exercised.fetch_add(pending.exercised, Ordering::Relaxed);
-        progress.mismatches.fetch_add(pending.mismatches, Ordering::Relaxed);
-        progress.canaries_caught.fetch_add(pending.canaries_caught, Ordering::Relaxed);
-        progress.canaries_missed.fetch_add(pending.canaries_missed, Ordering::Relaxed);
+        pending.count_into(&self.progress, last);
+        if let Some(metrics) = &self.progress.metrics {
+            metrics.judged(pending.entries);
+        }
         self.advance_view(last)
     }
 
@@ -382,28 +517,37 @@ impl JudgeLoop {
     }
 }
 
-impl Pending {
-    fn add(&mut self, entry: &LedgerEntry) {
-        self.since.get_or_insert_with(Instant::now);
-        self.last = Some(entry.topoheight);
-        self.blocks += 1;
-        self.transactions += entry.transactions.total;
-        self.exercised += u64::from(entry.candidates.iter().any(|candidate| {
-            candidate.candidate != NODE
-                && matches!(candidate.verdict, Severity::Match | Severity::Mismatch)
-        }));
-        if let Some(canary) = &entry.canary {
-            let caught = u64::from(canary.was_caught());
-            self.canaries_caught += caught;
-            self.canaries_missed += 1 - caught;
-        }
-        self.mismatches +=
-            entry.candidates.iter().flat_map(|candidate| candidate.fields.values()).sum::<u64>();
-    }
+/// A mismatch at the moment in which it is seen.
+struct Witnessed<'a> {
+    case: &'a Case,
+    control: &'a Execution,
+    schedule: Schedule,
+    mismatch: &'a Mismatch,
+}
 
-    fn is_due(&self) -> bool {
-        self.blocks >= PENDING_BLOCKS_MAX
-            || self.since.is_some_and(|since| since.elapsed() >= FLUSH_INTERVAL)
+impl Keeping {
+    /// Keeps the evidence of a mismatch, or counts it, and tells where it is.
+    fn keep(
+        &mut self,
+        candidate: &str,
+        who: impl FnOnce() -> Who,
+        observed: impl FnOnce() -> Observed,
+        witnessed: &Witnessed<'_>,
+    ) -> Result<Option<String>, EvidenceError> {
+        let Witnessed { case, control, schedule, mismatch } = witnessed;
+        let (block, pre_state) = (&case.block, &case.pre_state);
+        let Some(first) = mismatch.first() else { return Ok(None) };
+        let fingerprint = Fingerprint::of(candidate, first, block);
+        let name = directory_name(&block.block, candidate);
+        let evidence = || {
+            let world = (block, pre_state);
+            Evidence::new(world, control, observed(), who(), *schedule, mismatch)
+        };
+        let kept = self.archive.keep(&fingerprint, block.block.topoheight, &name, evidence)?;
+        if let (Kept::First(directory), Some(triager)) = (&kept, &mut self.triager) {
+            triager.submit(directory);
+        }
+        Ok(kept.path().map(|path| Archive::reference(&self.state_dir, path)))
     }
 }
 
@@ -421,59 +565,11 @@ fn node_verdict(findings: &NodeFindings) -> Verdict {
     }
 }
 
-/// Why the judge cannot go on.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum JudgeError {
-    /// The comparison itself could not be made.
-    Compare(CompareError),
-    /// The ledger could not be written.
-    Store(StoreError),
-    /// A record could not be kept.
-    Sink(SinkError),
-    /// An entry could not be made or read.
-    Ledger(LedgerError),
-    /// It ended before this; the reason is in what [`Judge::finish`] returns.
-    Ended,
-    /// It panicked, which is a fault of the verifier and not of a candidate.
-    Panicked,
-}
-
-impl fmt::Display for JudgeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Compare(error) => write!(f, "comparing failed: {error}"),
-            Self::Store(error) => write!(f, "writing the ledger failed: {error}"),
-            Self::Sink(error) => write!(f, "keeping the record of a mismatch failed: {error}"),
-            Self::Ledger(error) => error.fmt(f),
-            Self::Ended => f.write_str("judging has ended"),
-            Self::Panicked => {
-                f.write_str("the judge panicked; this is a fault of Shadow, please report it")
-            }
-        }
-    }
-}
-
-impl std::error::Error for JudgeError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Compare(error) => Some(error),
-            Self::Store(error) => Some(error),
-            Self::Sink(error) => Some(error),
-            Self::Ledger(error) => Some(error),
-            Self::Ended | Self::Panicked => None,
-        }
-    }
-}
+/// In how many blocks it is found out by executing again which transaction a problem begins with.
+const LOCATED_MAX: u32 = 8;
 
 /// How many blocks may wait for their verdict.
-const QUEUE_LENGTH_MAX: usize = 64;
-
-/// How many verdicts may be written and not yet durable.
-const PENDING_BLOCKS_MAX: u64 = 256;
-
-/// How long a verdict may be written and not yet durable.
-pub(crate) const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
+pub(crate) const QUEUE_LENGTH_MAX: usize = 64;
 
 /// How many blocks below the last judged one can still be rolled back. The chain orders its last 60
 /// blue scores anew at will, and several blocks may share one.

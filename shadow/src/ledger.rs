@@ -10,7 +10,14 @@ use serde::{Deserialize, Serialize};
 use storage_snapshot::{Address, AssetId, BlockHash, Store, StoreError, TopoHeight};
 
 use crate::{
-    canary::CanaryEntry, execute::Loads, kinds::KindCounts, node::NodeCounts, shapes::ShapeCounts,
+    again::AgainEntry,
+    canary::CanaryEntry,
+    execute::Loads,
+    fingerprint::{Fingerprint, FingerprintId},
+    judge::NODE,
+    kinds::KindCounts,
+    node::NodeCounts,
+    shapes::ShapeCounts,
 };
 
 /// The version of the entry format that is written.
@@ -48,6 +55,9 @@ pub struct LedgerEntry {
     /// What became of a result that was altered on purpose. Never counted as a mismatch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<CanaryEntry>,
+    /// What came of executing the control again; nothing where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<AgainEntry>,
     /// The block's transactions.
     pub transactions: TransactionCounts,
     /// The same by kind; empty where a build wrote it that did not tell kinds apart.
@@ -61,6 +71,9 @@ pub struct LedgerEntry {
     /// How many differences were found here in blocks that have since been ordered away.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub earlier_mismatches: u64,
+    /// Of which problems they are cases, as far as that is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_problems: Vec<FoundProblem>,
     /// What has been ordered away from here.
     #[serde(default, skip_serializing_if = "ReOrderCounts::is_empty")]
     pub re_orders: ReOrderCounts,
@@ -124,6 +137,12 @@ pub struct CandidateEntry {
     /// The first difference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first: Option<FirstMismatch>,
+    /// The problem that the mismatch is a case of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
+    /// The directory with its evidence, seen from the state directory, if it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<String>,
     /// Whether runs under different schedules differ from each other.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub schedule_dependent: bool,
@@ -138,9 +157,46 @@ impl CandidateEntry {
         self.exercise.map_or(0, |exercise| exercise.workers)
     }
 
-    /// Whether the candidate was compared at work.
-    pub const fn is_exercised(&self) -> bool {
-        matches!(self.verdict, Severity::Match | Severity::Mismatch)
+    /// Whether the candidate was compared at work. One that differs may as well have crashed, or have
+    /// worked alone; the node's work is not seen, only its answers.
+    pub fn is_exercised(&self) -> bool {
+        match self.verdict {
+            Severity::Match => true,
+            Severity::Mismatch => {
+                self.candidate == NODE || self.exercise.is_some_and(|exercise| exercise.is_wide())
+            }
+            Severity::Opaque | Severity::NotExercised | Severity::Inconclusive => false,
+        }
+    }
+}
+
+/// A mismatch by what is left of it when its block was ordered away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundProblem {
+    /// Who differed.
+    pub candidate: String,
+    /// Which build of it.
+    pub build: String,
+    /// The problem.
+    pub fingerprint: FingerprintId,
+    /// How many differences there were of each field.
+    pub fields: BTreeMap<Field, u64>,
+}
+
+impl FoundProblem {
+    /// The mismatch of a candidate, if there is one.
+    pub fn of(entry: &CandidateEntry) -> Option<Self> {
+        Some(Self {
+            candidate: entry.candidate.clone(),
+            build: entry.build.clone(),
+            fingerprint: entry.fingerprint.as_ref()?.id(),
+            fields: entry.fields.clone(),
+        })
+    }
+
+    /// How many differences there were.
+    pub fn mismatches(&self) -> u64 {
+        self.fields.values().sum()
     }
 }
 
@@ -183,6 +239,16 @@ pub struct ExerciseEntry {
     /// How often the block was run; all else is about the run that the verdict is taken from.
     #[serde(default = "one")]
     pub runs: u32,
+    /// How many seconds that run took; 0 where a build wrote the entry that did not say.
+    #[serde(default)]
+    pub seconds: f64,
+}
+
+impl ExerciseEntry {
+    /// Whether two workers each executed a transaction of one batch.
+    const fn is_wide(self) -> bool {
+        self.workers >= 2 && self.batches > 0 && self.max_in_flight >= 2
+    }
 }
 
 const fn one() -> u32 {
@@ -293,16 +359,33 @@ impl LedgerEntry {
             self.block_hash == replaced.block_hash && self.state_digest == replaced.state_digest;
         if is_again {
             self.re_orders = replaced.re_orders;
+            self.earlier_problems.clone_from(&replaced.earlier_problems);
             self.earlier_mismatches = replaced.mismatches().saturating_sub(self.mismatches_here());
             self.earlier_mismatches = self.earlier_mismatches.max(replaced.earlier_mismatches);
         } else {
             self.re_orders = replaced.ordered_away();
             self.earlier_mismatches = replaced.mismatches();
+            self.earlier_problems = replaced.problems().collect();
+            self.earlier_problems.truncate(EARLIER_PROBLEMS_MAX);
         }
+    }
+
+    /// The problems that were found here, in this block and in those that were here before it.
+    pub fn problems(&self) -> impl Iterator<Item = FoundProblem> {
+        let here = self.candidates.iter().filter_map(FoundProblem::of);
+        self.earlier_problems.iter().cloned().chain(here)
     }
 
     fn mismatches_here(&self) -> u64 {
         self.candidates.iter().flat_map(|candidate| candidate.fields.values()).sum()
+    }
+
+    /// Whether every candidate that executes was compared at work.
+    pub fn is_exercised(&self) -> bool {
+        let mut executors = self.candidates.iter().filter(|judged| judged.candidate != NODE);
+        let first = executors.next();
+        first.is_some_and(CandidateEntry::is_exercised)
+            && executors.all(CandidateEntry::is_exercised)
     }
 
     /// The worst verdict of all candidates: the one that the block is counted under.
@@ -338,6 +421,10 @@ pub fn entry_at(store: &Store, at: TopoHeight) -> Result<Option<LedgerEntry>, Le
 const fn is_zero(number: &u64) -> bool {
     *number == 0
 }
+
+/// How many problems are known of blocks that were ordered away from one position. The differences of
+/// the others are counted all the same.
+const EARLIER_PROBLEMS_MAX: usize = 64;
 
 /// Why the ledger cannot be read or written.
 #[derive(Debug)]

@@ -5,33 +5,51 @@
 //! serially, commits the result, and passes it on to the [`judge`], which runs the candidates,
 //! compares, and writes the [`ledger`]. The [`summary`] is the sum of the ledger.
 
+pub mod accept;
+pub mod again;
+mod attach;
 pub mod bench;
+mod block_log;
 pub mod canary;
 pub mod candidate_spec;
 pub mod case;
 pub mod chain;
 pub mod cli;
 pub mod compared;
+mod config;
 pub mod coverage;
+pub mod devnet;
+pub mod diagnosis;
 pub mod digest;
+pub mod doctor;
+pub mod evidence;
 pub mod execute;
 pub mod exit_code;
 #[cfg(feature = "faults")]
 pub mod faults;
+pub mod fingerprint;
+pub mod http;
 pub mod judge;
 pub mod kinds;
 pub mod known;
+mod last_word;
 pub mod ledger;
 pub mod locate;
+pub mod metrics;
+pub mod minimize;
+pub mod mismatches;
 pub mod node;
 pub mod observe;
 pub mod opaque;
 mod other_branch;
+mod pace;
 mod patience;
 pub mod prepare;
 mod progress;
 mod record;
+pub mod record_chain;
 pub mod report;
+pub mod repro;
 pub mod requirements;
 pub mod rules;
 mod run;
@@ -41,7 +59,9 @@ pub mod selftest;
 pub mod shapes;
 pub mod source;
 pub mod summary;
+pub mod triage;
 mod trial;
 mod verifier;
+mod verify_error;
 
 pub use verifier::{Verifier, VerifyError};

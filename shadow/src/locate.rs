@@ -3,12 +3,15 @@
 //! An outcome names its transaction. For state, block and candidate are executed again on the first
 //! k transactions only: a beginning of the block that shows the same difference, and does not without
 //! its last transaction, ends with the culprit. Where
-//! that leads nowhere (the difference does not come back, or the candidate cannot be run again) it is
-//! the first transaction that touches the key, which is a hint and says so.
+//! that leads nowhere (the difference does not come back, or the candidate cannot be run again, or does
+//! not come to its end when it is) it is the first transaction that touches the key, which is a hint
+//! and says so.
 
 use std::sync::Arc;
 
-use comparator::{Difference, Execution, Field, LocateMethod, LocatedTransaction, Schedule};
+use comparator::{
+    Difference, Execution, Failure, Field, LocateMethod, LocatedTransaction, Schedule,
+};
 use storage_snapshot::{Amount, StateKey, TxHash};
 
 use crate::{
@@ -61,41 +64,56 @@ impl Rerun<'_> {
     /// Halves the block until one transaction is left. A difference may vanish again in a longer
     /// prefix, so the end of the search is checked and not believed.
     fn first_difference(&self, difference: &Difference, block: &ExecutableBlock) -> Found {
+        self.search(difference, block).unwrap_or(Found::Nowhere)
+    }
+
+    /// `None` as soon as the candidate does not come to its end: it costs its budget each time.
+    fn search(&self, difference: &Difference, block: &ExecutableBlock) -> Option<Found> {
         let differs = |count| self.differs(difference, block, count);
         let count = block.transactions.len();
-        if !differs(count) {
-            return Found::Nowhere;
+        if !differs(count)? {
+            return None;
         }
-        if differs(0) {
-            return Found::WithoutTransactions;
+        if differs(0)? {
+            return Some(Found::WithoutTransactions);
         }
         let (mut agrees, mut differing) = (0, count);
         while differing - agrees > 1 {
             let middle = agrees + (differing - agrees) / 2;
-            if differs(middle) {
+            if differs(middle)? {
                 differing = middle;
             } else {
                 agrees = middle;
             }
         }
-        if differs(differing) && !differs(agrees) { Found::At(agrees) } else { Found::Nowhere }
+        (differs(differing)? && !differs(agrees)?).then_some(Found::At(agrees))
     }
 
-    /// Whether control and candidate differ in the same thing on the first `count` transactions.
-    fn differs(&self, difference: &Difference, block: &ExecutableBlock, count: usize) -> bool {
+    /// Whether control and candidate differ in the same thing on the first `count` transactions;
+    /// `None` if the candidate breaks in another way there.
+    fn differs(
+        &self,
+        difference: &Difference,
+        block: &ExecutableBlock,
+        count: usize,
+    ) -> Option<bool> {
         let prefix = Arc::new(block.prefix(count));
-        let Ok(control) = SerialExecutor.control(&prefix, self.pre_state) else { return false };
+        let Ok(control) = SerialExecutor.control(&prefix, self.pre_state) else {
+            return Some(false);
+        };
         let (observation, _) = observe(self.candidate, &prefix, self.pre_state, self.schedule);
         match (observation.result, &difference.key) {
             (Ok(execution), Some(key)) => {
-                control.execution.delta.get(key) != execution.delta.get(key)
+                Some(control.execution.delta.get(key) != execution.delta.get(key))
             }
             (Ok(execution), None) => {
-                total(difference.field, &control.execution) != total(difference.field, &execution)
+                let total = |execution| total(difference.field, execution);
+                Some(total(&control.execution) != total(&execution))
             }
             // A failure is the same failure if it fails again.
-            (Err(failure), None) => Difference::from(&failure).field == difference.field,
-            (Err(_), Some(_)) => false,
+            (Err(failure), _) if Difference::from(&failure).field == difference.field => Some(true),
+            (Err(Failure::Error(_)), _) => Some(false),
+            (Err(_), _) => None,
         }
     }
 }
@@ -113,7 +131,7 @@ fn total(field: Field, execution: &Execution) -> Option<Amount> {
 }
 
 /// Whether a transaction writes a key, by its effects.
-fn touches(transaction: &crate::chain::Transaction, key: &StateKey) -> bool {
+pub(crate) fn touches(transaction: &crate::chain::Transaction, key: &StateKey) -> bool {
     if transaction.opaque_kind().is_some() {
         return false;
     }

@@ -4,11 +4,13 @@
 //! came to a version, only whether the version is the one that serial execution writes. Every answer
 //! is compared, asked for by name or not, and what nobody asked is counted.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, fmt};
 
 use comparator::{Difference, Execution, Field, Outcome, Side, Status};
 use serde::{Deserialize, Serialize};
-use storage_snapshot::{Amount, ReadError, StateDelta, StateKey, StateRead, TxHash};
+use storage_snapshot::{
+    Amount, ReadError, StateDelta, StateKey, StateRead, TopoHeight, TxHash, Version,
+};
 
 use crate::{
     chain::Claimed,
@@ -38,6 +40,38 @@ pub struct NodeCounts {
     pub taken: u64,
     /// Questions that nobody asked the node.
     pub not_asked: u64,
+    /// Those of the answers that were given while the block could still be ordered away.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub early: u64,
+    /// Answers that were compared again once it could not.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub again: u64,
+    /// Those of them that differ and had not differed before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub differ_again: u64,
+}
+
+impl NodeCounts {
+    /// These and others.
+    pub(crate) const fn add(&mut self, other: Self) {
+        self.compared += other.compared;
+        self.differ += other.differ;
+        self.taken += other.taken;
+        self.not_asked += other.not_asked;
+        self.early += other.early;
+        self.again += other.again;
+        self.differ_again += other.differ_again;
+    }
+
+    /// Whether the node's answers were given too early to be its last word.
+    pub(crate) const fn is_to_be_asked_again(&self) -> bool {
+        self.early > 0 && self.again == 0
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "this is how serde asks")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What comparing a node's answers with the control found.
@@ -53,7 +87,7 @@ pub struct NodeFindings {
 }
 
 /// The parts of a block that the node's answers are compared with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Compared<'a> {
     /// The block as the control executed it.
     pub block: &'a ExecutableBlock,
@@ -67,6 +101,27 @@ pub struct Compared<'a> {
     pub parent: &'a KnownState,
     /// The burned supply after the block, if it can be told.
     pub burned_supply: Option<Amount>,
+    /// What is held of the blocks before.
+    pub history: &'a dyn History,
+}
+
+/// What is held of the blocks before one.
+pub trait History {
+    /// The lowest block whose writes are not values of the base.
+    fn first(&self) -> TopoHeight;
+
+    /// Whether the block at a position was executed here, so that everything that it wrote is held.
+    fn was_executed_here(&self, at: TopoHeight) -> bool;
+
+    /// Whether the node itself wrote a key at a position, as opposed to what was put there in its
+    /// place.
+    fn wrote_itself(&self, at: TopoHeight, key: &StateKey) -> bool;
+}
+
+impl fmt::Debug for Compared<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compared").field("block", &self.block.block).finish_non_exhaustive()
+    }
 }
 
 /// Compares everything that the node answered about a block with the control.
@@ -88,6 +143,9 @@ pub fn compare_answers(
     findings.differences[outcomes..].sort_by_key(|difference| difference.key);
     findings.compare_totals(&compared, answers);
     findings.counts.differ = findings.differences.len() as u64;
+    if answers.early {
+        findings.counts.early = answers.versions.len() as u64;
+    }
     Ok(findings)
 }
 
@@ -119,7 +177,7 @@ impl NodeFindings {
         let (mut answered, mut confirmed) = (HashSet::new(), Vec::new());
         for (key, answer) in &answers.versions {
             answered.insert(*key);
-            if self.compare_version(compared, key, answer)? {
+            if self.compare_version(compared, key, answer, answers)? {
                 confirmed.push(key);
             }
         }
@@ -133,7 +191,7 @@ impl NodeFindings {
         unanswered.sort_unstable();
         for key in unanswered {
             if answers.walked.contains(key) {
-                self.compare_version(compared, key, &VersionAnswer::NotWritten)?;
+                self.compare_version(compared, key, &VersionAnswer::NotWritten, answers)?;
             } else if !matches!(key, StateKey::Registered(_)) {
                 // A node has no question about registration at one topoheight that could have been
                 // left out.
@@ -149,12 +207,14 @@ impl NodeFindings {
         compared: &Compared<'_>,
         key: &StateKey,
         answer: &VersionAnswer,
+        answers: &NodeAnswers,
     ) -> Result<bool, ReadError> {
         self.counts.compared += 1;
         let control = compared.control.delta.get(key);
         let (observed, node_value) = match answer {
             VersionAnswer::Written(value) => {
                 if control == Some(value.as_ref()) {
+                    self.compare_previous(compared, key, answers)?;
                     return Ok(true);
                 }
                 (Side::of_write(value.as_ref()), Some(value.clone()))
@@ -182,10 +242,58 @@ impl NodeFindings {
             difference.field = Field::Version;
         }
         self.differences.push(difference);
-        if let Some(value) = node_value.or(before) {
+        let moved = || answers.moved.get(key).cloned();
+        if let Some(value) = node_value.or_else(moved).or(before) {
             self.correction.insert(*key, value);
         }
         Ok(false)
+    }
+
+    /// Compares where the version before the block's own is with the last write that is held. They
+    /// part where the node wrote a key in a block that does not name it.
+    fn compare_previous(
+        &mut self,
+        compared: &Compared<'_>,
+        key: &StateKey,
+        answers: &NodeAnswers,
+    ) -> Result<(), ReadError> {
+        let Some(previous) = answers.previous.get(key).copied() else { return Ok(()) };
+        let history = compared.history;
+        let held = match compared.parent.last_write(key)? {
+            Some((_, Version::Unknown)) => return Ok(()),
+            Some((None, Version::Known(None))) | None => LastWrite::Never,
+            Some((None, Version::Known(Some(_)))) => LastWrite::Before(history.first()),
+            Some((Some(at), Version::Known(_))) => LastWrite::At(at),
+        };
+        self.counts.compared += 1;
+        let is_right = match (held, previous) {
+            (LastWrite::Never, previous) => previous.is_none(),
+            (LastWrite::Before(first), previous) => previous.is_some_and(|at| at < first),
+            (LastWrite::At(held), previous) => previous == Some(held),
+        };
+        let here = compared.block.block.topoheight;
+        let is_explained = || match (held, previous) {
+            // Versions lead down.
+            (_, Some(at)) if at >= here => false,
+            // The block there was not executed here, so it may have written anything.
+            (LastWrite::Never | LastWrite::Before(_), Some(at)) => {
+                at >= history.first() && !history.was_executed_here(at)
+            }
+            (LastWrite::At(held), Some(at)) if at > held => !history.was_executed_here(at),
+            (LastWrite::At(held), _) => !history.wrote_itself(held, key),
+            (LastWrite::Never | LastWrite::Before(_), None) => false,
+        };
+        if !is_right && !is_explained() {
+            let observed = match previous {
+                Some(at) => Side::Text(format!("previously written at {at}")),
+                None => Side::Text("never written before".to_owned()),
+            };
+            self.differences.push(Difference {
+                field: Field::Version,
+                ..Difference::of_key(*key, Side::Text(held.to_string()), observed)
+            });
+        }
+        Ok(())
     }
 
     fn compare_totals(&mut self, compared: &Compared<'_>, answers: &NodeAnswers) {
@@ -258,6 +366,25 @@ impl NodeFindings {
             }
         }
         Ok(())
+    }
+}
+
+/// Where a key was written last, as far as is held here.
+#[derive(Clone, Copy)]
+enum LastWrite {
+    Never,
+    /// In a block before the first one that was followed.
+    Before(TopoHeight),
+    At(TopoHeight),
+}
+
+impl fmt::Display for LastWrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Never => f.write_str("never written before"),
+            Self::Before(first) => write!(f, "previously written below {first}"),
+            Self::At(at) => write!(f, "previously written at {at}"),
+        }
     }
 }
 

@@ -184,7 +184,7 @@ fn was_executed(transaction: &ExecutableTransaction, answers: &NodeAnswers) -> b
 }
 
 /// Whether a transaction can pay accounts that it does not name. Energy moves no coins to others.
-fn may_pay_anybody(transaction: &Transaction) -> bool {
+pub(crate) fn may_pay_anybody(transaction: &Transaction) -> bool {
     match transaction.opaque_kind() {
         Some(
             OpaqueKind::InvokeContract
@@ -198,7 +198,7 @@ fn may_pay_anybody(transaction: &Transaction) -> bool {
 }
 
 /// 30 % of the gas that a contract used is burned; how much it used is known from what came back.
-fn burned_gas(max_gas: Amount, payouts: Option<&Vec<Payout>>) -> Option<Amount> {
+pub(crate) fn burned_gas(max_gas: Amount, payouts: Option<&Vec<Payout>>) -> Option<Amount> {
     let refunded = payouts?.iter().fold(Amount::ZERO, |sum, payout| match payout {
         Payout::RefundedGas(amount) => sum.saturating_add(*amount),
         Payout::Transfer { .. } => sum,

@@ -11,7 +11,7 @@ use storage_snapshot::{Address, Amount, BlockFacts, BlockRef, TxHash};
 use crate::{
     chain::{Block, Claimed},
     execute::{ExecutableBlock, ExecutableTransaction},
-    rules::{NamedKeys, Quirk, Quirks, Reward, SideBlock, dev_percentage},
+    rules::{BLOCK_VERSION_MAX, NamedKeys, Quirk, Quirks, Reward, SideBlock, dev_percentage},
 };
 
 /// A block with everything decided that the chain decides before it runs.
@@ -52,6 +52,7 @@ pub fn prepare<E: Fn(&TxHash) -> bool>(block: Block, chain: &ChainSoFar<'_, E>) 
     let reward = Reward::split(total, dev_percentage(block.blue_score.as_u64()));
 
     let named_keys = NamedKeys::of_block(&block.miner, &chain.dev, block.transactions.iter());
+    let is_unknown_version = block.version > BLOCK_VERSION_MAX;
     let duplicates = block.has_duplicate_transactions();
     let transactions: Vec<_> = block
         .transactions
@@ -61,7 +62,9 @@ pub fn prepare<E: Fn(&TxHash) -> bool>(block: Block, chain: &ChainSoFar<'_, E>) 
             body,
         })
         .collect();
-    let opaque = if duplicates {
+    let opaque = if is_unknown_version {
+        Some(OpaqueKind::new("unknown_block_version"))
+    } else if duplicates {
         quirks.count(Quirk::DuplicateTransaction);
         Some(OpaqueKind::new(Quirk::DuplicateTransaction.name()))
     } else {

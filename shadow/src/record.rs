@@ -24,6 +24,8 @@ pub(crate) struct Ran<'a> {
     pub(crate) exercise: Option<ExerciseEntry>,
     /// `None` where it cannot be run again.
     pub(crate) rerun: Option<Rerun<'a>>,
+    /// Where its evidence is, if it was kept.
+    pub(crate) evidence: Option<String>,
 }
 
 /// The entry of a candidate with this verdict; the fields of a mismatch are still missing.
@@ -41,6 +43,8 @@ pub(crate) fn candidate_entry(
         detail: detail_of(verdict),
         fields: BTreeMap::new(),
         first: None,
+        fingerprint: None,
+        evidence: None,
         schedule_dependent: false,
         exercise,
     }
@@ -93,16 +97,18 @@ fn first_mismatch(first: &RecordedDifference, record: &MismatchRecord) -> FirstM
     }
 }
 
-/// One line per block, never one per difference.
-pub(crate) fn log_mismatch(record: &MismatchRecord) {
+/// One line per block, never one per difference; `omitted` are those before it that were left out.
+pub(crate) fn log_mismatch(record: &MismatchRecord, omitted: u64) {
     let Some(first) = record.differences.first() else { return };
     tracing::error!(
         topoheight = record.subject.block.topoheight.as_u64(),
         block_hash = %record.subject.block.hash,
         candidate = record.subject.candidate,
+        verdict = "mismatch",
         field = %first.field,
         differences = record.total(),
         first = %first_mismatch(first, record).sentence(),
+        omitted,
         "mismatch"
     );
 }
@@ -126,14 +132,19 @@ fn detail_of(verdict: &Verdict) -> Option<String> {
 
 /// How the decisive run of a trial worked, if it came to an end.
 pub(crate) fn exercise_of(trial: &Trial) -> Option<ExerciseEntry> {
-    let exercise = &trial.decisive.result.as_ref().ok()?.exercise;
+    let execution = trial.decisive.result.as_ref().ok()?;
+    let exercise = &execution.exercise;
+    // What a candidate says of itself may lower what it was given, not raise it; and there is nothing
+    // in a batch without a transaction.
+    let workers = exercise.workers.min(trial.decisive.schedule.workers);
+    let transactions = u32::try_from(execution.outcomes.len()).unwrap_or(u32::MAX);
     Some(ExerciseEntry {
-        // What a candidate says of itself may lower what it was given, not raise it.
-        workers: exercise.workers.min(trial.decisive.schedule.workers),
+        workers,
         seed: trial.decisive.schedule.seed,
-        batches: exercise.batches,
-        max_in_flight: exercise.max_in_flight,
+        batches: exercise.batches.min(transactions),
+        max_in_flight: exercise.max_in_flight.min(workers),
         runs: trial.runs,
+        seconds: trial.decisive.elapsed.as_secs_f64(),
     })
 }
 

@@ -7,6 +7,7 @@ mod text;
 use storage_snapshot::{Store, TopoHeight};
 
 use crate::{
+    accept::Acceptances,
     coverage::Coverage,
     exit_code::ExitCode,
     ledger::{LedgerError, entries},
@@ -29,7 +30,16 @@ pub struct Report {
 }
 
 impl Report {
-    /// Reads the ledger of a store.
+    /// Reads the ledger of a store, in which nothing is accepted.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_accepting`](Self::read_accepting).
+    pub fn read(store: &Store, requirements: Option<Requirements>) -> Result<Self, LedgerError> {
+        Self::read_accepting(store, requirements, &Acceptances::default())
+    }
+
+    /// Reads the ledger of a store, and counts apart what is accepted.
     ///
     /// Without requirements the answer is that of all runs on the store together. With them it is about
     /// the configuration of each candidate that is under test, which is the one of its last verdict.
@@ -37,9 +47,13 @@ impl Report {
     /// # Errors
     ///
     /// When an entry cannot be read.
-    pub fn read(store: &Store, requirements: Option<Requirements>) -> Result<Self, LedgerError> {
-        let mut summary = Summary::new([]);
-        let mut coverage = Coverage::default();
+    pub fn read_accepting(
+        store: &Store,
+        requirements: Option<Requirements>,
+        acceptances: &Acceptances,
+    ) -> Result<Self, LedgerError> {
+        let mut summary = Summary::new([]).accepting(acceptances.clone());
+        let mut coverage = Coverage::default().accepting(acceptances.clone());
         for entry in entries(store, TopoHeight::GENESIS) {
             let entry = entry?;
             summary.add(&entry);
@@ -55,6 +69,7 @@ impl Report {
             }
             Some(requirements) => {
                 missing.extend(requirements.missing(&coverage));
+                missing.extend(summary.doubts());
                 differences(&coverage)
             }
         };
@@ -129,12 +144,17 @@ fn differences(coverage: &Coverage) -> Vec<String> {
     let mut sentences = Vec::new();
     for (name, candidate) in &coverage.candidates {
         let evidence = &candidate.evidence;
-        if evidence.blocks.mismatch > 0 {
+        let blocks = evidence.blocks.mismatch.saturating_sub(evidence.accepted);
+        if blocks > 0 {
             sentences.push(format!(
-                "candidate {name}: {} mismatches in {} blocks since topoheight {}",
+                "candidate {name}: {} mismatches in {} blocks since topoheight {}{}",
                 evidence.mismatches(),
                 evidence.blocks.mismatch,
-                evidence.since
+                evidence.since,
+                match evidence.accepted {
+                    0 => String::new(),
+                    accepted => format!(", {accepted} of the blocks accepted"),
+                }
             ));
         }
     }

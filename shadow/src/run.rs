@@ -1,9 +1,11 @@
 //! One run from the first block of a source to its end, or to where it was stopped.
 
 use std::{
+    error::Error,
     fs::{File, OpenOptions},
     io::{Read, Seek, SeekFrom, Write},
-    path::PathBuf,
+    net::TcpListener,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,20 +15,27 @@ use std::{
 
 use comparator::{JsonLines, MismatchRecord, MismatchSink, SinkError};
 use storage_snapshot::{Store, StoreError, StoreOptions, TopoHeight};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
+    accept::Acceptances,
     canary::CanaryRate,
-    candidate_spec::{CandidateSpec, StartCandidateError, start_all},
+    candidate_spec::{CandidateSpec, ParseCandidateError, StartCandidateError, start, start_all},
     cli::complain,
-    execute::BlockExecutor,
+    evidence::{Archive, ArchiveLimits, EVIDENCE},
+    execute::{BlockExecutor, external::end_all},
     exit_code::ExitCode,
-    judge::{Candidate, Judge, NODE, Progress},
+    http::{ListenAddress, Server, bind},
+    judge::{Candidate, Judge, JudgeError, Keeping, NODE, NODE_BUILD, Progress},
     ledger::{LedgerError, entries},
+    metrics::{LAG_LIMIT, Metrics, Setup},
     node::NodeCheck,
+    pace::Pace,
     progress::{Reporter, note},
     schedules::Schedules,
-    source::{BlockSource, SourceError},
-    summary::{RunVerdict, Summary},
+    source::{BlockSource, ChainEvent, SourceError},
+    summary::{RunVerdict, Summary, TrafficOfRun},
+    triage::{TriageLimits, Triager},
     verifier::{Verifier, VerifyError, claim},
 };
 
@@ -41,12 +50,38 @@ pub(crate) struct RunOptions {
     pub(crate) workers: u32,
     /// How often a candidate runs each block.
     pub(crate) schedules: u32,
+    /// From how many transactions on a block is put to the candidates.
+    pub(crate) transactions_min: usize,
     /// How long a candidate may take for one run of a block.
     pub(crate) budget: Duration,
     /// How often a result is altered to see whether it is noticed.
     pub(crate) canaries: CanaryRate,
     /// Whether the node's answers are compared.
     pub(crate) node: NodeCheck,
+    /// Where to answer whoever wants to know how it goes.
+    pub(crate) listen: Option<ListenAddress>,
+    /// How long it goes on, and how fast.
+    pub(crate) pace: Pace,
+    /// Where evidence is kept; in the state directory if it is not told.
+    pub(crate) report: Option<PathBuf>,
+    /// How often the first case of a problem is run again; 0 for not at all.
+    pub(crate) triage_runs: u32,
+    /// Whether the first case of a problem is also minimised.
+    pub(crate) minimize: bool,
+}
+
+impl RunOptions {
+    /// Those that are numbers.
+    fn numbers(&self) -> Vec<(&'static str, f64)> {
+        vec![
+            ("workers", f64::from(self.workers)),
+            ("schedules", f64::from(self.schedules)),
+            ("budget_seconds", self.budget.as_secs_f64()),
+            ("canary_every_blocks", self.canaries.every_blocks() as f64),
+            ("candidate_memory_bytes", self.memory_bytes.unwrap_or_default() as f64),
+            ("check_node", f64::from(u8::from(self.node == NodeCheck::Compare))),
+        ]
+    }
 }
 
 /// Where state and verdicts go.
@@ -73,6 +108,8 @@ pub(crate) fn run(
         Ok(source) => source,
         Err((code, message)) => return failed(summary, seconds(), message, code),
     };
+    // Before anything is started that would be left behind.
+    let stop = stop_on_signal("stopping after the block in hand; once more ends at once");
     let executors =
         start_all(&options.candidates, options.workers, options.budget, options.memory_bytes);
     let executors = match executors {
@@ -85,8 +122,12 @@ pub(crate) fn run(
             return failed(summary, seconds(), error.to_string(), code);
         }
     };
-    let node = (options.node == NodeCheck::Compare).then_some(NODE);
-    summary.ask_for(executors.iter().map(|executor| executor.name()).chain(node));
+    for executor in &executors {
+        summary.ask_for(executor.name(), executor.build());
+    }
+    if options.node == NodeCheck::Compare {
+        summary.ask_for(NODE, NODE_BUILD);
+    }
     let (path, temporary) = match directory_of(directory) {
         Ok(directory) => directory,
         Err(error) => {
@@ -94,7 +135,19 @@ pub(crate) fn run(
             return failed(summary, seconds(), message, ExitCode::Infrastructure);
         }
     };
-    let store = match Store::open(&path, StoreOptions::default()) {
+    let listener = match options.listen.map(bind).transpose() {
+        Ok(listener) => listener,
+        Err(error) => {
+            let message = format!("listening there: {error}; give --listen another address");
+            return failed(summary, seconds(), message, ExitCode::Infrastructure);
+        }
+    };
+    let listen_address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    let store_options = StoreOptions {
+        listen_address: listen_address.map(|address| address.to_string()),
+        ..StoreOptions::default()
+    };
+    let store = match Store::open(&path, store_options) {
         Ok(store) => store,
         Err(error) => {
             let (code, message) = (code_of_store(&error), error.to_string());
@@ -106,17 +159,54 @@ pub(crate) fn run(
     if let Err(error) = claim(&store, &*source) {
         return failed(summary, seconds(), error.to_string(), code_of(&error));
     }
-    let outcome = verify(options, executors, &path, &store, &mut *source);
+    let watched = listener.map(|listener| {
+        let node = (options.node == NodeCheck::Compare).then_some(NODE);
+        let candidates = executors.iter().map(|executor| executor.name()).chain(node);
+        let setup = Setup {
+            chain: source.identity().name.clone(),
+            candidates: candidates.map(str::to_owned).collect(),
+            options: options.numbers(),
+            directory: path.clone(),
+            lag_limit: LAG_LIMIT,
+        };
+        Watched::start(setup, listener, &store)
+    });
+    let (metrics, server) = match watched.transpose() {
+        Ok(watched) => watched.map(|watched| (watched.metrics, watched.server)).unzip(),
+        Err((code, message)) => return failed(summary, seconds(), message, code),
+    };
+    if let Some((metrics, watch)) = metrics.as_ref().zip(source.watch()) {
+        watch.traffic.observe(Arc::clone(metrics));
+    }
+    let outside = Outside { metrics, stop: &stop };
+    let mut traffic = None;
+    let outcome = verify(options, executors, &path, &store, outside, &mut *source, &mut traffic);
+    summary.add_traffic(traffic);
+    if let Some(server) = server {
+        server.stop();
+    }
+    // Read at the end: something may have been accepted while the run went on.
+    match Acceptances::read(&path) {
+        Ok(acceptances) => summary = summary.accepting(acceptances),
+        Err(error) => return failed(summary, seconds(), error.to_string(), ExitCode::BadInput),
+    }
     let added = add_ledger(&mut summary, &store);
     let digest = store.tip().map(|tip| tip.digest);
     let (summary, code) = match outcome.and_then(|end| added.map(|()| end)) {
-        Ok(End::Complete) => {
+        Ok(End::Complete | End::TimeIsUp) => {
             let summary = summary.finish(digest, seconds(), None);
             let code = summary.exit_code();
             (summary, code)
         }
-        Ok(End::Interrupted) => {
-            let summary = summary.interrupt().finish(digest, seconds(), None);
+        Ok(End::Interrupted(why)) => {
+            let reason = match why {
+                Interruption::Signal => "somebody asked it to stop".to_owned(),
+                Interruption::Source(reason) => {
+                    complain(&reason);
+                    reason
+                }
+            };
+            let summary = summary.interrupt(reason).finish(digest, seconds(), None);
             let code = summary.exit_code();
             (summary, code)
         }
@@ -137,56 +227,131 @@ pub(crate) fn run(
 }
 
 /// How a run that did not fail came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum End {
     Complete,
-    Interrupted,
+    /// It was to go on for so long and no longer.
+    TimeIsUp,
+    Interrupted(Interruption),
+}
+
+/// Why a run was not complete although nothing failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Interruption {
+    /// Somebody asked it to stop.
+    Signal,
+    /// The source ended before everything that was asked for, for this reason.
+    Source(String),
+}
+
+/// Whoever answers questions, and what from.
+struct Watched {
+    metrics: Arc<Metrics>,
+    server: Server,
+}
+
+impl Watched {
+    fn start(
+        setup: Setup,
+        listener: TcpListener,
+        store: &Store,
+    ) -> Result<Self, (ExitCode, String)> {
+        let failed =
+            |error: &dyn Error| (ExitCode::Infrastructure, format!("answering over HTTP: {error}"));
+        let metrics = Arc::new(Metrics::new(setup).map_err(|error| failed(&error))?);
+        let server = Server::start(listener, Arc::clone(&metrics), store.clone())
+            .map_err(|error| failed(&error))?;
+        metrics.restore(entries(store, TopoHeight::GENESIS)).map_err(|error| {
+            let message = error.to_string();
+            (code_of(&error.into()), message)
+        })?;
+        Ok(Self { metrics, server })
+    }
+}
+
+/// What goes on beside a run.
+struct Outside<'a> {
+    metrics: Option<Arc<Metrics>>,
+    /// Set when somebody asks the run to stop.
+    stop: &'a AtomicBool,
 }
 
 fn verify(
     options: &RunOptions,
     executors: Vec<Arc<dyn BlockExecutor>>,
-    path: &std::path::Path,
+    path: &Path,
     store: &Store,
+    outside: Outside<'_>,
     source: &mut dyn BlockSource,
+    traffic: &mut Option<TrafficOfRun>,
 ) -> Result<End, VerifyError> {
-    let stop = stop_on_signal();
-    let progress = Arc::new(Progress::default());
-    let schedules = Schedules::disturbed(options.schedules, options.workers);
+    let Outside { metrics, stop } = outside;
+    let progress = Arc::new(Progress { metrics: metrics.clone(), ..Progress::default() });
+    let schedules = Schedules::disturbed(options.schedules, options.workers)
+        .from_transactions(options.transactions_min);
     let candidates = executors.into_iter().map(|executor| Candidate { executor, schedules });
     let sink = RecordFile::open(path).map_err(SourceError::Io)?;
-    let judge = Judge::start(
+    let judge = Judge::start_keeping(
         store.clone(),
         candidates.collect(),
         options.canaries,
         Box::new(sink),
         Arc::clone(&progress),
+        Some(keeping(options, path)?),
     )
     .map_err(SourceError::Io)?;
     let mut verifier = Verifier::new(store.clone(), source, options.node, judge)?;
-    let mut reporter = Reporter::new(source.block_count(), progress);
+    source.go_on(&verifier.held()).map_err(VerifyError::Source)?;
+    // A run that goes on for a time is nowhere near the end of its source.
+    let total = source.block_count().filter(|_| options.pace.duration.is_none());
+    let mut reporter = Reporter::new(total, progress);
 
+    let mut walk = options.pace.start();
     let mut end = End::Complete;
+    let watch = source.watch();
+    let (mut blocks, mut last_head) = (0, None);
     let taken = loop {
         if stop.load(Ordering::Relaxed) {
-            end = End::Interrupted;
+            end = End::Interrupted(Interruption::Signal);
             break Ok(());
         }
+        if walk.is_over() {
+            end = End::TimeIsUp;
+            break Ok(());
+        }
+        walk.wait(stop);
         match source.next_event() {
             Ok(Some(event)) => {
+                blocks += u64::from(matches!(event, ChainEvent::Committed(_)));
+                let head = watch.as_ref().map(|node| node.status.top()).or_else(|| event.head());
+                if let Some((metrics, head)) = metrics.as_ref().zip(head)
+                    && last_head.replace(head) != Some(head)
+                {
+                    metrics.head(head);
+                }
+                if let Some((metrics, node)) = metrics.as_ref().zip(watch.as_ref()) {
+                    metrics.stable(node.status.stable());
+                }
                 if let Err(error) = verifier.take(event) {
                     break Err(error);
                 }
                 reporter.tick();
             }
-            Ok(None) => break Ok(()),
+            Ok(None) => {
+                if let Some(reason) = source.ended_early() {
+                    end = End::Interrupted(Interruption::Source(reason.to_owned()));
+                }
+                break Ok(());
+            }
             Err(error) => break Err(VerifyError::Source(error)),
         }
     };
+    *traffic = watch.map(|watch| TrafficOfRun::new(blocks, watch.traffic.counts()));
     // What the judge failed with is the cause of what the verifier saw of it.
     let judged = match end {
         End::Complete => verifier.finish(),
-        End::Interrupted => verifier.stop(),
+        End::Interrupted(Interruption::Signal) => verifier.abandon(),
+        End::Interrupted(Interruption::Source(_)) | End::TimeIsUp => verifier.stop(),
     };
     reporter.finish();
     match (taken, judged) {
@@ -194,8 +359,32 @@ fn verify(
             Err(cause)
         }
         (Err(error), _) | (Ok(()), Err(error)) => Err(error),
+        // What was abandoned has no verdict yet, and gets one in the next run.
+        (Ok(()), Ok(())) if end == End::Interrupted(Interruption::Signal) => Ok(end),
         (Ok(()), Ok(())) => check_whole(store).map(|()| end),
     }
+}
+
+/// Where evidence goes, and who looks into it.
+fn keeping(options: &RunOptions, state_dir: &Path) -> Result<Keeping, VerifyError> {
+    let directory = options.report.clone().unwrap_or_else(|| state_dir.join(EVIDENCE));
+    let archive =
+        Archive::open(directory, ArchiveLimits::default()).map_err(JudgeError::Evidence)?;
+    let (workers, budget, memory) = (options.workers, options.budget, options.memory_bytes);
+    let start_again = move |spec: &str| {
+        let spec: CandidateSpec =
+            spec.parse().map_err(|error: ParseCandidateError| error.to_string())?;
+        start(&spec, workers, budget, memory).map_err(|error| error.to_string())
+    };
+    let limits = TriageLimits { runs: options.triage_runs, ..TriageLimits::default() };
+    let triager = match (options.triage_runs, options.minimize) {
+        (0, false) => None,
+        (_, minimize) => {
+            let triager = Triager::start(limits, minimize, Box::new(start_again));
+            Some(triager.map_err(SourceError::Io)?)
+        }
+    };
+    Ok(Keeping { archive, state_dir: state_dir.to_owned(), triager })
 }
 
 fn add_ledger(summary: &mut Summary, store: &Store) -> Result<(), VerifyError> {
@@ -252,7 +441,7 @@ pub(crate) fn code_of(error: &VerifyError) -> ExitCode {
         | VerifyError::OtherBlock { .. }
         | VerifyError::Ledger(LedgerError::Version { .. }) => ExitCode::BadInput,
         VerifyError::Store(error) => code_of_store(error),
-        VerifyError::Source(SourceError::Io(_))
+        VerifyError::Source(SourceError::Io(_) | SourceError::Unreachable(_))
         | VerifyError::Read(_)
         | VerifyError::Judge(_)
         | VerifyError::NoParent(_)
@@ -270,38 +459,69 @@ pub(crate) fn code_of_store(error: &StoreError) -> ExitCode {
     }
 }
 
-/// A flag that is set when somebody asks the process to stop. Asked twice, it ends at once.
-fn stop_on_signal() -> Arc<AtomicBool> {
+/// A flag that is set when somebody asks the process to stop. Asked twice, it ends at once, and what it
+/// started with it.
+pub(crate) fn stop_on_signal(what: &'static str) -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    let waiting = std::thread::Builder::new().name("shadow-signals".to_owned()).spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let Ok(runtime) = runtime else { return };
-        runtime.block_on(async {
-            if signal().await.is_ok() {
-                flag.store(true, Ordering::Relaxed);
-                note("stopping after the block in hand; once more ends at once");
-                if signal().await.is_ok() {
-                    std::process::exit(i32::from(ExitCode::Infrastructure as u8));
-                }
-            }
-        });
-    });
-    if let Err(error) = waiting {
+    if let Err(error) = listen(Arc::clone(&stop), what) {
         tracing::warn!(%error, "signals cannot be waited for; the process will end at once on one");
     }
     stop
 }
 
-async fn signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) =
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// Listens from when it returns on.
+fn listen(stop: Arc<AtomicBool>, what: &'static str) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut signals = {
+        let _entered = runtime.enter();
+        Signals::new()?
+    };
+    let waiting = move || {
+        runtime.block_on(async {
+            signals.next().await;
+            stop.store(true, Ordering::Relaxed);
+            note(what);
+            let again = tokio::time::timeout(STOPPING_MAX, signals.next()).await;
+            end_all();
+            let code = match again {
+                Ok(()) => ExitCode::Infrastructure,
+                Err(_) => {
+                    // Nothing is lost: the block in hand has no verdict, and gets one in the next run.
+                    note(
+                        "stopping took too long: the block in hand is abandoned, and judged by the \
+                         next run on the same --state-dir",
+                    );
+                    ExitCode::NotEnoughEvidence
+                }
+            };
+            std::process::exit(i32::from(code as u8));
+        });
+    };
+    std::thread::Builder::new().name("shadow-signals".to_owned()).spawn(waiting).map(drop)
+}
+
+/// The signals that ask a process to stop.
+pub(crate) struct Signals {
+    interrupt: Signal,
+    end: Signal,
+}
+
+impl Signals {
+    /// Listens from now on.
+    pub(crate) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            end: signal(SignalKind::terminate())?,
+        })
     }
-    Ok(())
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.end.recv() => {}
+        }
+    }
 }
 
 /// The file of records in a state directory. A candidate that is wrong everywhere must not fill the
@@ -313,7 +533,7 @@ struct RecordFile {
 }
 
 impl RecordFile {
-    fn open(directory: &std::path::Path) -> std::io::Result<Self> {
+    fn open(directory: &Path) -> std::io::Result<Self> {
         let path = directory.join("mismatches.jsonl");
         let mut file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
         end_torn_line(&mut file)?;
@@ -345,3 +565,7 @@ impl MismatchSink for RecordFile {
 }
 
 const RECORDS_MAX: u64 = 1000;
+
+/// How long the block in hand may take once somebody asked the process to stop. Whoever asked waits for
+/// five seconds.
+const STOPPING_MAX: Duration = Duration::from_millis(4_500);

@@ -15,19 +15,31 @@ use storage_snapshot::TopoHeight;
 pub struct Schedules {
     runs: u32,
     workers: u32,
+    transactions_min: usize,
 }
 
 impl Schedules {
     /// One run of each block, as it would be in earnest: so many workers, and nothing disturbed.
     pub const fn plain(workers: u32) -> Self {
-        Self { runs: 1, workers }
+        Self { runs: 1, workers, transactions_min: 0 }
     }
 
     /// So many runs of each block, at least one. The first is the plain one. The others are disturbed
     /// by a seed, and take turns in running with 1 worker, with 2, with `workers`, and with twice as
     /// many.
     pub fn disturbed(runs: u32, workers: u32) -> Self {
-        Self { runs: runs.max(1), workers }
+        Self { runs: runs.max(1), workers, transactions_min: 0 }
+    }
+
+    /// The same, for blocks of at least so many transactions: a chain executes smaller ones serially.
+    #[must_use]
+    pub const fn from_transactions(self, transactions_min: usize) -> Self {
+        Self { transactions_min, ..self }
+    }
+
+    /// Whether a block of so many transactions is run at all.
+    pub const fn run_block_of(self, transactions: usize) -> bool {
+        transactions >= self.transactions_min
     }
 
     /// The schedules of a block.
@@ -74,6 +86,13 @@ mod tests {
         let seeds: BTreeSet<_> = others.iter().map(|schedule| schedule.seed).collect();
         assert_eq!(seeds.len(), others.len());
         assert!(!seeds.contains(&0));
+    }
+
+    #[test]
+    fn small_blocks_are_run_unless_somebody_says_so() {
+        assert!(Schedules::plain(2).run_block_of(0));
+        let from_four = Schedules::disturbed(2, 2).from_transactions(4);
+        assert_eq!([3, 4, 5].map(|count| from_four.run_block_of(count)), [false, true, true]);
     }
 
     #[test]

@@ -4,8 +4,12 @@
 //! reported first is held against what the mutant knows that it altered. Before that the verifier is
 //! held against itself: two runs of what is right must not differ anywhere. And executors that prove
 //! nothing must not come out as a match.
+//!
+//! On request each fault that is caught is also minimised and diagnosed: the block that is left has to
+//! be as small as the fault allows, and what is said of it has to be what was planted.
 
 mod chain;
+mod diagnose;
 mod report;
 
 use std::{
@@ -21,6 +25,8 @@ use comparator::{
     CompareError, Difference, Failure, Inconclusive, Limits, LocatedTransaction, Mismatch,
     Observation, Schedule, Verdict, compare_with_sound, schedule_difference,
 };
+pub use diagnose::Diagnosed;
+use diagnose::diagnose;
 pub use report::{ControlRow, IdleRow, MutantRow, Report, Traced};
 use storage_snapshot::ReadError;
 
@@ -44,11 +50,13 @@ pub struct Options {
     pub transactions_per_block: usize,
     /// The names of the mutants and idle executors to test; none means all.
     pub only: Vec<String>,
+    /// Whether each fault is also minimised and diagnosed.
+    pub diagnose: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { seed: 1, blocks: 400, transactions_per_block: 60, only: Vec::new() }
+        Self { seed: 1, blocks: 400, transactions_per_block: 60, only: Vec::new(), diagnose: false }
     }
 }
 
@@ -75,7 +83,7 @@ pub fn run(options: &Options) -> Result<Report, SelftestError> {
     let controls = against_itself(&engine, &cases)?;
     let mut mutants = Vec::new();
     for mutant in catalogue().filter(|mutant| is_chosen(mutant.name)) {
-        mutants.push(hunt(mutant, &engine, &cases)?);
+        mutants.push(hunt(mutant, &engine, &cases, options.diagnose)?);
     }
     let mut not_exercised = Vec::new();
     for idle in NOT_EXERCISED.iter().filter(|idle| is_chosen(idle.name)) {
@@ -126,6 +134,7 @@ fn hunt(
     mutant: &'static Mutant,
     engine: &Arc<ParallelExecutor>,
     cases: &[Case],
+    is_diagnosed: bool,
 ) -> Result<MutantRow, SelftestError> {
     let executor = Arc::new(mutant.executor(Arc::clone(engine)));
     let mut row = MutantRow::new(mutant);
@@ -136,6 +145,9 @@ fn hunt(
             let observation = observe_within(&executor, case, schedule, budget)?;
             if let Verdict::Mismatch(mismatch) = verdict(case, &observation)? {
                 caught(&mut row, mutant, &executor, case, schedule, &mismatch);
+                if let Some(first) = mismatch.first().filter(|_| is_diagnosed) {
+                    row.diagnosis = Some(diagnose(mutant, &executor, case, schedule, first));
+                }
                 return Ok(row);
             }
             // Whoever knows what was altered can tell that something was overlooked.

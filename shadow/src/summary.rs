@@ -6,18 +6,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use comparator::Field;
 use serde::Serialize;
-use storage_snapshot::StateDigest;
+use storage_snapshot::{StateDigest, Store, TopoHeight};
 
 use crate::{
+    accept::Acceptances,
     compared::{NotCompared, compared},
-    coverage::BlockCounts,
+    coverage::{BlockCounts, Configuration},
     exit_code::ExitCode,
+    fingerprint::{Fingerprint, FingerprintId},
     ledger::{
-        FirstMismatch, LedgerEntry, LoadCounts, ReOrderCounts, StepSeconds, TransactionCounts,
+        CandidateEntry, FirstMismatch, LedgerEntry, LedgerError, LoadCounts, ReOrderCounts,
+        StepSeconds, TransactionCounts, entries,
     },
     node::NodeCounts,
     report::stale_difference,
     rules::RULES,
+    source::node::TrafficCounts,
 };
 
 pub(crate) use text::words;
@@ -36,6 +40,8 @@ pub struct Summary {
     node_check: NodeCounts,
     quirks: BTreeMap<String, u64>,
     mismatches: Mismatches,
+    /// Mismatches that somebody expects. They are in no other number but that of the blocks.
+    accepted: Accepted,
     exercise: Exercise,
     loads: LoadCounts,
     seconds: Seconds,
@@ -55,19 +61,48 @@ pub struct Summary {
     conservation_unchecked_blocks: u64,
     /// Results that were altered on purpose, to see whether that is noticed.
     canaries: Canaries,
+    /// Blocks whose control was executed a second time, to see whether the verifier is noisy.
+    again: Again,
+    /// How often candidates ran blocks, under whatever schedule.
+    runs: u64,
     /// Blocks in which runs of a candidate under different schedules differ from each other.
     schedule_dependent_blocks: u64,
     /// What every block with a control is compared in.
     compared: Vec<Field>,
     /// What it is not.
     not_compared: &'static [NotCompared],
-    /// Whether somebody stopped the run before its end.
+    /// Whether the run was stopped before its end.
     interrupted: bool,
+    /// Why, in a sentence.
+    interrupted_because: Option<String>,
+    /// What was asked of the node by this process, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traffic: Option<TrafficOfRun>,
     /// What ended the run early.
     error: Option<String>,
     /// The candidates that the run was asked for: each has to have been exercised.
     #[serde(skip)]
-    asked: Vec<String>,
+    asked: Vec<Asked>,
+    /// The verdicts on each candidate since its configuration changed last.
+    #[serde(skip)]
+    latest: BTreeMap<String, Latest>,
+    #[serde(skip)]
+    acceptances: Acceptances,
+}
+
+/// A candidate that there have to be verdicts on.
+#[derive(Clone, Debug)]
+struct Asked {
+    name: String,
+    /// In which configuration; if in none, in the one of its last verdict.
+    configuration: Option<Configuration>,
+}
+
+/// The verdicts on one configuration of a candidate.
+#[derive(Clone, Debug)]
+struct Latest {
+    configuration: Configuration,
+    blocks: BlockCounts,
 }
 
 /// What a run says.
@@ -84,6 +119,29 @@ pub enum RunVerdict {
     Error,
 }
 
+/// What was asked of a node for the blocks that a run took from it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct TrafficOfRun {
+    /// How many blocks were taken, those included that were ordered away.
+    blocks: u64,
+    requests_per_block: f64,
+    bytes_per_block: f64,
+    #[serde(flatten)]
+    counts: TrafficCounts,
+}
+
+impl TrafficOfRun {
+    pub(crate) fn new(blocks: u64, counts: TrafficCounts) -> Self {
+        let each = |count: u64| count as f64 / blocks.max(1) as f64;
+        Self {
+            blocks,
+            requests_per_block: each(counts.requests),
+            bytes_per_block: each(counts.bytes_sent + counts.bytes_received),
+            counts,
+        }
+    }
+}
+
 /// Results that were altered on purpose.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 struct Canaries {
@@ -91,11 +149,39 @@ struct Canaries {
     caught: u64,
 }
 
+/// Blocks whose control was executed a second time.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Again {
+    blocks: u64,
+    /// Those in which it did not do the same.
+    differ: u64,
+}
+
 #[derive(Clone, Debug, Default, Serialize)]
 struct Mismatches {
     total: u64,
     by_field: BTreeMap<Field, u64>,
     first: Option<FirstMismatch>,
+}
+
+/// Mismatches that somebody expects.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Accepted {
+    /// Blocks in which nothing differs but what is accepted.
+    pub(crate) blocks: u64,
+    /// Differences, those in blocks that have since been ordered away included.
+    pub(crate) mismatches: u64,
+    /// In how many verdicts each problem was found, and why it is accepted.
+    pub(crate) problems: BTreeMap<FingerprintId, AcceptedProblem>,
+    /// Verdicts with a problem that was accepted of another build, or with more than was accepted. They
+    /// count as mismatches.
+    pub(crate) expired: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct AcceptedProblem {
+    pub(crate) verdicts: u64,
+    pub(crate) reason: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -128,6 +214,7 @@ impl Summary {
             node_check: NodeCounts::default(),
             quirks: BTreeMap::new(),
             mismatches: Mismatches::default(),
+            accepted: Accepted::default(),
             exercise: Exercise::default(),
             loads: LoadCounts::default(),
             seconds: Seconds::default(),
@@ -139,13 +226,42 @@ impl Summary {
             re_orders: ReOrderCounts::default(),
             conservation_unchecked_blocks: 0,
             canaries: Canaries::default(),
+            again: Again::default(),
+            runs: 0,
             schedule_dependent_blocks: 0,
             compared: compared().iter().map(|compared| compared.field).collect(),
             not_compared: NotCompared::ALL,
             interrupted: false,
+            interrupted_because: None,
+            traffic: None,
             error: None,
-            asked: candidates.into_iter().collect(),
+            asked: candidates.into_iter().map(|name| Asked { name, configuration: None }).collect(),
+            latest: BTreeMap::new(),
+            acceptances: Acceptances::default(),
         }
+    }
+
+    /// The summary of all that a store holds, of runs that were asked to judge these candidates.
+    ///
+    /// # Errors
+    ///
+    /// When an entry cannot be read.
+    pub fn read<'a>(
+        store: &Store,
+        candidates: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, LedgerError> {
+        let mut summary = Self::new(candidates.into_iter().map(str::to_owned));
+        for entry in entries(store, TopoHeight::GENESIS) {
+            summary.add(&entry?);
+        }
+        Ok(summary.finish(store.tip().map(|tip| tip.digest), 0.0, None))
+    }
+
+    /// Counts apart what somebody expects. To be told before anything is added.
+    #[must_use]
+    pub fn accepting(mut self, acceptances: Acceptances) -> Self {
+        self.acceptances = acceptances;
+        self
     }
 
     /// Adds a block. Entries are added in the order of topoheights, so that the first mismatch is
@@ -154,15 +270,20 @@ impl Summary {
         self.re_orders = self.re_orders.and(entry.ordered_away());
         if entry.stale {
             self.stale += 1;
-            self.stale_mismatches += entry.mismatches();
+            self.add_stale(entry.mismatches(), entry);
             return;
         }
-        self.stale_mismatches += entry.earlier_mismatches;
+        self.add_stale(entry.earlier_mismatches, entry);
+        self.accepted.blocks += u64::from(self.acceptances.cover_block(entry));
         self.conservation_unchecked_blocks += u64::from(entry.conservation_unchecked > 0);
-        self.blocks.count(entry.severity());
+        self.blocks.count(entry.severity(), entry.is_exercised());
         if let Some(canary) = &entry.canary {
             self.canaries.planted += 1;
             self.canaries.caught += u64::from(canary.was_caught());
+        }
+        if let Some(again) = &entry.again {
+            self.again.blocks += 1;
+            self.again.differ += u64::from(again.differs.is_some());
         }
         let mut candidates = entry.candidates.iter();
         self.schedule_dependent_blocks +=
@@ -173,10 +294,7 @@ impl Summary {
         self.transactions.skipped += transactions.skipped;
         self.transactions.failed += transactions.failed;
         self.transactions.opaque += transactions.opaque;
-        self.node_check.compared += entry.node.compared;
-        self.node_check.differ += entry.node.differ;
-        self.node_check.taken += entry.node.taken;
-        self.node_check.not_asked += entry.node.not_asked;
+        self.node_check.add(entry.node);
         for (quirk, count) in &entry.quirks {
             *self.quirks.entry(quirk.clone()).or_default() += count;
         }
@@ -191,18 +309,17 @@ impl Summary {
         let mut reasons = BTreeSet::new();
         for candidate in &entry.candidates {
             let counts = self.candidates.entry(candidate.candidate.clone()).or_default();
-            counts.count(candidate.verdict);
+            // An accepted mismatch proves nothing.
+            let exercised =
+                candidate.is_exercised() && self.acceptances.covering(candidate).is_none();
+            counts.count(candidate.verdict, exercised);
+            self.count_latest(entry, candidate, exercised);
             if let Some(reason) = &candidate.reason {
                 reasons.insert(format!("{}:{reason}", candidate.verdict.word()));
             }
-            for (field, count) in &candidate.fields {
-                self.mismatches.total += count;
-                *self.mismatches.by_field.entry(*field).or_default() += count;
-            }
-            if self.mismatches.first.is_none() {
-                self.mismatches.first.clone_from(&candidate.first);
-            }
+            self.add_mismatch(candidate);
             if let Some(exercise) = &candidate.exercise {
+                self.runs += u64::from(exercise.runs);
                 self.exercise.workers = self.exercise.workers.max(exercise.workers);
                 self.exercise.batches += u64::from(exercise.batches);
                 self.exercise.max_in_flight =
@@ -214,33 +331,101 @@ impl Summary {
         }
     }
 
+    fn add_mismatch(&mut self, candidate: &CandidateEntry) {
+        if let Some(accepted) = self.acceptances.covering(candidate) {
+            self.accepted.mismatches += candidate.fields.values().sum::<u64>();
+            let problem = self.accepted.problems.entry(accepted.fingerprint).or_default();
+            problem.verdicts += 1;
+            problem.reason.clone_from(&accepted.reason);
+            return;
+        }
+        let known = candidate.fingerprint.as_ref().map(Fingerprint::id);
+        let was_accepted = known.is_some_and(|known| self.acceptances.of(known).is_some());
+        self.accepted.expired += u64::from(was_accepted);
+        for (field, count) in &candidate.fields {
+            self.mismatches.total += count;
+            *self.mismatches.by_field.entry(*field).or_default() += count;
+        }
+        if self.mismatches.first.is_none() {
+            self.mismatches.first.clone_from(&candidate.first);
+        }
+    }
+
+    /// Differences in blocks that were ordered away, of an entry that is stale or took their place.
+    fn add_stale(&mut self, mismatches: u64, entry: &LedgerEntry) {
+        let found: Vec<_> = match entry.stale {
+            true => entry.problems().collect(),
+            false => entry.earlier_problems.clone(),
+        };
+        let accepted = self.acceptances.accepted_of(found.iter()).min(mismatches);
+        self.accepted.mismatches += accepted;
+        self.stale_mismatches += mismatches - accepted;
+    }
+
     /// Notes that the run was stopped before its end, so that it cannot be clean.
     #[must_use]
-    pub const fn interrupt(mut self) -> Self {
+    pub fn interrupt(mut self, because: String) -> Self {
         self.interrupted = true;
+        self.interrupted_because = Some(because);
         self
     }
 
-    /// Asks for verdicts on these candidates: without them there is not enough evidence.
-    pub fn ask_for<'a>(&mut self, candidates: impl IntoIterator<Item = &'a str>) {
-        self.asked.extend(candidates.into_iter().map(str::to_owned));
+    /// Adds what was asked of the node.
+    pub(crate) fn add_traffic(&mut self, traffic: Option<TrafficOfRun>) {
+        self.traffic = traffic;
+    }
+
+    fn count_latest(&mut self, entry: &LedgerEntry, judged: &CandidateEntry, exercised: bool) {
+        let begin = || Latest {
+            configuration: Configuration::of(entry, judged),
+            blocks: BlockCounts::default(),
+        };
+        let latest = self.latest.entry(judged.candidate.clone()).or_insert_with(begin);
+        if !latest.configuration.is_of(entry, judged) {
+            *latest = begin();
+        }
+        latest.blocks.count(judged.verdict, exercised);
+    }
+
+    /// Asks for verdicts on a candidate, by name and build: without them there is not enough evidence.
+    /// What another build of it did, or this one by other rules, is none.
+    pub fn ask_for(&mut self, candidate: &str, build: impl Into<String>) {
+        let configuration = Some(Configuration::now(build));
+        self.asked.push(Asked { name: candidate.to_owned(), configuration });
     }
 
     /// Takes every candidate that was added to have been asked for.
     #[must_use]
     pub fn ask_for_all(mut self) -> Self {
-        self.asked = self.candidates.keys().cloned().collect();
+        let asked = |name: &String| Asked { name: name.clone(), configuration: None };
+        self.asked = self.candidates.keys().map(asked).collect();
         self
     }
 
-    /// Whether anything differs, or did before its block was ordered away.
+    /// Whether anything differs that nobody expects, or did before its block was ordered away.
     pub const fn has_mismatches(&self) -> bool {
-        self.blocks.mismatch > 0 || self.stale_mismatches > 0
+        self.blocks.mismatch > self.accepted.blocks || self.stale_mismatches > 0
     }
 
     /// Whether there is something to look into.
     pub const fn has_findings(&self) -> bool {
-        self.has_mismatches() || self.blocks.inconclusive > 0
+        self.has_mismatches() || self.blocks.mismatch > 0 || self.blocks.inconclusive > 0
+    }
+
+    /// What is accepted, a sentence for each problem.
+    pub(crate) fn accepted(&self) -> Vec<String> {
+        let problems = self.accepted.problems.iter().map(|(fingerprint, problem)| {
+            let AcceptedProblem { verdicts, reason } = problem;
+            format!("{fingerprint} in {verdicts} blocks: {}", reason.escape_debug())
+        });
+        let expired = (self.accepted.expired > 0).then(|| {
+            format!(
+                "expired in {} blocks: another build, or more differs than was accepted; they count as \
+                 mismatches",
+                self.accepted.expired
+            )
+        });
+        problems.chain(expired).collect()
     }
 
     /// Closes the summary of a run.
@@ -292,8 +477,9 @@ impl Summary {
     /// What differs, a sentence each.
     pub(crate) fn differs(&self) -> Vec<String> {
         let mut sentences = Vec::new();
-        if self.blocks.mismatch > 0 {
-            let (total, blocks) = (self.mismatches.total, self.blocks.mismatch);
+        let blocks = self.blocks.mismatch.saturating_sub(self.accepted.blocks);
+        if blocks > 0 {
+            let total = self.mismatches.total;
             sentences.push(format!("{total} mismatches in {blocks} blocks, of whatever build"));
         }
         sentences.extend(stale_difference(self.stale_mismatches));
@@ -302,7 +488,8 @@ impl Summary {
 
     /// What is missing for an answer, a sentence each: a candidate; for each candidate that was asked
     /// for, that it was exercised at all, and a verdict on every block, which is not there if an earlier
-    /// run on the same directory did not ask; a control that can be trusted; and a comparator that can.
+    /// run on the same directory did not ask; a control that can be trusted; and a comparator that can,
+    /// because it sees what differs and nothing else.
     pub(crate) fn missing(&self) -> impl Iterator<Item = String> {
         let nobody = self
             .asked
@@ -310,19 +497,40 @@ impl Summary {
             .then(|| "no candidate was judged on any block: that proves nothing".to_owned());
         let inconclusive = (self.blocks.inconclusive > 0)
             .then(|| format!("{} blocks are inconclusive", self.blocks.inconclusive));
+        nobody.into_iter().chain(self.gaps()).chain(inconclusive).chain(self.doubts())
+    }
+
+    /// Why nothing that was found can be trusted, a sentence each.
+    pub(crate) fn doubts(&self) -> impl Iterator<Item = String> {
         let canary = (self.canaries.caught < self.canaries.planted).then(|| {
             "a result that was altered on purpose was not found to differ: no match of this run can \
              be trusted; please report it"
                 .to_owned()
         });
-        nobody.into_iter().chain(self.gaps()).chain(inconclusive).chain(canary)
+        let noisy = (self.again.differ > 0).then(|| {
+            format!(
+                "the verifier is noisy: in {} of {} blocks the serial execution differs from itself, so \
+                 no verdict of this run can be trusted; please report it",
+                self.again.differ, self.again.blocks
+            )
+        });
+        canary.into_iter().chain(noisy)
     }
 
     fn gaps(&self) -> impl Iterator<Item = String> {
-        self.asked.iter().filter_map(|name| {
-            let counts = self.candidates.get(name).copied().unwrap_or_default();
+        self.asked.iter().filter_map(|Asked { name, configuration }| {
+            let latest = self.latest.get(name).filter(|latest| {
+                configuration.as_ref().is_none_or(|asked| latest.configuration == *asked)
+            });
+            let counts = latest.map(|latest| latest.blocks).unwrap_or_default();
+            let all = self.candidates.get(name).copied().unwrap_or_default();
             let without = self.blocks.total.saturating_sub(counts.total);
-            if counts.exercised() == 0 {
+            if counts.exercised == 0 && all.total > counts.total {
+                Some(format!(
+                    "nothing was exercised for candidate {name} as it is now: what it did in another \
+                     build, or by other rules, says nothing about this one"
+                ))
+            } else if counts.exercised == 0 {
                 Some(format!(
                     "nothing was exercised for candidate {name}: a green result for it would prove \
                      nothing"
@@ -330,7 +538,7 @@ impl Summary {
             } else if without > 0 {
                 Some(format!(
                     "candidate {name} has no verdict on {without} blocks, because an earlier run was \
-                     not asked for it; another --state-dir begins anew"
+                     not asked for it, or for another build of it; another --state-dir begins anew"
                 ))
             } else {
                 None

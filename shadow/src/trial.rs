@@ -6,8 +6,8 @@ use std::{
 };
 
 use comparator::{
-    CompareError, Execution, Expectations, Failure, Limits, Observation, Schedule, Verdict,
-    compare_with_sound, schedule_difference,
+    CompareError, Execution, Expectations, Failure, Limits, Mismatch, Observation, Schedule,
+    Verdict, compare_with_sound, schedule_difference,
 };
 
 use crate::{
@@ -53,10 +53,15 @@ pub(crate) struct Trial {
 
 impl Trial {
     /// Runs a candidate under every schedule of the block. After a run that did not come to its end
-    /// there is none: the others would most likely cost as much, and the block has its verdict.
-    pub(crate) fn of(candidate: &Candidate, question: &Question<'_>) -> Result<Self, CompareError> {
+    /// there is none: the others would most likely cost as much, and the block has its verdict. The
+    /// first run that differs is `witness`ed before anything else is run.
+    pub(crate) fn of(
+        candidate: &Candidate,
+        question: &Question<'_>,
+        witness: &mut dyn FnMut(&Observation, &Mismatch),
+    ) -> Result<Self, CompareError> {
         let Question { block, pre_state, control, expectations } = question;
-        let (mut runs, mut loads) = (Vec::new(), Loads::default());
+        let (mut runs, mut loads): (Vec<(_, Verdict)>, _) = (Vec::new(), Loads::default());
         let (mut execution, mut comparison) = (Duration::ZERO, Duration::ZERO);
         for schedule in candidate.schedules.of_block(block.block.topoheight) {
             let (observation, loaded) = observe(&*candidate.executor, block, pre_state, schedule);
@@ -71,6 +76,11 @@ impl Trial {
                 &Limits::default(),
             )?;
             comparison += started.elapsed();
+            if let Verdict::Mismatch(mismatch) = &verdict
+                && !runs.iter().any(|(_, verdict)| matches!(verdict, Verdict::Mismatch(_)))
+            {
+                witness(&observation, mismatch);
+            }
             let ended = came_to_an_end(&observation);
             runs.push((observation, verdict));
             if !ended {

@@ -6,31 +6,38 @@
 //! [judge](crate::judge) does it meanwhile on another thread.
 
 use std::{
-    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use comparator::{Expectations, Inconclusive, OpaqueKind, check};
+use comparator::{Expectations, Inconclusive, OpaqueKind, Severity, check};
 use storage_snapshot::{
-    BlockCommit, BlockHash, BlockRef, ReadError, Snapshot, StateDelta, Store, StoreError,
+    BlockCommit, BlockFacts, BlockHash, BlockRef, ReadError, StateDelta, StateKey, Store,
     TopoHeight, TxHash,
 };
+
+pub use crate::verify_error::VerifyError;
 
 use crate::{
     case::{Case, Finding},
     chain::Block,
     execute::{Control, ControlError, PreState, SerialExecutor, expectations, panic_message},
-    judge::{Judge, JudgeError},
+    judge::Judge,
     known::KnownState,
     ledger::{LedgerEntry, LedgerError, entries, entry_at},
-    node::{Compared, NodeCheck, NodeCounts, NodeFindings, compare_answers, executed_transactions},
+    node::{
+        Compared, History, NodeCheck, NodeCounts, NodeFindings, compare_answers,
+        executed_transactions,
+    },
     opaque::{TakenState, take_state},
     other_branch::OtherBranch,
     prepare::{ChainSoFar, PreparedBlock, prepare},
     rules::SIDE_BLOCK_WINDOW,
-    source::{BlockSource, ChainEvent, ChainIdentity, CommittedBlock, NodeAnswers, SourceError},
+    source::{
+        BeforeStart, BlockSource, ChainEvent, ChainIdentity, CommittedBlock, Held, NodeAnswers,
+        first_after_base,
+    },
 };
 
 /// Verifies a chain, block by block.
@@ -46,6 +53,8 @@ pub struct Verifier {
     blind_since: Option<TopoHeight>,
     /// Where the source goes another way than the store went, as long as nobody knows why.
     other: Option<OtherBranch>,
+    /// The first block that was ever taken.
+    first: Option<TopoHeight>,
 }
 
 impl Verifier {
@@ -64,9 +73,26 @@ impl Verifier {
         // A roll-back may have been cut short after the blocks went and before their verdicts did.
         let above = store.tip().map_or(TopoHeight::GENESIS, |tip| tip.block.topoheight.next());
         mark_stale(&store, above)?;
-        let Judged { through, blind_since } = Judged::read(&store)?;
+        let Judged { first, through, blind_since } = Judged::read(&store)?;
         let identity = source.identity().clone();
-        Ok(Self { store, identity, node, judge, judged: through, blind_since, other: None })
+        Ok(Self { store, identity, node, judge, judged: through, blind_since, other: None, first })
+    }
+
+    /// What is held of the chain, for a source that can go on from there.
+    pub const fn held(&self) -> Held<'_> {
+        Held { store: &self.store, first: self.first, judged: self.judged }
+    }
+
+    /// Takes a chain to its end, and waits until everything is judged.
+    ///
+    /// # Errors
+    ///
+    /// When the source or the verifier itself cannot go on.
+    pub fn verify_chain(mut self, source: &mut dyn BlockSource) -> Result<(), VerifyError> {
+        while let Some(event) = source.next_event().map_err(VerifyError::Source)? {
+            self.take(event)?;
+        }
+        self.finish()
     }
 
     /// Takes the next event of the chain.
@@ -78,6 +104,8 @@ impl Verifier {
         match event {
             ChainEvent::Committed(block) => self.verify_block(*block),
             ChainEvent::Reverted { to } => self.revert(to),
+            ChainEvent::AnsweredAgain(again) => Ok(self.judge.submit_again(*again)?),
+            ChainEvent::Idle => Ok(()),
         }
     }
 
@@ -87,25 +115,31 @@ impl Verifier {
     ///
     /// As [`take`](Self::take).
     pub fn verify_block(&mut self, committed: CommittedBlock) -> Result<(), VerifyError> {
-        let CommittedBlock { block, answers } = committed;
+        let CommittedBlock { block, mut answers } = committed;
         let place = BlockRef { topoheight: block.topoheight, hash: block.hash };
         if self.was_judged(place)? {
             return Ok(());
         }
-        let parent = self.parent_of(place.topoheight)?;
-        let parent = KnownState::new(parent, self.blind_since, Arc::clone(&answers.walked));
-        let prepared = self.prepare(block)?;
+        let before = answers.before.take().map(|before| *before);
+        let parent = self.parent_of(place.topoheight, &answers, before.as_ref())?;
+        let before = before.unwrap_or_default();
+        let prepared = self.prepare(block, &before.facts, &before.executed)?;
         let pre_state = Arc::new(PreState::resolve(&prepared.named_keys, &parent)?);
         let (control, serial) = timed(|| control(&prepared, &pre_state));
         let (control, check) =
             timed(|| control.and_then(|control| sound(control, &prepared, &pre_state)));
         let step = match control {
             Ok(control) => self.after_control(&prepared, control, &parent, &answers)?,
-            Err(reason) => self.after_no_control(&prepared, reason, &parent, &answers)?,
+            Err(reason) => {
+                ask_if_nobody_did(&prepared, &mut answers);
+                self.after_no_control(&prepared, reason, &parent, &answers)?
+            }
         };
         drop(parent);
         let (tip, commit) = timed(|| self.store.commit(step.commit));
         let digest = tip?.digest;
+        // Only now, so that a store that knows anything also knows what it is about.
+        self.store.learn(&before.base)?;
         if step.blind {
             self.blind_since = Some(place.topoheight);
         }
@@ -147,6 +181,16 @@ impl Verifier {
     pub fn stop(self) -> Result<(), VerifyError> {
         self.judge.finish()?;
         Ok(self.store.flush()?)
+    }
+
+    /// The same at once: what waits for its verdict gets none, and is judged by the next verifier.
+    ///
+    /// # Errors
+    ///
+    /// What the judge failed with, if it did.
+    pub fn abandon(self) -> Result<(), VerifyError> {
+        self.judge.abandon();
+        self.stop()
     }
 
     /// The verdicts above `to` become stale: kept, but no longer counted.
@@ -191,19 +235,42 @@ impl Verifier {
         Ok(last.filter(|(block, _)| block.topoheight == at).map(|(block, _)| block.hash))
     }
 
-    fn parent_of(&self, topoheight: TopoHeight) -> Result<Snapshot, VerifyError> {
-        Ok(match topoheight.previous() {
-            Some(parent) => self.store.snapshot_at(parent)?,
-            None => self.store.base_snapshot()?,
+    fn parent_of(
+        &mut self,
+        topoheight: TopoHeight,
+        answers: &NodeAnswers,
+        before: Option<&BeforeStart>,
+    ) -> Result<KnownState, VerifyError> {
+        let first = *self.first.get_or_insert(topoheight);
+        let snapshot = match topoheight.previous() {
+            Some(parent) if first < topoheight => self.store.snapshot_at(parent)?,
+            _ => self.store.base_snapshot()?,
+        };
+        let parent = KnownState::new(snapshot, self.blind_since, Arc::clone(&answers.walked));
+        Ok(match before {
+            Some(before) => parent.of_followed(before),
+            None => parent,
         })
     }
 
-    fn prepare(&self, block: Block) -> Result<PreparedBlock, VerifyError> {
+    /// `facts` and `executed` are of the time before the first block that was taken.
+    fn prepare(
+        &self,
+        block: Block,
+        facts: &[(BlockRef, BlockFacts)],
+        executed: &[TxHash],
+    ) -> Result<PreparedBlock, VerifyError> {
         let topoheight = block.topoheight;
-        let previous = topoheight
+        let mut previous = topoheight
             .previous()
             .map(|parent| self.store.facts_before(parent, SIDE_BLOCK_WINDOW))
             .unwrap_or_default();
+        let missing = SIDE_BLOCK_WINDOW.saturating_sub(previous.len());
+        let older = facts.iter().filter(|(block, _)| {
+            Some(block.topoheight) < self.first && block.topoheight < topoheight
+        });
+        let older: Vec<_> = older.copied().collect();
+        previous.splice(0..0, older.into_iter().rev().take(missing).rev());
         // Without its parent a block would be rewarded as if nothing had been emitted yet.
         if previous.is_empty()
             && let Some(parent) = topoheight.previous()
@@ -213,6 +280,7 @@ impl Verifier {
         let was_executed = |transaction: &TxHash| {
             // A block that is judged again after a crash is in the store itself.
             self.store.executed_at(transaction).is_some_and(|executed| executed < topoheight)
+                || executed.contains(transaction)
         };
         let chain = ChainSoFar { dev: self.identity.dev, previous: &previous, was_executed };
         Ok(prepare(block, &chain))
@@ -241,6 +309,7 @@ impl Verifier {
                     control: &control.control.execution,
                     parent,
                     burned_supply: facts.burned_supply,
+                    history: self,
                 };
                 facts.emitted_supply = prepared.claimed.supply;
                 Some(compare_answers(compared, answers)?)
@@ -298,6 +367,41 @@ impl Verifier {
         let node = (self.node == NodeCheck::Compare).then(NodeFindings::default);
         let node_counts = NodeCounts { taken, not_asked, ..NodeCounts::default() };
         Ok(Step { commit, finding, node, node_counts, conservation_unchecked: 0, blind })
+    }
+}
+
+impl History for Verifier {
+    fn first(&self) -> TopoHeight {
+        first_after_base(self.first.unwrap_or(TopoHeight::GENESIS))
+    }
+
+    fn was_executed_here(&self, at: TopoHeight) -> bool {
+        // The block may wait for its verdict.
+        let entry = match self.judge.settle() {
+            Ok(()) => entry_at(&self.store, at).ok().flatten(),
+            Err(_) => None,
+        };
+        entry.is_some_and(|entry| {
+            !matches!(entry.severity(), Severity::Opaque | Severity::Inconclusive)
+        })
+    }
+
+    fn wrote_itself(&self, at: TopoHeight, key: &StateKey) -> bool {
+        match self.store.block(at) {
+            Ok(Some(block)) => block.commit.correction.get(key).is_none(),
+            // It was folded away long ago, and what was wrong there was found there.
+            _ => true,
+        }
+    }
+}
+
+/// A block that turned out to have no control has its state taken from the node, which nobody may have
+/// asked about it.
+fn ask_if_nobody_did(prepared: &PreparedBlock, answers: &mut NodeAnswers) {
+    if answers.versions.is_empty()
+        && let Some(later) = answers.ask_later.take()
+    {
+        *answers = later.about(&prepared.executable, &prepared.named_keys);
     }
 }
 
@@ -412,6 +516,8 @@ fn mark_stale(store: &Store, from: TopoHeight) -> Result<(), VerifyError> {
 
 /// What the ledger says about where to go on.
 struct Judged {
+    /// The first block that was ever taken.
+    first: Option<TopoHeight>,
     /// The last block of the unbroken run of verdicts that the ledger begins with.
     through: Option<TopoHeight>,
     /// The last of them that may have paid accounts that nobody knows of.
@@ -420,9 +526,10 @@ struct Judged {
 
 impl Judged {
     fn read(store: &Store) -> Result<Self, VerifyError> {
-        let mut judged = Self { through: None, blind_since: None };
+        let mut judged = Self { first: None, through: None, blind_since: None };
         for entry in entries(store, TopoHeight::GENESIS) {
             let entry = entry?;
+            judged.first = judged.first.or(Some(entry.topoheight));
             let expected = judged.through.map_or(entry.topoheight, TopoHeight::next);
             if entry.topoheight != expected || entry.stale {
                 break;
@@ -432,6 +539,13 @@ impl Judged {
                 judged.blind_since = Some(entry.topoheight);
             }
         }
+        if judged.first.is_none()
+            && let Some(tip) = store.tip()
+        {
+            // Nothing is forgotten of blocks that have no verdict.
+            let all = store.facts_before(tip.block.topoheight, usize::MAX);
+            judged.first = all.first().map(|(block, _)| block.topoheight);
+        }
         Ok(judged)
     }
 }
@@ -440,119 +554,4 @@ fn timed<R>(work: impl FnOnce() -> R) -> (R, Duration) {
     let started = Instant::now();
     let result = work();
     (result, started.elapsed())
-}
-
-/// Why the verifier cannot go on.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum VerifyError {
-    /// The source of blocks failed.
-    Source(SourceError),
-    /// The store failed.
-    Store(StoreError),
-    /// State could not be read.
-    Read(ReadError),
-    /// The judge failed.
-    Judge(JudgeError),
-    /// The state directory is about another chain.
-    OtherChain {
-        /// What it is about.
-        held: String,
-        /// What it was opened for.
-        offered: String,
-    },
-    /// The state directory has another block at this position.
-    OtherBlock {
-        /// The block that was offered.
-        place: BlockRef,
-        /// The hash of the block that is there.
-        held: BlockHash,
-    },
-    /// The store does not know the block before the one that was offered.
-    NoParent(TopoHeight),
-    /// The ledger cannot be read or written.
-    Ledger(LedgerError),
-    /// The state directory does not say which chain it is about in a form that can be read.
-    Identity(serde_json::Error),
-}
-
-impl fmt::Display for VerifyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Source(error) => error.fmt(f),
-            Self::Store(error) => error.fmt(f),
-            Self::Read(error) => error.fmt(f),
-            Self::Judge(error) => error.fmt(f),
-            Self::OtherChain { held, offered } => write!(
-                f,
-                "the state directory is about {held}, not about {offered}; use another --state-dir"
-            ),
-            Self::OtherBlock { place, held } => write!(
-                f,
-                "the state directory has block {held} at topoheight {}, the input has {}; it is \
-                 about another chain, use another --state-dir",
-                place.topoheight, place.hash
-            ),
-            Self::NoParent(topoheight) => {
-                write!(f, "nothing is known of the block at topoheight {topoheight}")
-            }
-            Self::Ledger(error) => error.fmt(f),
-            Self::Identity(error) => {
-                write!(f, "the state directory does not say which chain it is about: {error}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for VerifyError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Source(error) => Some(error),
-            Self::Store(error) => Some(error),
-            Self::Read(error) => Some(error),
-            Self::Judge(error) => Some(error),
-            Self::Ledger(error) => Some(error),
-            Self::Identity(error) => Some(error),
-            Self::OtherChain { .. } | Self::OtherBlock { .. } | Self::NoParent(_) => None,
-        }
-    }
-}
-
-impl From<SourceError> for VerifyError {
-    fn from(error: SourceError) -> Self {
-        Self::Source(error)
-    }
-}
-
-impl From<StoreError> for VerifyError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::OtherBlock { committed, offered } => Self::OtherBlock {
-                place: BlockRef { hash: offered, ..committed },
-                held: committed.hash,
-            },
-            error => Self::Store(error),
-        }
-    }
-}
-
-impl From<ReadError> for VerifyError {
-    fn from(error: ReadError) -> Self {
-        Self::Read(error)
-    }
-}
-
-impl From<JudgeError> for VerifyError {
-    fn from(error: JudgeError) -> Self {
-        Self::Judge(error)
-    }
-}
-
-impl From<LedgerError> for VerifyError {
-    fn from(error: LedgerError) -> Self {
-        match error {
-            LedgerError::Store(error) => Self::from(error),
-            error => Self::Ledger(error),
-        }
-    }
 }

@@ -11,7 +11,10 @@ use storage_snapshot::{BlockHash, BlockRef, StateKey, TopoHeight};
 use crate::support::*;
 
 /// A record as the first version of the format wrote it. Never changes.
-const SAMPLE: &str = include_str!("../fixtures/record.v1.json");
+const SAMPLE_1: &str = include_str!("../fixtures/record.v1.json");
+
+/// The same as the second version writes it. Never changes.
+const SAMPLE: &str = include_str!("../fixtures/record.v2.json");
 
 pub(crate) fn subject() -> Subject {
     Subject {
@@ -87,16 +90,31 @@ pub(crate) fn sample() -> MismatchRecord {
             of_block(Field::Burned, Side::Number(5), Side::Number(0)),
         ],
         omitted: 3,
+        fingerprint: Some("0123456789ab".into()),
+        evidence: Some("state/evidence/12_ffffffff_my-executor".into()),
     }
 }
 
 #[test]
 fn the_sample_of_version_1_is_read_as_ever() {
+    let read = MismatchRecord::from_json(SAMPLE_1).unwrap();
+    assert_eq!(read, MismatchRecord { fingerprint: None, evidence: None, ..sample() });
+}
+
+#[test]
+fn the_first_version_had_no_word_for_evidence() {
+    let claims = SAMPLE.replace(r#""format_version":2"#, r#""format_version":1"#);
+    let found = MismatchRecord::from_json(&claims);
+    assert!(matches!(found, Err(RecordError::Newer)), "{found:?}");
+}
+
+#[test]
+fn the_sample_of_version_2_is_read_as_ever() {
     assert_eq!(MismatchRecord::from_json(SAMPLE).unwrap(), sample());
 }
 
 #[test]
-fn the_sample_of_version_1_is_still_what_is_written() {
+fn the_sample_of_version_2_is_still_what_is_written() {
     assert_eq!(sample().to_json().unwrap(), SAMPLE.trim_end());
 }
 
@@ -111,8 +129,8 @@ fn a_record_is_one_line_whatever_the_candidate_wrote() {
 
 #[test]
 fn the_version_is_looked_at_before_anything_else() {
-    let found = MismatchRecord::from_json(r#"{"format_version": 2, "shape": "unheard of"}"#);
-    assert!(matches!(found, Err(RecordError::Version { found: 2 })), "{found:?}");
+    let found = MismatchRecord::from_json(r#"{"format_version": 3, "shape": "unheard of"}"#);
+    assert!(matches!(found, Err(RecordError::Version { found: 3 })), "{found:?}");
     assert!(found.unwrap_err().to_string().contains("use a newer build"));
     let found = MismatchRecord::from_json(r#"{"topoheight": 1}"#);
     assert!(matches!(found, Err(RecordError::Json(_))), "{found:?}");

@@ -42,6 +42,25 @@ pub struct Block {
     pub claimed: Claimed,
 }
 
+/// What a block says of itself without its transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockHeader {
+    /// As in [`Block`].
+    pub hash: BlockHash,
+    /// As in [`Block`].
+    pub topoheight: TopoHeight,
+    /// As in [`Block`].
+    pub version: u8,
+    /// As in [`Block`].
+    pub blue_score: BlueScore,
+    /// As in [`Block`].
+    pub miner: Address,
+    /// How many transactions it lists.
+    pub transaction_count: usize,
+    /// As in [`Block`].
+    pub claimed: Claimed,
+}
+
 /// What the node says of a block's money.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Claimed {

@@ -11,9 +11,9 @@ use serde_json::value::RawValue;
 use storage_snapshot::{Address, Amount, MultisigConfig, TxHash};
 
 use super::{
-    Block, BlockError, BlockName, BlockProblem, BlockType, Claimed, EncodeError, FeeType,
-    MultisigSignature, Network, NetworkAddress, OpaqueData, OpaqueKind, Reference, Transaction,
-    TransactionData, TransactionError, TransactionProblem, Transfer,
+    Block, BlockError, BlockHeader, BlockName, BlockProblem, BlockType, Claimed, EncodeError,
+    FeeType, MultisigSignature, Network, NetworkAddress, OpaqueData, OpaqueKind, Reference,
+    Transaction, TransactionData, TransactionError, TransactionProblem, Transfer,
     codec::fee_type_byte,
     hash::{BoundHeader, merkle_root},
     opaque::VERSION_KNOWN,
@@ -44,55 +44,95 @@ pub fn decode_transaction(json: &str, network: Network) -> Result<Transaction, T
     Decoder { network, scratch: Vec::new() }.transaction(json)
 }
 
+/// Reads a node's block without its transactions, and checks its hash.
+///
+/// `json` is one entry of the answer to `get_blocks_range_by_topoheight`, or of its like.
+///
+/// # Errors
+///
+/// As [`decode_block`], but for the transactions.
+pub fn decode_header(json: &str) -> Result<BlockHeader, BlockError> {
+    let header = || Ok(Checked::of(&wire_block(json)?)?.header);
+    header().map_err(|problem| BlockError { block: name_of(json), problem: Box::new(problem) })
+}
+
 fn block(json: &str) -> Result<Block, BlockProblem> {
-    let wire: WireBlock<'_> = serde_json::from_str(json)
-        .map_err(|source| BlockProblem::Json { field: path_of::<WireBlock<'_>>(json), source })?;
-    let topoheight = wire.topoheight.ok_or(BlockProblem::NotOrdered)?;
-    if wire.block_type == BlockType::Orphaned {
-        return Err(BlockProblem::OrphanedInOrder);
-    }
-    let NetworkAddress { account: miner, network } =
-        wire.miner.parse().map_err(BlockProblem::Miner)?;
-    let mut extra_nonce = [0; 32];
-    hex::decode_to_slice(&*wire.extra_nonce, &mut extra_nonce).map_err(BlockProblem::ExtraNonce)?;
-    let claimed = claimed(&wire)?;
-    let merkle_root = merkle_root(wire.txs_hashes.iter().map(TxHash::as_bytes));
-    if is_repetition(&wire.txs_hashes, &merkle_root) {
-        return Err(BlockProblem::Repeated);
-    }
-    let computed = BoundHeader {
-        version: wire.version,
-        blue_score: wire.blue_score,
-        tips: &wire.tips,
-        merkle_root,
-        timestamp_ms: wire.timestamp,
-        nonce: wire.nonce,
-        extra_nonce: &extra_nonce,
-        miner: &miner,
-    }
-    .hash();
-    if computed != wire.hash {
-        return Err(BlockProblem::Hash { computed });
-    }
+    let wire = wire_block(json)?;
+    let Checked { header, extra_nonce, network } = Checked::of(&wire)?;
     Ok(Block {
-        hash: wire.hash,
-        topoheight,
+        hash: header.hash,
+        topoheight: header.topoheight,
         block_type: wire.block_type,
         network,
-        version: wire.version,
-        blue_score: wire.blue_score,
+        version: header.version,
+        blue_score: header.blue_score,
         timestamp_ms: wire.timestamp,
         nonce: wire.nonce,
         extra_nonce,
-        miner,
+        miner: header.miner,
         transactions: transactions(
             &wire.txs_hashes,
             wire.transactions.as_deref().unwrap_or_default(),
             network,
         )?,
         tips: wire.tips,
-        claimed,
+        claimed: header.claimed,
     })
+}
+
+fn wire_block(json: &str) -> Result<WireBlock<'_>, BlockProblem> {
+    serde_json::from_str(json)
+        .map_err(|source| BlockProblem::Json { field: path_of::<WireBlock<'_>>(json), source })
+}
+
+/// A header that has the hash that it claims.
+struct Checked {
+    header: BlockHeader,
+    extra_nonce: [u8; 32],
+    network: Network,
+}
+
+impl Checked {
+    fn of(wire: &WireBlock<'_>) -> Result<Self, BlockProblem> {
+        let topoheight = wire.topoheight.ok_or(BlockProblem::NotOrdered)?;
+        if wire.block_type == BlockType::Orphaned {
+            return Err(BlockProblem::OrphanedInOrder);
+        }
+        let NetworkAddress { account: miner, network } =
+            wire.miner.parse().map_err(BlockProblem::Miner)?;
+        let mut extra_nonce = [0; 32];
+        hex::decode_to_slice(&*wire.extra_nonce, &mut extra_nonce)
+            .map_err(BlockProblem::ExtraNonce)?;
+        let claimed = claimed(wire)?;
+        let merkle_root = merkle_root(wire.txs_hashes.iter().map(TxHash::as_bytes));
+        if is_repetition(&wire.txs_hashes, &merkle_root) {
+            return Err(BlockProblem::Repeated);
+        }
+        let computed = BoundHeader {
+            version: wire.version,
+            blue_score: wire.blue_score,
+            tips: &wire.tips,
+            merkle_root,
+            timestamp_ms: wire.timestamp,
+            nonce: wire.nonce,
+            extra_nonce: &extra_nonce,
+            miner: &miner,
+        }
+        .hash();
+        if computed != wire.hash {
+            return Err(BlockProblem::Hash { computed });
+        }
+        let header = BlockHeader {
+            hash: wire.hash,
+            topoheight,
+            version: wire.version,
+            blue_score: wire.blue_score,
+            miner,
+            transaction_count: wire.txs_hashes.len(),
+            claimed,
+        };
+        Ok(Self { header, extra_nonce, network })
+    }
 }
 
 fn claimed(wire: &WireBlock<'_>) -> Result<Claimed, BlockProblem> {

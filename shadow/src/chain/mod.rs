@@ -23,10 +23,10 @@ mod transaction;
 mod wire;
 
 pub use address::{AddressError, Network, NetworkAddress};
-pub use block::{Block, BlockType, Claimed};
+pub use block::{Block, BlockHeader, BlockType, Claimed};
 pub use bytes::{DecodeError, DecodeProblem};
 pub use codec::EncodeError;
-pub use decode::{decode_block, decode_transaction};
+pub use decode::{decode_block, decode_header, decode_transaction};
 pub use encode::{JsonError, block_to_json, transaction_to_json};
 pub use error::{BlockError, BlockName, BlockProblem, TransactionError, TransactionProblem};
 pub use opaque::{EnergyOperation, OpaqueData, OpaqueKind};

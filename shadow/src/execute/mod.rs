@@ -41,6 +41,11 @@ pub trait BlockExecutor: fmt::Debug + Send + Sync {
         schedule: Schedule,
     ) -> Result<Performed, Failure>;
 
+    /// How it is named on the command line, if it can be started there.
+    fn spec(&self) -> Option<String> {
+        None
+    }
+
     /// The end of the log that it keeps of itself, if it keeps one: bounded, and safe to be shown.
     fn log(&self) -> String {
         String::new()

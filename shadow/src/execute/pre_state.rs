@@ -55,6 +55,32 @@ impl PreState {
         })
     }
 
+    /// The keys that are listed although their value is not known, in order.
+    pub fn unknown(&self) -> impl Iterator<Item = StateKey> {
+        self.keys
+            .iter()
+            .zip(&self.values)
+            .filter_map(|(key, known)| matches!(known, Known::Unknown).then_some(key))
+    }
+
+    /// A closed world of these values, and of these keys whose value is not known.
+    pub fn with_unknown(
+        values: impl IntoIterator<Item = (StateKey, StateValue)>,
+        unknown: impl IntoIterator<Item = StateKey>,
+    ) -> Self {
+        let values = values.into_iter().map(|(key, value)| (key, Known::Value(value)));
+        let unknown = unknown.into_iter().map(|key| (key, Known::Unknown));
+        let listed: Vec<_> = values.chain(unknown).collect();
+        let keys: NamedKeys = listed.iter().map(|(key, _)| key).collect();
+        let mut values = vec![Known::None; keys.len()];
+        for (key, known) in listed {
+            if let Some(position) = keys.position(&key) {
+                values[position] = known;
+            }
+        }
+        Self { keys: Arc::new(keys), values }
+    }
+
     fn answer(
         &self,
         key: &StateKey,
@@ -81,14 +107,6 @@ impl StateRead for PreState {
 
 impl FromIterator<(StateKey, StateValue)> for PreState {
     fn from_iter<I: IntoIterator<Item = (StateKey, StateValue)>>(values: I) -> Self {
-        let listed: Vec<_> = values.into_iter().collect();
-        let keys: NamedKeys = listed.iter().map(|(key, _)| key).collect();
-        let mut values = vec![Known::None; keys.len()];
-        for (key, value) in listed {
-            if let Some(position) = keys.position(&key) {
-                values[position] = Known::Value(value);
-            }
-        }
-        Self { keys: Arc::new(keys), values }
+        Self::with_unknown(values, [])
     }
 }

@@ -50,6 +50,14 @@ impl BlockExecutor for WithinBudget {
         self.executor.build()
     }
 
+    fn spec(&self) -> Option<String> {
+        self.executor.spec()
+    }
+
+    fn log(&self) -> String {
+        self.executor.log()
+    }
+
     fn execute(
         &self,
         block: &Arc<ExecutableBlock>,

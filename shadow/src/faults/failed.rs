@@ -59,7 +59,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant::alters(
         "panic-becomes-failure",
         None,
-        "a panic in the fifth executed transaction is passed off as a failure of it",
+        "a panic in the third executed transaction is passed off as a failure of it",
         OUTCOME,
         panic_becomes_failure,
     ),
@@ -124,7 +124,7 @@ fn failed_fee_charged(site: &Site<'_>, wrong: &mut Wrong) -> Result<(), Failure>
 }
 
 fn panic_becomes_failure(site: &Site<'_>, wrong: &mut Wrong) -> Result<(), Failure> {
-    if let Some(Done { index, .. }) = site.executed().nth(4) {
+    if let Some(Done { index, .. }) = site.executed().nth(2) {
         wrong.change_outcome(index, |outcome| {
             let reason = "panicked: attempt to add with overflow".to_owned();
             outcome.status = Status::Failed(FailReason::Other(reason));

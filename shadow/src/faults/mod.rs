@@ -10,6 +10,7 @@
 //! one), and a fault that the control shares (nothing differs then; that is what invariants are for).
 
 mod altered;
+mod causes;
 mod failed;
 mod idle;
 mod keys;
@@ -105,7 +106,8 @@ pub fn catalogue() -> impl Iterator<Item = &'static Mutant> {
 impl Mutant {
     /// An executor with this fault, and no other if the engine has none.
     pub fn executor(&'static self, engine: Arc<ParallelExecutor>) -> MutantExecutor {
-        MutantExecutor { mutant: self, engine, seen: Mutex::default() }
+        let name = format!("fault-{}", self.name);
+        MutantExecutor { mutant: self, name, engine, seen: Mutex::default() }
     }
 
     /// Whether it does not answer at all, so that it has to be waited for in vain.
@@ -128,6 +130,7 @@ impl Mutant {
 #[derive(Debug)]
 pub struct MutantExecutor {
     mutant: &'static Mutant,
+    name: String,
     engine: Arc<ParallelExecutor>,
     seen: Mutex<HashMap<TopoHeight, BlockHash>>,
 }
@@ -178,11 +181,15 @@ impl MutantExecutor {
 
 impl BlockExecutor for MutantExecutor {
     fn name(&self) -> &str {
-        self.mutant.name
+        &self.name
     }
 
     fn build(&self) -> String {
         concat!("shadow mutant ", env!("CARGO_PKG_VERSION")).to_owned()
+    }
+
+    fn spec(&self) -> Option<String> {
+        Some(format!("fault:{}", self.mutant.name))
     }
 
     fn execute(

@@ -21,9 +21,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "panics-on-transaction",
         class: Some("T14"),
-        does: "the tenth transaction of a block panics, and takes everything with it",
+        does: "the third transaction of a block panics, and takes everything with it",
         fields: &[Field::Crashed],
-        plant: Plant::Stops { from: |site| nth(site, 9), how: panics, hangs: false },
+        plant: Plant::Stops { from: |site| nth(site, 2), how: panics, hangs: false },
     },
     Mutant {
         name: "panics-on-burn",
@@ -35,16 +35,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "worker-panics",
         class: None,
-        does: "a worker thread dies of a block with six transactions",
+        does: "a worker thread dies of a block with three transactions",
         fields: &[Field::Crashed],
-        plant: Plant::Stops { from: |site| nth(site, 5), how: worker_panics, hangs: false },
+        plant: Plant::Stops { from: |site| nth(site, 2), how: worker_panics, hangs: false },
     },
     Mutant {
         name: "error-over-threshold",
         class: None,
-        does: "a block of more than sixteen transactions is answered with an error",
+        does: "a block of more than two transactions is answered with an error",
         fields: &[Field::Error],
-        plant: Plant::Stops { from: |site| nth(site, 16), how: error, hangs: false },
+        plant: Plant::Stops { from: |site| nth(site, 2), how: error, hangs: false },
     },
     Mutant {
         name: "fails-after-re-order",
@@ -56,9 +56,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "hangs-over-threshold",
         class: Some("T23"),
-        does: "a block of four transactions or more waits for a lock that it holds itself",
+        does: "a block of two transactions or more waits for a lock that it holds itself",
         fields: &[Field::Hang],
-        plant: Plant::Stops { from: |site| nth(site, 3), how: hangs, hangs: true },
+        plant: Plant::Stops { from: |site| nth(site, 1), how: hangs, hangs: true },
     },
     Mutant {
         name: "hangs-on-second-spend",
@@ -70,16 +70,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "memory-hog",
         class: None,
-        does: "a block of more than twelve transactions needs 256 MiB, and then there is no more",
+        does: "a block of more than two transactions needs 256 MiB, and then there is no more",
         fields: &[Field::Error],
-        plant: Plant::Stops { from: |site| nth(site, 12), how: hogs, hangs: false },
+        plant: Plant::Stops { from: |site| nth(site, 2), how: hogs, hangs: false },
     },
     Mutant {
         name: "nonsense-answer",
         class: None,
-        does: "a block of more than seven transactions is answered with something that is no answer",
+        does: "a block of more than one transaction is answered with something that is no answer",
         fields: &[Field::Protocol],
-        plant: Plant::Stops { from: |site| nth(site, 7), how: nonsense, hangs: false },
+        plant: Plant::Stops { from: |site| nth(site, 1), how: nonsense, hangs: false },
     },
 ];
 

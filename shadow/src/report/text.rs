@@ -46,6 +46,9 @@ fn write_answer(report: &Report, text: &mut String) -> Result {
     for sentence in &report.differs {
         writeln!(text, "  differs: {sentence}")?;
     }
+    for sentence in report.summary.accepted() {
+        writeln!(text, "  accepted: {sentence}")?;
+    }
     for sentence in &report.missing {
         writeln!(text, "  missing: {sentence}")?;
     }
@@ -90,7 +93,7 @@ fn write_candidate(
         "  counted since topoheight {}, through {}: {} of {} blocks exercised, {} mismatches",
         evidence.since,
         evidence.through,
-        blocks.exercised(),
+        blocks.exercised,
         blocks.total,
         evidence.mismatches()
     )?;

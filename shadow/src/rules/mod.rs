@@ -20,8 +20,12 @@ pub use named_keys::NamedKeys;
 pub use nonce::{NonceWindow, Used};
 pub use quirks::{Quirk, Quirks};
 pub use reward::{
-    Reward, SIDE_BLOCK_WINDOW, SideBlock, base_reward, dev_percentage, side_percentage,
+    BLOCK_TIME_MILLISECONDS, Reward, SIDE_BLOCK_WINDOW, SideBlock, base_reward, dev_percentage,
+    side_percentage,
 };
 
 /// The name of the rule set, as outside candidates are told it.
 pub const RULES: &str = "tos-v3";
+
+/// The last block version whose rules these are. A block of a later one is not executed here.
+pub const BLOCK_VERSION_MAX: u8 = 3;

@@ -10,7 +10,7 @@ const EMISSION_SHIFT: u32 = 20;
 
 /// The target time between blocks; the emission is meant for one block every three minutes and is
 /// scaled down to it.
-const BLOCK_TIME_MILLISECONDS: u64 = 1000;
+pub const BLOCK_TIME_MILLISECONDS: u64 = 1000;
 
 /// Up to how many previous blocks decide whether a block is a side block.
 pub const SIDE_BLOCK_WINDOW: usize = 60;

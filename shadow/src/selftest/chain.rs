@@ -77,6 +77,7 @@ impl Walk {
                     return self.execute(committed.block).map(Some);
                 }
                 Some(ChainEvent::Reverted { to }) => self.go_back(to),
+                Some(ChainEvent::AnsweredAgain(_) | ChainEvent::Idle) => {}
                 None => return Ok(None),
             }
         }

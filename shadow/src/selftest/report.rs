@@ -6,6 +6,7 @@ use comparator::{Difference, Field, LocateMethod, LocatedTransaction, Schedule, 
 use serde::Serialize;
 use storage_snapshot::{BlockHash, TopoHeight, TxHash};
 
+use super::Diagnosed;
 use crate::{exit_code::ExitCode, faults::Mutant};
 
 /// What a self-test found.
@@ -63,6 +64,9 @@ pub struct MutantRow {
     pub first_is_right: bool,
     /// How many runs were altered and not reported.
     pub overlooked: u64,
+    /// How far it was minimised and what was said of it, if that was asked for.
+    #[serde(flatten)]
+    pub diagnosis: Option<Diagnosed>,
 }
 
 /// A transaction that a difference was traced to.
@@ -144,6 +148,7 @@ impl MutantRow {
             field_is_right: false,
             first_is_right: false,
             overlooked: 0,
+            diagnosis: None,
         }
     }
 
@@ -164,8 +169,11 @@ impl MutantRow {
             ));
         }
         let place = self.place.as_deref().unwrap_or("nowhere");
-        (!self.first_is_right)
-            .then(|| format!("{name} was caught, but {place} is not where it began: {does}"))
+        if !self.first_is_right {
+            return Some(format!("{name} was caught, but {place} is not where it began: {does}"));
+        }
+        let failure = self.diagnosis.as_ref().and_then(Diagnosed::failure);
+        failure.map(|failure| format!("{name} {failure}: {does}"))
     }
 }
 
@@ -236,6 +244,18 @@ impl fmt::Display for Report {
         )?;
         for row in &self.mutants {
             row.fmt(f)?;
+        }
+        if self.mutants.iter().any(|row| row.diagnosis.is_some()) {
+            writeln!(
+                f,
+                "\n{:<32} {:>6} {:>3} {:>5} {:>7}  {:<9} diagnosis",
+                "mutant", "repro", "of", "left", "seconds", "diagnosed"
+            )?;
+            for row in &self.mutants {
+                if let Some(diagnosed) = &row.diagnosis {
+                    writeln!(f, "{:<32} {diagnosed}", row.name)?;
+                }
+            }
         }
         writeln!(f, "\n{:<32} {:<16} blocks", "not exercised", "reason")?;
         for IdleRow { name, reason, verdicts, .. } in &self.not_exercised {

@@ -5,7 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use storage_snapshot::{Address, Amount, AssetId, StateKey, StateValue, TopoHeight, TxHash};
+use storage_snapshot::{
+    Address, Amount, AssetId, BlockFacts, BlockRef, StateDelta, StateKey, StateValue, TopoHeight,
+    TxHash,
+};
+
+use super::node::AskLater;
 
 /// Everything a node answered about one block.
 ///
@@ -26,6 +31,41 @@ pub struct NodeAnswers {
     pub current: Vec<CurrentValue>,
     /// The burned supply, asked for when this block was the last.
     pub burned_supply: Option<Amount>,
+    /// Where the version before the one that the block wrote is, of nonces and balances; `None` if
+    /// that is the first.
+    pub previous: HashMap<StateKey, Option<TopoHeight>>,
+    /// What keys, of which the block wrote no version, are in a node that wrote its versions to
+    /// another position. Its next block starts from that.
+    pub moved: HashMap<StateKey, Option<StateValue>>,
+    /// Whether the block could still be ordered away when these answers were given.
+    pub early: bool,
+    /// What was before the first block, where the chain is not told from its beginning.
+    pub before: Option<Box<BeforeStart>>,
+    /// Who can be asked if it turns out that more has to be known.
+    pub ask_later: Option<AskLater>,
+}
+
+/// What a block needs to know of the time before the first block that is told.
+#[derive(Clone, Debug, Default)]
+pub struct BeforeStart {
+    /// What keys that nothing was known of so far were before the first block.
+    pub base: StateDelta,
+    /// What keys that nothing was known of so far were just before this block.
+    pub in_force: Vec<(StateKey, Option<StateValue>)>,
+    /// The facts of the last blocks before the first one; only told to the blocks that they matter to.
+    pub facts: Arc<Vec<(BlockRef, BlockFacts)>>,
+    /// Which transactions of this block were executed before the first one; told likewise.
+    pub executed: Vec<TxHash>,
+}
+
+/// What a node answered about a block when it was asked again, after the block could not be ordered
+/// away any more.
+#[derive(Clone, Debug)]
+pub struct AnswersAgain {
+    /// Which block.
+    pub block: BlockRef,
+    /// Whether the block wrote a version of a key, and which.
+    pub versions: Vec<(StateKey, VersionAnswer)>,
 }
 
 /// Whether a key has a version exactly at a position.
@@ -35,6 +75,12 @@ pub enum VersionAnswer {
     Written(Option<StateValue>),
     /// It has none: the block did not write the key.
     NotWritten,
+}
+
+impl From<Option<Option<StateValue>>> for VersionAnswer {
+    fn from(version: Option<Option<StateValue>>) -> Self {
+        version.map_or(Self::NotWritten, Self::Written)
+    }
 }
 
 /// The newest value of a key, and where it was written if the node says so.

@@ -53,6 +53,19 @@ pub struct GeneratedOptions {
     pub conflict_rate: f64,
 }
 
+/// As the command line has them.
+impl Default for GeneratedOptions {
+    fn default() -> Self {
+        Self {
+            profile: Profile::default(),
+            seed: 1,
+            blocks: 1000,
+            transactions_per_block: 60,
+            conflict_rate: 0.2,
+        }
+    }
+}
+
 /// A chain that is generated block by block.
 #[derive(Debug)]
 pub struct GeneratedChain {

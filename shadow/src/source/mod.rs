@@ -1,18 +1,22 @@
 //! Where blocks come from.
 
+mod answer_json;
 mod answers;
 mod generated;
-mod recording;
+pub mod node;
+pub(crate) mod recording;
 
 use std::{error::Error, fmt};
 
-pub use answers::{CurrentValue, NodeAnswers, Payout, VersionAnswer};
+pub use answer_json::AnswerError;
+pub use answers::{AnswersAgain, BeforeStart, CurrentValue, NodeAnswers, Payout, VersionAnswer};
 pub use generated::{GeneratedChain, GeneratedOptions, Profile};
 pub use recording::{Recording, RecordingError};
 use serde::{Deserialize, Serialize};
-use storage_snapshot::{Address, BlockHash, StateDelta, TopoHeight};
+use storage_snapshot::{Address, BlockHash, StateDelta, Store, TopoHeight};
 
-use crate::chain::Block;
+use self::node::NodeWatch;
+use crate::chain::{Block, Network};
 
 /// Something that yields a chain, block by block, in the order of execution.
 pub trait BlockSource {
@@ -21,6 +25,16 @@ pub trait BlockSource {
 
     /// The state before the first block: everything that exists without a block having written it.
     fn base(&self) -> StateDelta;
+
+    /// Told once, before the first event, what is held of the chain already. A source may begin after
+    /// that; one that begins anew is passed over up to there.
+    ///
+    /// # Errors
+    ///
+    /// When what is held is no part of the chain, or the source cannot begin there.
+    fn go_on(&mut self, _held: &Held<'_>) -> Result<(), SourceError> {
+        Ok(())
+    }
 
     /// What happens to the chain next; `None` at its end.
     ///
@@ -32,6 +46,33 @@ pub trait BlockSource {
     /// How many positions the chain has in the end, where that is known. Where blocks are ordered away
     /// the source yields more than one block for some of them.
     fn block_count(&self) -> Option<u64>;
+
+    /// What can be watched of the node that the chain comes from, if there is one.
+    fn watch(&self) -> Option<NodeWatch> {
+        None
+    }
+
+    /// Why the end came before everything that was asked for, in a sentence; `None` if it did not.
+    fn ended_early(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// The lowest position whose versions are not values of the base, for a chain that is followed from
+/// `first` on: what the first block of a chain wrote without naming it was there before.
+pub fn first_after_base(first: TopoHeight) -> TopoHeight {
+    first.max(TopoHeight::GENESIS.next())
+}
+
+/// What of a chain is held already.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'a> {
+    /// Where.
+    pub store: &'a Store,
+    /// The first block that was ever held.
+    pub first: Option<TopoHeight>,
+    /// The last block of the unbroken run of blocks that have a verdict.
+    pub judged: Option<TopoHeight>,
 }
 
 /// Which chain a source yields. A state directory belongs to one chain for good.
@@ -45,6 +86,13 @@ pub struct ChainIdentity {
     pub dev: Address,
 }
 
+impl ChainIdentity {
+    /// The identity of a node's chain.
+    pub fn of(network: Network, genesis: BlockHash, dev: Address) -> Self {
+        Self { name: format!("tos ({network})"), genesis, dev }
+    }
+}
+
 /// What happened to the chain.
 #[derive(Debug)]
 pub enum ChainEvent {
@@ -55,6 +103,21 @@ pub enum ChainEvent {
         /// The last position that stands.
         to: TopoHeight,
     },
+    /// The node was asked again about a block that cannot be ordered away any more.
+    AnsweredAgain(Box<AnswersAgain>),
+    /// Nothing for a while. Whoever waits may look around.
+    Idle,
+}
+
+impl ChainEvent {
+    /// The last position that is taken after it; `None` if that does not change.
+    pub fn head(&self) -> Option<TopoHeight> {
+        match self {
+            Self::Committed(block) => Some(block.block.topoheight),
+            Self::Reverted { to } => Some(*to),
+            Self::AnsweredAgain(_) | Self::Idle => None,
+        }
+    }
 }
 
 /// A block in its position.
@@ -74,12 +137,14 @@ pub enum SourceError {
     Input(Box<dyn Error + Send + Sync>),
     /// It could not be read.
     Io(std::io::Error),
+    /// The node that it comes from could not be asked.
+    Unreachable(Box<dyn Error + Send + Sync>),
 }
 
 impl fmt::Display for SourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Input(error) => error.fmt(f),
+            Self::Input(error) | Self::Unreachable(error) => error.fmt(f),
             Self::Io(error) => write!(f, "reading the chain failed: {error}"),
         }
     }
@@ -88,7 +153,7 @@ impl fmt::Display for SourceError {
 impl Error for SourceError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Input(error) => Some(&**error),
+            Self::Input(error) | Self::Unreachable(error) => Some(&**error),
             Self::Io(error) => Some(error),
         }
     }

@@ -7,7 +7,7 @@
 
 mod answer_files;
 mod error;
-mod lines;
+pub(crate) mod lines;
 
 use std::{
     collections::HashMap,
@@ -62,11 +62,7 @@ impl Recording {
             .ok_or_else(|| RecordingError::Empty { path: blocks_path.clone() })?;
         let answers = AnswerFiles::read(&files, first.network)?;
         Ok(Self {
-            identity: ChainIdentity {
-                name: format!("{} ({})", "tos", first.network),
-                genesis: first.hash,
-                dev: first.miner,
-            },
+            identity: ChainIdentity::of(first.network, first.hash, first.miner),
             network: first.network,
             block_count,
             blocks,
@@ -74,6 +70,11 @@ impl Recording {
             next: Ok(Some(first)),
             emitted_supply: Amount::ZERO,
         })
+    }
+
+    /// The network that its addresses are written for.
+    pub(crate) const fn network(&self) -> Network {
+        self.network
     }
 
     fn next_block(&mut self) -> Result<Option<CommittedBlock>, RecordingError> {
@@ -123,7 +124,7 @@ impl BlockSource for Recording {
 }
 
 /// The gzip files of a directory by the part of their name before `.jsonl.gz`.
-fn files_of(directory: &Path) -> Result<HashMap<String, PathBuf>, RecordingError> {
+pub(crate) fn files_of(directory: &Path) -> Result<HashMap<String, PathBuf>, RecordingError> {
     let unreadable = |source| RecordingError::Directory { directory: directory.to_owned(), source };
     let mut files = HashMap::new();
     for entry in std::fs::read_dir(directory).map_err(unreadable)? {

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use super::{Canaries, Summary};
+use comparator::Side;
+
+use super::{Again, Canaries, Summary};
 use crate::{
     execute::parallel::ParallelExecutor,
     judge::NODE,
@@ -21,13 +23,13 @@ impl Summary {
 
     fn write_text(&self, text: &mut String) -> std::fmt::Result {
         let counts_of = |name| self.candidates.get(name).copied().unwrap_or_default();
-        let node = match counts_of(NODE).exercised() {
+        let node = match counts_of(NODE).exercised {
             0 => ", no node was compared".to_owned(),
             blocks => format!(", the node was compared in {blocks} blocks"),
         };
         // What is said of all of them holds for each.
         let executors = self.candidates.iter().filter(|(name, _)| *name != NODE);
-        let exercised = executors.clone().map(|(_, counts)| counts.exercised()).min();
+        let exercised = executors.clone().map(|(_, counts)| counts.exercised).min();
         let names: Vec<_> = executors
             .map(|(name, _)| match name.as_str() {
                 ParallelExecutor::NAME => format!("{name} is Shadow's own engine"),
@@ -35,9 +37,13 @@ impl Summary {
             })
             .collect();
         let names = if names.is_empty() { "no candidate".to_owned() } else { names.join(", ") };
+        let accepted = match self.accepted.mismatches {
+            0 => String::new(),
+            count => format!(", {count} accepted"),
+        };
         writeln!(
             text,
-            "{} of {} blocks exercised, {} {} ({}; {names}{node})",
+            "{} of {} blocks exercised, {} {}{accepted} ({}; {names}{node})",
             exercised.unwrap_or_default(),
             self.blocks.total,
             self.mismatches.total,
@@ -77,6 +83,29 @@ impl Summary {
                 node.compared, node.differ, node.taken, node.not_asked
             )?;
         }
+        for sentence in self.accepted() {
+            writeln!(text, "accepted      {sentence}")?;
+        }
+        if self.node_check.again > 0 {
+            let node = &self.node_check;
+            writeln!(
+                text,
+                "asked again   {} answers of blocks that had become stable, {} of them differ only then",
+                node.again, node.differ_again
+            )?;
+        }
+        if let Some(traffic) = &self.traffic {
+            writeln!(
+                text,
+                "node traffic  {:.1} requests and {:.0} bytes per block, {} requests, {} of them failed, \
+                 at most {} in flight",
+                traffic.requests_per_block,
+                traffic.bytes_per_block,
+                traffic.counts.requests,
+                traffic.counts.failed_requests,
+                traffic.counts.in_flight_max
+            )?;
+        }
         self.write_counts(text, "because", &self.reasons)?;
         if self.conservation_unchecked_blocks > 0 {
             writeln!(
@@ -94,11 +123,18 @@ impl Summary {
                 self.stale_mismatches
             )?;
         }
-        if self.schedule_dependent_blocks > 0 {
+        if self.again.blocks > 0 {
+            let Again { blocks, differ } = self.again;
             writeln!(
                 text,
-                "schedules     in {} blocks the result depends on the schedule",
-                self.schedule_dependent_blocks
+                "control       executed again in {blocks} blocks, in {differ} with another result"
+            )?;
+        }
+        if self.runs > 0 {
+            writeln!(
+                text,
+                "schedules     {} runs; in {} blocks the result depends on the schedule",
+                self.runs, self.schedule_dependent_blocks
             )?;
         }
         if self.canaries.planted > 0 {
@@ -142,6 +178,9 @@ impl Summary {
             writeln!(text, "\n{gap}")?;
         }
         if self.interrupted {
+            if let Some(because) = &self.interrupted_because {
+                writeln!(text, "\n{because}")?;
+            }
             writeln!(text, "\ninterrupted; the same --state-dir goes on from here")?;
         }
         if let Some(error) = &self.error {
@@ -168,20 +207,40 @@ pub(crate) fn words<'a>(words: impl Iterator<Item = &'a str>) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
+/// A text in which neither a line break nor a terminal sequence is left. What was escaped before
+/// stays as it is.
+fn visible(text: &str) -> String {
+    let mut visible = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '"' | '\'' | '\\' => visible.push(char),
+            _ => visible.extend(char.escape_debug()),
+        }
+    }
+    visible
+}
+
 impl FirstMismatch {
-    /// The mismatch in one sentence.
+    /// The mismatch in one sentence, on one line: what a candidate wrote may hold anything.
     pub(crate) fn sentence(&self) -> String {
-        let mut text = format!(
-            "candidate {}, topoheight {}, block {}: {}",
-            self.candidate, self.topoheight, self.block_hash, self.field
-        );
-        if let Some(account) = &self.account {
-            let _ = write!(text, " of {account}");
+        let Self { candidate, topoheight, block_hash, field, .. } = self;
+        let mut text =
+            format!("candidate {candidate}, topoheight {topoheight}, block {block_hash}: ");
+        let (observed, control) = (self.observed.to_string(), self.control.to_string());
+        let observed = visible(&observed);
+        if matches!((&self.observed, &self.control), (Side::Text(_), Side::Absent)) {
+            // It did something that the control never does, and says so.
+            text += &observed;
+        } else {
+            let _ = write!(text, "{field}");
+            if let Some(account) = &self.account {
+                let _ = write!(text, " of {account}");
+            }
+            if let Some(asset) = &self.asset {
+                let _ = write!(text, " in {asset}");
+            }
+            let _ = write!(text, " is {observed}, the control says {}", visible(&control));
         }
-        if let Some(asset) = &self.asset {
-            let _ = write!(text, " in {asset}");
-        }
-        let _ = write!(text, " is {}, the control says {}", self.observed, self.control);
         if let Some(difference) = self.difference {
             let _ = write!(text, " ({difference:+})");
         }
@@ -195,5 +254,44 @@ impl FirstMismatch {
             );
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use comparator::{FailReason, Field, Outcome, Status};
+    use storage_snapshot::{Amount, BlockHash, TopoHeight, TxHash};
+
+    use super::*;
+
+    /// postmortem: the reason of a failed transaction reached the terminal as the candidate wrote it.
+    #[test]
+    fn a_sentence_is_one_visible_line_whatever_the_candidate_wrote() {
+        let reason = "no\u{1b}[2J\u{202e}\0\nERROR \"forged\" \\u{7}".to_owned();
+        let outcome = Outcome {
+            hash: TxHash::new([1; 32]),
+            status: Status::Failed(FailReason::Other(reason)),
+            fee: Amount::ZERO,
+        };
+        let mismatch = FirstMismatch {
+            topoheight: TopoHeight::GENESIS,
+            block_hash: BlockHash::new([2; 32]),
+            candidate: "v3".to_owned(),
+            field: Field::Outcome,
+            account: None,
+            asset: None,
+            control: Side::Absent,
+            observed: Side::Outcome(outcome),
+            difference: None,
+            transaction: None,
+        };
+        let sentence = mismatch.sentence();
+        let shown = "no\\u{1b}[2J\\u{202e}\\0\\nERROR \"forged\" \\u{7}, fee 0";
+        assert!(sentence.contains(shown), "{sentence}");
+        assert!(!sentence.contains(char::is_control), "{sentence:?}");
+
+        let hung = Side::Text("gave no answer within 2s".to_owned());
+        let sentence = FirstMismatch { observed: hung, ..mismatch }.sentence();
+        assert!(sentence.ends_with(": gave no answer within 2s"), "{sentence}");
     }
 }

@@ -1,20 +1,26 @@
 //! Programs that break the candidate protocol, each in its own way: what is observed of them, and
 //! that the block after it is judged as if nothing had been.
 
-use std::time::Duration;
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use comparator::{Failure, Field, NotExercised, Schedule, Verdict};
+use rustix::process::{Pid, Signal, kill_process};
 use shadow::{
     candidate_spec::{CandidateSpec, StartCandidateError, start},
     execute::{
         BlockExecutor,
-        external::{ExternalExecutor, ExternalOptions, StartError},
+        external::{ExternalExecutor, ExternalOptions},
     },
 };
 use storage_snapshot::Address;
 
 use crate::{
     external::{python, verdict},
+    program,
     support::{A, B, C, D, World},
 };
 
@@ -230,6 +236,40 @@ fn a_program_is_asked_to_end_and_ended_if_it_does_not() {
     assert!(!lives(pid), "it lives on");
 }
 
+/// postmortem: a program that hung lived on when somebody lost patience and asked twice for an end.
+#[test]
+fn no_program_outlives_a_run_that_is_ended_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let note = directory.path().join("pid");
+    let script = "import os, sys, time; open(sys.argv[1], 'w').write(f'{os.getpid()} '); \
+                   time.sleep(600)";
+    let candidate = format!("external:python3 -c \"{script}\" '{}'", note.display());
+    let mut shadow = Command::new(env!("CARGO_BIN_EXE_shadow"));
+    shadow.args(["soak", "--blocks", "3", "--candidate", &candidate]).stdin(Stdio::null());
+    shadow.env_remove("SHADOW_STATE_DIR").stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut shadow = program::start(&mut shadow);
+    let pid = loop {
+        let noted = std::fs::read_to_string(&note).unwrap_or_default();
+        if let Some((pid, _)) = noted.split_once(' ') {
+            break pid.parse().unwrap();
+        }
+        std::thread::yield_now();
+    };
+    let process = Pid::from_child(&shadow);
+    kill_process(process, Signal::INT).unwrap();
+    let mut errors = BufReader::new(shadow.stderr.as_mut().unwrap());
+    let mut line = String::new();
+    while !line.contains("once more ends at once") {
+        line.clear();
+        assert!(errors.read_line(&mut line).unwrap() > 0, "it ended");
+    }
+    kill_process(process, Signal::INT).unwrap();
+    assert_eq!(shadow.wait().unwrap().code(), Some(4));
+    while lives(pid) {
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn a_program_that_cannot_be_put_under_test_is_refused_by_name() {
     #[track_caller]
@@ -243,19 +283,35 @@ fn a_program_that_cannot_be_put_under_test_is_refused_by_name() {
     }
     let missing: CandidateSpec = "external:/no/such/engine --fast".parse().unwrap();
     check(missing, &["`/no/such/engine --fast` cannot be started", "No such file"]);
-    check(spec("banner"), &["hostile.py", "engine 1.0 is ready"]);
-    check(spec("other_protocol"), &["it speaks version 2 of the protocol, asked was version 1"]);
-    check("external:false".parse().unwrap(), &["`false`", "crashed: ended with exit status: 1"]);
-    check("external:cat".parse().unwrap(), &["`cat`", "neither a result nor an error"]);
+}
 
-    let CandidateSpec::External(never_ready) = spec("never_ready") else { unreachable!() };
-    let options = ExternalOptions { start_limit: SHORT, ..ExternalOptions::new(LONG) };
-    match ExternalExecutor::start(never_ready, options) {
-        Err(StartError::Initialize { failure: Failure::Hang { budget }, .. }) => {
-            assert_eq!(budget, SHORT);
+/// postmortem: a program that broke before it was asked for a block kept the others from being tried.
+#[test]
+fn a_program_that_does_not_say_who_it_is_breaks_at_its_first_block() {
+    #[track_caller]
+    fn check(spec: CandidateSpec, name: &str, field: Field, expected: &str) {
+        let CandidateSpec::External(command) = spec else { unreachable!() };
+        let start_limit = if field == Field::Hang { SHORT } else { LONG };
+        let options = ExternalOptions { start_limit, ..ExternalOptions::new(LONG) };
+        let hostile = Hostile::of(ExternalExecutor::start(command, options).unwrap());
+        assert_eq!(hostile.executor.name(), name);
+        assert!(hostile.executor.build().starts_with("nameless ("), "{}", hostile.executor.build());
+        for _ in 0..2 {
+            let Verdict::Mismatch(mismatch) = hostile.verdict(GOOD) else { panic!("{expected}") };
+            let first = mismatch.first().unwrap();
+            assert_eq!(first.field, field);
+            assert!(first.observed.to_string().contains(expected), "{}", first.observed);
         }
-        other => panic!("{other:?}"),
     }
+    let python = "external-python3";
+    check(spec("banner"), python, Field::Protocol, "engine 1.0 is ready");
+    let version = "it speaks version 2 of the protocol, asked was version 1";
+    check(spec("other_protocol"), python, Field::Protocol, version);
+    check(spec("never_ready"), python, Field::Hang, "gave no answer within 300ms");
+    let ended = "ended with exit status: 1";
+    check("external:/bin/false".parse().unwrap(), "external-false", Field::Crashed, ended);
+    let neither = "neither a result nor an error";
+    check("external:cat".parse().unwrap(), "external-cat", Field::Protocol, neither);
 }
 
 #[test]

@@ -4,7 +4,10 @@
 //! The smallest block that shows a fault is also the one that shows what a careless comparison
 //! overlooks: fresh receivers, net-zero changes, failed transactions, a miner that transacts.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use comparator::{Execution, FailReason, Field, LocateMethod, Outcome, Status};
 use shadow::{
@@ -43,6 +46,24 @@ fn t1_a_fee_that_is_counted_and_never_debited() {
         }
     };
     check(&world, fault, Field::Balance, balance(A), Some((0, PREFIX)));
+}
+
+/// postmortem: whoever crashed or hung only on the parts of a block did so once for each of them.
+#[test]
+fn a_candidate_that_breaks_on_parts_of_a_block_is_not_asked_about_every_part() {
+    let mut world = World::new().account(A, 0, 100);
+    for nonce in 0..32 {
+        world = world.pay(A, nonce, B, 1, 1);
+    }
+    let runs = AtomicUsize::new(0);
+    let fault = |block: &ExecutableBlock, _: &PreState, execution: &mut Execution| {
+        runs.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(block.transactions.len(), 32, "as planted");
+        change(execution, B, NATIVE, |old| old.wrapping_add(Amount::new(1)));
+    };
+    let first = Some((0, LocateMethod::Touch));
+    check(&world, fault, Field::Balance, balance(B), first);
+    assert_eq!(runs.into_inner(), 3, "in earnest, once more, and without transactions");
 }
 
 #[test]

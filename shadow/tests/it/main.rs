@@ -6,6 +6,7 @@
     reason = "a test that cannot go on has failed, in its helper functions too"
 )]
 
+mod attach;
 mod bench;
 mod chain_address;
 mod chain_altered;
@@ -14,17 +15,34 @@ mod chain_fixture;
 mod chain_json;
 mod chain_recordings;
 mod compared;
+mod config;
 mod coverage;
+mod dashboards;
+mod devnet;
+mod devnet_client;
+mod devnet_command;
+mod devnet_faults;
+mod devnet_socket;
+mod diagnosis;
 mod digests;
+mod doctor;
 mod engines;
+mod evidence;
 mod external;
 mod external_hostile;
 mod faults;
 mod generated;
+mod http;
 mod kill;
+mod logs;
+#[cfg(feature = "faults")]
+mod minimize;
+#[cfg(feature = "faults")]
+mod mismatches;
 mod model;
 mod opaque;
 mod program;
+mod record_chain;
 mod recordings;
 mod reorders;
 mod replay;
@@ -38,6 +56,7 @@ mod shapes;
 mod soak;
 mod support;
 mod tidy;
+mod triage;
 mod vectors;
 mod verifier;
 mod walk;

@@ -29,6 +29,8 @@ impl Ran {
 pub(crate) fn shadow<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Ran {
     let mut program = Command::new(env!("CARGO_BIN_EXE_shadow"));
     program.args(arguments).env_remove("SHADOW_STATE_DIR").stdin(Stdio::null());
+    // Where something differs what was found is kept.
+    program.env("TMPDIR", env!("CARGO_TARGET_TMPDIR"));
     let child = start(program.stdout(Stdio::piped()).stderr(Stdio::piped()));
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     Ran {

@@ -272,6 +272,7 @@ fn events(options: GeneratedOptions) -> Vec<Event> {
                 Event::Block(committed.block.topoheight, committed.block.hash)
             }
             ChainEvent::Reverted { to } => Event::Reverted(to),
+            other => panic!("a generated chain tells of no {other:?}"),
         })
     })
     .collect()

@@ -71,6 +71,25 @@ fn a_ledger_leads_to_one_exit_code() {
         "candidate v3: 1 blocks",
     );
 
+    let verdict = json!({"candidate": "canary", "build": "canary", "verdict": "match"});
+    let canary = json!({"planted": "fees", "verdict": verdict});
+    let missed = and(at_end().judged("v3", "1", "match", 2).with("canary", canary));
+    check("a canary that was missed", &missed, None, 3, "altered on purpose");
+    check("a canary that was missed, and enough", &missed, met, 3, "altered on purpose");
+    let differs = json!({
+        "topoheight": 30, "block_hash": "07".repeat(32), "candidate": "serial", "field": "fees",
+        "account": null, "asset": null, "control": 1, "observed": 2, "difference": 1,
+        "transaction": null,
+    });
+    let noisy = at_end().judged("v3", "1", "match", 2).with("again", json!({"differs": differs}));
+    check("noise", &and(noisy.clone()), None, 3, "noisy: in 1 of 1 blocks");
+    check("noise, and enough", &and(noisy), met, 3, "noisy: in 1 of 1 blocks");
+    let silent = and(at_end().judged("v3", "1", "match", 2).with("again", json!({})));
+    check("no noise, and enough", &silent, met, 0, "");
+
+    let broken = and(at_end().judged("v3", "1", "mismatch", 0));
+    check("a crash is not exercised", &broken, Some("exercised=31"), 1, "30 of 31 blocks");
+
     check("an empty ledger", &[], None, 3, "no candidate was judged");
     check("an empty ledger, and nothing required", &[], Some("exercised=0"), 3, "no candidate");
     let nothing = [Entry::new(0).judged("v3", "1", "not_exercised", 2)];
@@ -87,6 +106,12 @@ fn another_build_has_to_earn_its_own_evidence() {
     check("of all builds together", &entries, None, 1, "of whatever build");
     check("the new build, and enough", &entries, enough, 0, "");
     check("the new build, and not enough", &entries, Some("exercised=21"), 3, "20 of 21");
+    let right = |at, build| Entry::new(at).transfers(10).judged("v3", build, "match", 2);
+    let both: Vec<_> = (0..30).map(|at| right(at, if at < 20 { "1" } else { "2" })).collect();
+    check("a new build, both right", &both, None, 3, "no verdict on 20 blocks");
+    check("a new build, both right, and enough", &both, Some("exercised=10"), 0, "");
+    let last = [&both[..20], &[Entry::new(20).judged("v3", "2", "not_exercised", 2)]].concat();
+    check("a new build that did nothing", &last, None, 3, "as it is now");
     let (_directory, store) = ledger(&entries);
     let report = Report::read(&store, None).unwrap();
     let text = report.to_text();

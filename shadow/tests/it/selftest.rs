@@ -245,6 +245,70 @@ fn the_program_prints_who_was_caught() {
 }
 
 #[test]
+fn it_is_known_of_every_mutant_what_a_diagnosis_has_to_say() {
+    for mutant in catalogue() {
+        assert!(!mutant.causes().is_empty(), "{}", mutant.name);
+        assert!((2..=3).contains(&mutant.transactions_max()), "{}", mutant.name);
+    }
+}
+
+#[test]
+fn what_is_planted_is_minimised_and_named_on_three_seeds() {
+    // Of each kind of fault one or two; all of them take minutes, and are what the program does.
+    let only = [
+        "fee-not-debited",
+        "credit-overwrites",
+        "outputs-swapped",
+        "reward-twice",
+        "burn-paid-to-miner",
+        "net-zero-dropped",
+        "other-assets-not-merged",
+        "second-of-sender-refused",
+        "failed-goes-on",
+        "outcomes-shifted-by-panic",
+        "multisig-first-wins",
+        "lost-update",
+        "batch-in-reverse",
+        "third-worker-lost",
+        "panics-on-transaction",
+    ];
+    for seed in 1..=3 {
+        let options = Options {
+            seed,
+            blocks: BLOCKS,
+            transactions_per_block: 30,
+            only: only.map(str::to_owned).to_vec(),
+            diagnose: true,
+        };
+        let report = run(&options).unwrap();
+        assert_eq!(report.failures(), Vec::<String>::new(), "seed {seed}: {report}");
+        for row in &report.mutants {
+            let diagnosed = row.diagnosis.as_ref().unwrap();
+            assert!(diagnosed.diagnosed && !diagnosed.diagnosis.is_empty(), "{row:#?}");
+            assert!(
+                diagnosed.minimized_transactions <= Some(diagnosed.transactions_max),
+                "{row:#?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_program_says_what_is_left_of_a_fault_and_what_it_is() {
+    let arguments = ["selftest", "--blocks", "24", "--only", "fee-not-debited", "--diagnose"];
+    let ran = shadow(arguments.into_iter().chain(["--json"]));
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let row = &ran.summary()["mutants"][0];
+    assert_eq!(row["minimized_transactions"], 1, "{row}");
+    assert_eq!((&row["diagnosed"], &row["repro_rate"]), (&true.into(), &1.0.into()), "{row}");
+    assert!(row["diagnosis"].as_str().unwrap().contains("its debit is missing"), "{row}");
+    let ran = shadow(arguments);
+    assert!(ran.stdout.contains("its debit is missing"), "{ran:#?}");
+    let ran = shadow(["selftest", "--blocks", "24", "--only", "fee-not-debited", "--json"]);
+    assert!(ran.summary()["mutants"][0].get("diagnosis").is_none(), "{ran:#?}");
+}
+
+#[test]
 fn the_program_says_who_was_missed() {
     // The first block of a chain has no transactions.
     let ran = shadow(["selftest", "--blocks", "1", "--only", "fee-not-debited"]);

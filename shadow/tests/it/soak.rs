@@ -158,6 +158,41 @@ fn a_wrong_command_line_is_bad_usage() {
     assert_eq!(shadow(["--help"]).code, 0);
 }
 
+/// postmortem: a build that had not executed a single block was clean by what another one had done.
+#[test]
+fn what_another_build_of_a_candidate_did_says_nothing_about_this_one() {
+    let state = tempfile::tempdir().unwrap();
+    let candidate = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/candidate.py");
+    let run = |python: &str, blocks: &str| {
+        let candidate = format!("external:python3 {python} '{candidate}'");
+        let state_dir = state.path().to_str().unwrap();
+        let size = "--transactions-per-block=10";
+        soak(&["--blocks", blocks, size, "--state-dir", state_dir, "--candidate", &candidate])
+    };
+    assert_eq!(run("-B", "12").code, 0);
+    assert_eq!(run("-B", "12").code, 0, "it is the same build");
+    for blocks in ["12", "15"] {
+        let other = run("-E", blocks);
+        assert_eq!(other.code, 3, "{other:#?}");
+        assert_eq!(other.summary()["verdict"], "not_enough_evidence");
+    }
+}
+
+#[test]
+fn a_candidate_that_is_broken_from_the_beginning_is_a_mismatch_and_disturbs_no_other() {
+    let alone = soak(&["--blocks", "12"]).summary();
+    let ran = soak(&["--blocks", "12", "--candidate=external:/bin/false", "--candidate=v3"]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    let summary = ran.summary();
+    let candidates = &summary["candidates"];
+    assert_eq!(candidates["v3"], alone["candidates"]["v3"]);
+    let broken = &candidates["external-false"];
+    assert_eq!((&broken["mismatch"], &broken["exercised"]), (&4.into(), &0.into()), "{broken:#}");
+    let crashed = &summary["mismatches"]["by_field"]["crashed"];
+    assert_eq!(crashed, 4, "it is left alone after the third block, and tried again in the last");
+    assert_eq!(summary["blocks"]["exercised"], 0, "not all of them were exercised in any block");
+}
+
 #[test]
 fn generated_blocks_are_sound() {
     let options = GeneratedOptions {

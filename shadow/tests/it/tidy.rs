@@ -94,6 +94,12 @@ fn the_readme_names_every_module_of_the_crates() {
     }
 }
 
+#[test]
+fn embedding_takes_under_sixty_lines() {
+    let lines = read(&root().join("shadow/examples/embed.rs")).lines().count();
+    assert!(lines < 60, "{lines} lines");
+}
+
 fn root() -> PathBuf {
     // The manifest of this crate is one level below the workspace.
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

@@ -18,9 +18,10 @@ use shadow::{
     judge::{Candidate, Judge, Progress},
     ledger::LedgerEntry,
     node::NodeCheck,
+    report::Report,
     schedules::Schedules,
     source::{BlockSource, ChainEvent, CommittedBlock, GeneratedChain, GeneratedOptions, Profile},
-    summary::Summary,
+    summary::{RunVerdict, Summary},
 };
 use storage_snapshot::{Amount, MemoryState, StateRead, Store, StoreOptions, TopoHeight};
 use tempfile::TempDir;
@@ -141,16 +142,25 @@ fn every_nth_block_has_a_canary_which_is_caught_and_no_mismatch() {
 }
 
 #[test]
+fn one_control_in_sixteen_is_executed_again_and_does_the_same() {
+    let bench = Bench::new();
+    bench.verify(chain().take(40), vec![engine()]);
+    assert_eq!(bench.summary()["again"], serde_json::json!({ "blocks": 3, "differ": 0 }));
+}
+
+#[test]
 fn a_canary_that_was_missed_leaves_a_run_without_evidence() {
     let bench = Bench::new();
     bench.verify(chain().take(3), vec![engine()]);
+    let verdict = || Report::read(&bench.store, None).unwrap().verdict();
+    assert_eq!(verdict(), RunVerdict::Clean);
     let mut entry = bench.entries().into_iter().find(|entry| entry.canary.is_some()).unwrap();
     let canary = entry.canary.as_mut().unwrap();
     canary.verdict.verdict = Severity::Match;
     canary.verdict.fields.clear();
     assert!(!canary.was_caught());
     bench.store.put_ledger(entry.topoheight, &serde_json::to_vec(&entry).unwrap()).unwrap();
-    assert_eq!(bench.summary()["verdict"], "not_enough_evidence");
+    assert_eq!(verdict(), RunVerdict::NotEnoughEvidence);
 }
 
 #[test]
@@ -160,10 +170,16 @@ fn a_candidate_is_not_believed_to_have_used_more_workers_than_it_was_given() {
         let bench = Bench::new();
         let boasts = Altered(move |_: &_, _: &_, execution: &mut Execution| {
             execution.exercise.workers = claimed;
+            execution.exercise.max_in_flight = claimed;
+            execution.exercise.batches = u32::MAX;
         });
         bench.verify(chain().take(6), vec![Arc::new(boasts)]);
-        let workers = bench.entries().iter().map(|entry| entry.candidates[0].workers()).max();
-        assert_eq!(workers, Some(counted), "{claimed} claimed");
+        for entry in bench.entries() {
+            let exercise = entry.candidates[0].exercise.unwrap();
+            assert_eq!(exercise.workers, counted, "{claimed} claimed");
+            assert_eq!(exercise.max_in_flight, counted, "{claimed} claimed");
+            assert!(u64::from(exercise.batches) <= entry.transactions.total);
+        }
     }
     check(64, 2);
     check(1, 1);
@@ -293,7 +309,7 @@ fn chain() -> impl Iterator<Item = CommittedBlock> {
     let mut chain = GeneratedChain::new(OPTIONS);
     std::iter::from_fn(move || match chain.next_event().unwrap() {
         Some(ChainEvent::Committed(block)) => Some(*block),
-        Some(ChainEvent::Reverted { .. }) | None => None,
+        _ => None,
     })
 }
 

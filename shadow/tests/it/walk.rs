@@ -166,6 +166,7 @@ impl Iterator for Walk {
             match self.chain.next_event().unwrap()? {
                 ChainEvent::Committed(committed) => break committed.block,
                 ChainEvent::Reverted { to } => self.go_back(to),
+                other => panic!("a generated chain tells of no {other:?}"),
             }
         };
         assert_eq!(block.topoheight.as_u64(), self.facts.len() as u64);
@@ -204,6 +205,7 @@ pub(crate) fn standing(mut chain: GeneratedChain) -> Vec<Block> {
         match event {
             ChainEvent::Committed(committed) => blocks.push(committed.block),
             ChainEvent::Reverted { to } => blocks.truncate(to.as_u64() as usize + 1),
+            other => panic!("a generated chain tells of no {other:?}"),
         }
     }
     blocks

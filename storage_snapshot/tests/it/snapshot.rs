@@ -1,8 +1,8 @@
 //! Snapshots, pins, rollback and folding, case by case.
 
 use storage_snapshot::{
-    AssetId, MultisigConfig, ReadError, Snapshot, StateDelta, StateKey, StateRead, StateValue,
-    Store, StoreError, TxHash, Version,
+    Amount, AssetId, MultisigConfig, ReadError, Snapshot, StateDelta, StateKey, StateRead,
+    StateValue, Store, StoreError, TxHash, Version,
 };
 
 use crate::support::{ALICE, BOB, at, balance, block, native, nonce, open, pays};
@@ -336,4 +336,59 @@ fn an_account_with_many_assets_is_one_record() {
     let snapshot = store.snapshot_at(at(1)).unwrap();
     check(&snapshot, StateKey::Multisig(ALICE), Ok(None));
     check(&snapshot, StateKey::Balance(ALICE, asset(699)), Ok(Some(balance(699))));
+}
+
+#[test]
+fn what_is_learned_of_the_base_is_there_for_every_reader_and_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store.commit(pays(7, 70)).unwrap();
+    let open_before = store.snapshot_at(at(7)).unwrap();
+    let mut base = StateDelta::new();
+    base.set_balance(BOB, AssetId::NATIVE, Amount::new(5));
+    base.insert(StateKey::Nonce(BOB), None);
+    store.learn(&base).unwrap();
+    let learned = |snapshot: &Snapshot| {
+        check(snapshot, native(BOB), Ok(Some(balance(5))));
+        let none = Some((None, Version::Known(None)));
+        assert_eq!(snapshot.version(&StateKey::Nonce(BOB)), Ok(none));
+    };
+    learned(&open_before);
+    learned(&store.base_snapshot().unwrap());
+    drop(open_before);
+
+    store.commit(pays(8, 80)).unwrap();
+    store.rollback(Some(at(7))).unwrap();
+    store.flush().unwrap();
+    drop(store);
+    let store = open(directory.path());
+    learned(&store.snapshot_at(at(7)).unwrap());
+    let digest = store.tip().unwrap().digest;
+    store.advance_view(at(7)).unwrap();
+    learned(&store.snapshot_at(at(7)).unwrap());
+    assert_eq!(store.tip().unwrap().digest, digest);
+}
+
+#[test]
+fn what_is_learned_never_replaces_what_is_known() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let mut base = StateDelta::new();
+    base.set_balance(ALICE, AssetId::NATIVE, Amount::new(1));
+    base.set_balance(BOB, AssetId::NATIVE, Amount::new(2));
+    store.learn(&base).unwrap();
+    store.commit(pays(7, 70)).unwrap();
+    let mut other = StateDelta::new();
+    other.set_balance(ALICE, AssetId::NATIVE, Amount::new(9));
+    other.set_balance(BOB, AssetId::NATIVE, Amount::new(9));
+    let unfolded = |expected: u64| {
+        store.learn(&other).unwrap();
+        let snapshot = store.snapshot_at(at(7)).unwrap();
+        check(&snapshot, native(ALICE), Ok(Some(balance(expected))));
+        check(&snapshot, native(BOB), Ok(Some(balance(2))));
+    };
+    unfolded(70);
+    check(&store.base_snapshot().unwrap(), native(ALICE), Ok(Some(balance(1))));
+    store.advance_view(at(7)).unwrap();
+    unfolded(70);
 }

@@ -17,6 +17,11 @@ impl CommandLine {
         command.args(&self.arguments);
         command
     }
+
+    /// The name of the program's file.
+    pub(super) fn program_name(&self) -> &str {
+        self.program.rsplit('/').next().unwrap_or(&self.program)
+    }
 }
 
 impl FromStr for CommandLine {

@@ -2,11 +2,9 @@
 
 use std::fmt;
 
-use comparator::Failure;
-
 use super::CommandLine;
 
-/// Why a run cannot begin with a program. Once it has begun, the same is an observation.
+/// Why a run cannot begin with a program. Everything else that one does is an observation.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
@@ -17,13 +15,6 @@ pub enum StartError {
         /// Why it was not.
         error: std::io::Error,
     },
-    /// It was started, and did not say who it is.
-    Initialize {
-        /// What was started.
-        command: CommandLine,
-        /// What it did instead.
-        failure: Failure,
-    },
 }
 
 impl fmt::Display for StartError {
@@ -32,11 +23,6 @@ impl fmt::Display for StartError {
             Self::Spawn { command, error } => {
                 write!(f, "candidate `{command}` cannot be started: {error}")
             }
-            Self::Initialize { command, failure } => write!(
-                f,
-                "candidate `{command}` does not answer as the candidate protocol says; asked to \
-                 initialize, it {failure}"
-            ),
         }
     }
 }
@@ -45,7 +31,6 @@ impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Spawn { error, .. } => Some(error),
-            Self::Initialize { .. } => None,
         }
     }
 }

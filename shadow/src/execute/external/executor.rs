@@ -45,8 +45,8 @@ pub struct ExternalExecutor {
     name: String,
     command: CommandLine,
     options: ExternalOptions,
-    /// Who the program said it was when it was started first.
-    identity: Identity,
+    /// Who the program said it was when it was started first, if it did.
+    identity: Option<Identity>,
     log: Arc<Mutex<Log>>,
     connection: Mutex<Connection>,
 }
@@ -59,6 +59,8 @@ struct Connection {
     next_id: u64,
     /// The block that was asked last.
     encoded: Option<EncodedBlock>,
+    /// What the program did instead of saying who it is, until it is told of the first block.
+    refused: Option<Failure>,
 }
 
 impl ExternalExecutor {
@@ -68,18 +70,29 @@ impl ExternalExecutor {
 
     /// Starts a program and asks it who it is.
     ///
+    /// One that does not say so is under test all the same, under the name of its command: what it
+    /// did instead is what it did with its first block, for which it is not asked again.
+    ///
     /// # Errors
     ///
-    /// When it cannot be started, or does not say who it is.
+    /// When it cannot be started.
     pub fn start(command: CommandLine, options: ExternalOptions) -> Result<Self, StartError> {
         let log = Arc::new(Mutex::new(Log::default()));
         let process = Process::start(&command, options.memory_bytes, Arc::clone(&log))
             .map_err(|error| StartError::Spawn { command: command.clone(), error })?;
-        let mut connection = Connection { process: Some(process), next_id: 1, encoded: None };
-        let identity = connection
-            .initialize(&options)
-            .map_err(|failure| StartError::Initialize { command: command.clone(), failure })?;
-        let name = safe_name(&identity.name);
+        let mut connection =
+            Connection { process: Some(process), next_id: 1, encoded: None, refused: None };
+        let identity = match connection.initialize(&options) {
+            Ok(identity) => Some(identity),
+            Err(failure) => {
+                tracing::warn!(%command, "asked to initialize, the candidate {failure}");
+                connection.process = None;
+                connection.refused = Some(failure);
+                None
+            }
+        };
+        let name = identity.as_ref().map_or(command.program_name(), |identity| &identity.name);
+        let name = safe_name(name);
         Ok(Self { name, command, options, identity, log, connection: Mutex::new(connection) })
     }
 
@@ -97,6 +110,9 @@ impl ExternalExecutor {
         pre_state: &Arc<PreState>,
         schedule: Schedule,
     ) -> Result<Execution, Failure> {
+        if let Some(failure) = connection.refused.take() {
+            return Err(failure);
+        }
         if connection.process.is_none()
             && let Err(failure) = self.start_again(connection)
         {
@@ -108,7 +124,7 @@ impl ExternalExecutor {
             connection.encoded = None;
             connection.encoded = Some(EncodedBlock::new(block, pre_state)?);
         }
-        let Connection { process, encoded, next_id } = connection;
+        let Connection { process, encoded, next_id, .. } = connection;
         let (Some(process), Some(encoded)) = (process, encoded) else {
             return Err(Failure::Error("there is nobody to ask".to_owned()));
         };
@@ -129,15 +145,20 @@ impl ExternalExecutor {
         let process = started
             .map_err(|error| Failure::Crashed(format!("cannot be started again: {error}")))?;
         connection.process = Some(process);
-        let identity = connection.initialize(&self.options)?;
-        if identity != self.identity {
-            return Err(Failure::Protocol(format!(
+        let mut options = self.options;
+        if self.identity.is_none() {
+            // It was waited for once, and in vain.
+            options.start_limit = options.start_limit.min(options.budget);
+        }
+        let identity = connection.initialize(&options)?;
+        match &self.identity {
+            Some(before) if *before != identity => Err(Failure::Protocol(format!(
                 "started again it calls itself {}, before it was {}",
                 described(&identity),
-                described(&self.identity)
-            )));
+                described(before)
+            ))),
+            Some(_) | None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -147,7 +168,12 @@ impl BlockExecutor for ExternalExecutor {
     }
 
     fn build(&self) -> String {
-        format!("{} ({})", described(&self.identity), quoted(&self.command.to_string(), usize::MAX))
+        let identity = self.identity.as_ref().map_or("nameless".to_owned(), described);
+        format!("{identity} ({})", quoted(&self.command.to_string(), usize::MAX))
+    }
+
+    fn spec(&self) -> Option<String> {
+        Some(format!("external:{}", self.command))
     }
 
     fn execute(

@@ -21,6 +21,7 @@ pub use block_json::{BlockJson, BlockJsonError};
 pub use command_line::{CommandLine, ParseCommandError};
 pub use error::StartError;
 pub use executor::{ExternalExecutor, ExternalOptions};
+pub(crate) use process::end_all;
 pub use serve::serve;
 
 /// The version of the protocol that is spoken here.

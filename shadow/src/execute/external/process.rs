@@ -5,11 +5,12 @@
 //! descendant of the program keeps open, and the time to *write* a request counts like any other.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     io::{self, ErrorKind, Read, Write},
     os::unix::process::CommandExt,
     process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitStatus, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -66,6 +67,7 @@ impl Process {
         let (Some(input), Some(output), Some(errors)) = pipes else {
             return Err(io::Error::other("the pipes that were asked for are not there"));
         };
+        running().insert(child.id());
         // From here on dropping it ends the child.
         let process = Self {
             child,
@@ -264,6 +266,8 @@ impl Process {
         }
         // It may be gone already, and so may all of its group.
         let _ = kill_process_group(self.pid(), Signal::KILL);
+        // Before it is waited for: from then on the number may be that of another one.
+        running().remove(&self.child.id());
         let deadline = Instant::now() + KILL_LIMIT;
         let status = loop {
             match self.child.try_wait() {
@@ -297,6 +301,23 @@ impl Process {
     fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
+}
+
+/// Ends every program that runs, with its process group, because this process ends at once and drops
+/// nothing.
+pub(crate) fn end_all() {
+    for pid in std::mem::take(&mut *running()) {
+        if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+            // It may be gone already.
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
+}
+
+/// The programs that were started and not yet ended.
+fn running() -> MutexGuard<'static, BTreeSet<u32>> {
+    static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Process {

@@ -119,6 +119,10 @@ impl BlockExecutor for ParallelExecutor {
         concat!("shadow v3 ", env!("CARGO_PKG_VERSION")).to_owned()
     }
 
+    fn spec(&self) -> Option<String> {
+        Some(Self::NAME.to_owned())
+    }
+
     fn execute(
         &self,
         block: &Arc<ExecutableBlock>,

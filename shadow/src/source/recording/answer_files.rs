@@ -9,18 +9,18 @@ use std::{
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use storage_snapshot::{
-    Address, Amount, AssetId, BlockHash, MultisigConfig, Nonce, StateKey, StateValue, TopoHeight,
-    TxHash,
-};
+use storage_snapshot::{Address, AssetId, BlockHash, StateKey, StateValue, TopoHeight, TxHash};
 
 use super::{
     NodeAnswers, RecordingError,
     lines::{Exchange, Line, Lines},
 };
 use crate::{
-    chain::{Block, Network, NetworkAddress},
-    source::{CurrentValue, Payout, VersionAnswer},
+    chain::{Block, Network},
+    source::{
+        CurrentValue, Payout, VersionAnswer,
+        answer_json::{self, Info},
+    },
 };
 
 /// All answers of a recording, taken out block by block.
@@ -91,8 +91,7 @@ impl AnswerFiles {
             walked: Arc::clone(&self.walked),
             executed: self.executed.remove(&block.hash).unwrap_or_default(),
             payouts,
-            current: Vec::new(),
-            burned_supply: None,
+            ..NodeAnswers::default()
         };
         if is_last {
             self.check_end(block)?;
@@ -160,8 +159,9 @@ impl AnswerFiles {
         let Some(result) = version.result else { return Ok(()) };
         // The versions of a multisig do not say which one was before.
         if !matches!(key, StateKey::Multisig(_)) {
-            let previous: Previous = line.part(result, "result")?;
-            walks.add(key, version.topoheight, previous.previous_topoheight);
+            let previous =
+                answer_json::previous_of(result).map_err(|error| line.answer_error(&error))?;
+            walks.add(key, version.topoheight, previous);
         }
         let answer = VersionAnswer::Written(self.value_of(line, &key, result)?);
         self.versions.entry(version.topoheight).or_default().push((key, answer));
@@ -183,9 +183,8 @@ impl AnswerFiles {
             "get_contract_outputs" => {
                 let Some(result) = exchange.result else { return Ok(()) };
                 let question: ContractOutputs = line.params(&exchange)?;
-                let outputs: Vec<OutputJson> = line.part(result, "result")?;
-                let outputs = outputs.into_iter().filter_map(|output| self.payout(line, output));
-                let outputs = outputs.collect::<Result<_, _>>()?;
+                let outputs = answer_json::payouts_of(result, self.network)
+                    .map_err(|error| line.answer_error(&error))?;
                 self.payouts.insert(question.transaction, outputs);
             }
             _ => {}
@@ -214,8 +213,9 @@ impl AnswerFiles {
         };
         let (value, written_at) = match (exchange.result, &exchange.error) {
             (Some(result), _) => {
-                let at: WrittenAt = line.part(result, "result")?;
-                (self.value_of(line, &key, result)?, Some(at.topoheight))
+                let at =
+                    answer_json::written_at(result).map_err(|error| line.answer_error(&error))?;
+                (self.value_of(line, &key, result)?, Some(at))
             }
             (None, Some(error)) if error.is_not_found() => (None, None),
             (None, _) => return Ok(()),
@@ -251,67 +251,17 @@ impl AnswerFiles {
         Ok(())
     }
 
-    /// The value in an answer about a key; every kind of answer spells it its own way.
     fn value_of(
         &self,
         line: &Line<'_>,
         key: &StateKey,
         result: &RawValue,
     ) -> Result<Option<StateValue>, RecordingError> {
-        Ok(match key {
-            StateKey::Nonce(_) => {
-                let answer: NonceJson = line.part(result, "result")?;
-                Some(StateValue::Nonce(answer.nonce))
-            }
-            StateKey::Balance(..) => {
-                let answer: BalanceJson = line.part(result, "result")?;
-                Some(StateValue::Balance(answer.amount))
-            }
-            StateKey::Multisig(_) => {
-                let answer: MultisigJson<'_> = serde_json::from_str(result.get())
-                    .map_err(|error| line.error(format!("result: {error}")))?;
-                match answer.state {
-                    MultisigStateJson::Deleted => None,
-                    MultisigStateJson::Active { participants, threshold } => {
-                        let participants =
-                            participants.iter().map(|address| self.account_of(line, address));
-                        Some(StateValue::Multisig(MultisigConfig {
-                            threshold,
-                            participants: participants.collect::<Result<_, _>>()?,
-                        }))
-                    }
-                }
-            }
-            StateKey::Registered(_) => Some(StateValue::Registered),
-        })
-    }
-
-    fn payout(
-        &self,
-        line: &Line<'_>,
-        output: OutputJson,
-    ) -> Option<Result<Payout, RecordingError>> {
-        if let Some(TransferJson { amount, asset, destination }) = output.transfer {
-            let destination = self.account_of(line, &destination);
-            return Some(destination.map(|destination| Payout::Transfer {
-                destination,
-                asset,
-                amount,
-            }));
-        }
-        output.refund_gas.map(|refund| Ok(Payout::RefundedGas(refund.amount)))
+        answer_json::value_of(key, result, self.network).map_err(|error| line.answer_error(&error))
     }
 
     fn account_of(&self, line: &Line<'_>, address: &str) -> Result<Address, RecordingError> {
-        let NetworkAddress { account, network } =
-            address.parse().map_err(|error| line.error(format!("address: {error}")))?;
-        if network != self.network {
-            let expected = self.network;
-            return Err(
-                line.error(format!("address: one of {network}, the blocks are of {expected}"))
-            );
-        }
-        Ok(account)
+        answer_json::account_of(address, self.network).map_err(|error| line.answer_error(&error))
     }
 }
 
@@ -383,46 +333,6 @@ struct HistoricVersion<'a> {
 }
 
 #[derive(Deserialize)]
-struct Previous {
-    #[serde(default)]
-    previous_topoheight: Option<TopoHeight>,
-}
-
-#[derive(Deserialize)]
-struct WrittenAt {
-    topoheight: TopoHeight,
-}
-
-#[derive(Deserialize)]
-struct NonceJson {
-    nonce: Nonce,
-}
-
-#[derive(Deserialize)]
-struct BalanceJson {
-    /// Called one thing in answers about a topoheight, another in those about the newest.
-    #[serde(alias = "final_balance", rename = "balance")]
-    amount: Amount,
-}
-
-#[derive(Deserialize)]
-struct MultisigJson<'a> {
-    #[serde(borrow)]
-    state: MultisigStateJson<'a>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum MultisigStateJson<'a> {
-    Deleted,
-    Active {
-        #[serde(borrow)]
-        participants: Vec<Cow<'a, str>>,
-        threshold: u8,
-    },
-}
-
-#[derive(Deserialize)]
 struct ExecutedInBlock {
     tx_hash: TxHash,
     block_hash: BlockHash,
@@ -431,31 +341,4 @@ struct ExecutedInBlock {
 #[derive(Deserialize)]
 struct ContractOutputs {
     transaction: TxHash,
-}
-
-/// One output of a contract: an object with the kind as its only field.
-#[derive(Deserialize)]
-struct OutputJson {
-    transfer: Option<TransferJson>,
-    refund_gas: Option<RefundJson>,
-}
-
-#[derive(Deserialize)]
-struct TransferJson {
-    amount: Amount,
-    asset: AssetId,
-    destination: String,
-}
-
-#[derive(Deserialize)]
-struct RefundJson {
-    amount: Amount,
-}
-
-/// The part of `get_info` that says how things stood at the end.
-#[derive(Debug, Deserialize)]
-struct Info {
-    topoheight: TopoHeight,
-    top_block_hash: BlockHash,
-    burned_supply: Amount,
 }

@@ -12,11 +12,14 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::RecordingError;
-use crate::chain::BlockError;
+use crate::{
+    chain::BlockError,
+    source::answer_json::{AnswerError, NOT_FOUND},
+};
 
 /// Reads a file line by line.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     path: PathBuf,
     reader: BufReader<MultiGzDecoder<BufReader<File>>>,
     number: u64,
@@ -25,7 +28,7 @@ pub(super) struct Lines {
 
 /// One line.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Line<'a> {
+pub(crate) struct Line<'a> {
     path: &'a Path,
     number: u64,
     text: &'a [u8],
@@ -33,33 +36,32 @@ pub(super) struct Line<'a> {
 
 /// A question to a node and its answer.
 #[derive(Debug, Deserialize)]
-pub(super) struct Exchange<'a> {
+pub(crate) struct Exchange<'a> {
     #[serde(borrow)]
-    pub(super) method: Cow<'a, str>,
+    pub(crate) method: Cow<'a, str>,
     #[serde(borrow, default)]
     params: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    pub(super) result: Option<&'a RawValue>,
+    pub(crate) result: Option<&'a RawValue>,
     #[serde(default)]
-    pub(super) error: Option<RpcError>,
+    pub(crate) error: Option<RpcError>,
 }
 
 /// What a node answers when it has no result.
 #[derive(Debug, Deserialize)]
-pub(super) struct RpcError {
-    pub(super) code: i64,
+pub(crate) struct RpcError {
+    pub(crate) code: i64,
 }
 
 impl RpcError {
     /// Whether the node says that there is no such thing, as opposed to not having understood.
-    pub(super) fn is_not_found(&self) -> bool {
-        const NOT_FOUND: i64 = -32004;
+    pub(crate) fn is_not_found(&self) -> bool {
         self.code == NOT_FOUND
     }
 }
 
 /// Decompresses a whole file, which verifies its checksum, and counts its lines.
-pub(super) fn verify(path: &Path) -> Result<u64, RecordingError> {
+pub(crate) fn verify(path: &Path) -> Result<u64, RecordingError> {
     let mut lines = Lines::open(path)?;
     let mut count = 0;
     while lines.next()?.is_some() {
@@ -69,7 +71,7 @@ pub(super) fn verify(path: &Path) -> Result<u64, RecordingError> {
 }
 
 impl Lines {
-    pub(super) fn open(path: &Path) -> Result<Self, RecordingError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, RecordingError> {
         let file = File::open(path)
             .map_err(|source| RecordingError::File { path: path.to_owned(), source })?;
         Ok(Self {
@@ -81,7 +83,7 @@ impl Lines {
     }
 
     /// The next line that is not empty.
-    pub(super) fn next(&mut self) -> Result<Option<Line<'_>>, RecordingError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Line<'_>>, RecordingError> {
         loop {
             self.buffer.clear();
             let mut bounded = (&mut self.reader).take(LINE_BYTES_MAX);
@@ -111,18 +113,18 @@ impl Lines {
 
 impl<'a> Line<'a> {
     /// The line as a question and its answer.
-    pub(super) fn exchange(&self) -> Result<Exchange<'a>, RecordingError> {
+    pub(crate) fn exchange(&self) -> Result<Exchange<'a>, RecordingError> {
         self.json()
     }
 
     /// The line as JSON.
-    pub(super) fn json<T: Deserialize<'a>>(&self) -> Result<T, RecordingError> {
+    pub(crate) fn json<T: Deserialize<'a>>(&self) -> Result<T, RecordingError> {
         serde_json::from_slice(self.text)
             .map_err(|error| self.error(format!("not as expected: {error}")))
     }
 
     /// The question's parameters.
-    pub(super) fn params<T: DeserializeOwned>(
+    pub(crate) fn params<T: DeserializeOwned>(
         &self,
         exchange: &Exchange<'a>,
     ) -> Result<T, RecordingError> {
@@ -133,7 +135,7 @@ impl<'a> Line<'a> {
     }
 
     /// One part of the line, which goes by this name.
-    pub(super) fn part<T: DeserializeOwned>(
+    pub(crate) fn part<T: DeserializeOwned>(
         &self,
         part: &RawValue,
         name: &str,
@@ -141,11 +143,15 @@ impl<'a> Line<'a> {
         serde_json::from_str(part.get()).map_err(|error| self.error(format!("{name}: {error}")))
     }
 
-    pub(super) fn error(&self, reason: String) -> RecordingError {
+    pub(crate) fn error(&self, reason: String) -> RecordingError {
         RecordingError::Line { path: self.path.to_owned(), line: self.number, reason }
     }
 
-    pub(super) fn block_error(&self, source: BlockError) -> RecordingError {
+    pub(super) fn answer_error(&self, error: &AnswerError) -> RecordingError {
+        self.error(error.to_string())
+    }
+
+    pub(crate) fn block_error(&self, source: BlockError) -> RecordingError {
         RecordingError::Block { path: self.path.to_owned(), line: self.number, source }
     }
 }

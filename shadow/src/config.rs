@@ -1,0 +1,371 @@
+//! The configuration file and the environment: other places to write the options of the command line.
+//!
+//! There is one list of options, the one that the command line has, and this module knows none of them
+//! by name. An option `--state-dir` is `SHADOW_STATE_DIR` in the environment and `state_dir` in the file,
+//! with the same values, the same checks, and the same words when they are wrong. What is typed wins
+//! over the environment, the environment over the file, and the file over the default.
+
+use std::{
+    collections::BTreeSet,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
+
+use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+/// The option that names the file itself; it has no place in one.
+const FILE_OPTION: &str = "config";
+
+/// Gives every option that has a long name a variable in the environment.
+pub(crate) fn with_environment(command: Command) -> Command {
+    let command = command.mut_args(|arg| {
+        let variable = arg.get_long().map(|long| format!("SHADOW_{}", upper(long)));
+        match variable {
+            // Asking for help is not something to configure.
+            Some(variable) if arg.get_env().is_none() && takes_part(&arg) => arg.env(variable),
+            _ => arg,
+        }
+    });
+    let names: Vec<String> =
+        command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    names.into_iter().fold(command, |command, name| command.mut_subcommand(name, with_environment))
+}
+
+/// Values from a file, checked to be those of options that exist.
+#[derive(Debug)]
+pub(crate) struct ConfigFile {
+    /// The option, and what it is set to.
+    values: Vec<(String, Vec<String>)>,
+}
+
+impl ConfigFile {
+    /// Reads a file and checks that every key in it is an option of some command.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, is no TOML, or holds something that is no option; with the line.
+    pub(crate) fn read(path: &Path, command: &Command) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let place = |offset: usize| Place {
+            path: path.to_owned(),
+            line: text[..offset.min(text.len())].matches('\n').count() + 1,
+        };
+        let table = DeTable::parse(&text).map_err(|error| ConfigError::Syntax {
+            place: place(error.span().map_or(0, |span| span.start)),
+            message: error.message().to_owned(),
+        })?;
+        let known = options(command);
+        let mut values = Vec::new();
+        for (key, value) in table.get_ref().iter() {
+            let place = || place(key.span().start);
+            let name = key.get_ref().to_string();
+            if !known.contains(&name) {
+                return Err(ConfigError::Unknown { place: place(), name, known });
+            }
+            let value = strings(value)
+                .ok_or_else(|| ConfigError::Value { place: place(), name: name.clone() })?;
+            values.push((name, value));
+        }
+        Ok(Self { values })
+    }
+
+    /// Makes the values of the file the defaults of the options.
+    pub(crate) fn apply(&self, command: Command) -> Command {
+        let command = command.mut_args(|arg| {
+            let name = option_name(&arg);
+            match self.values.iter().find(|(option, _)| Some(option) == name.as_ref()) {
+                Some((_, values)) if takes_part(&arg) => {
+                    arg.required(false).default_values(values.clone())
+                }
+                _ => arg,
+            }
+        });
+        let names: Vec<String> =
+            command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+        names.into_iter().fold(command, |command, name| {
+            command.mut_subcommand(name, |command| self.apply(command))
+        })
+    }
+
+    fn sets(&self, option: &str) -> bool {
+        self.values.iter().any(|(name, _)| name == option)
+    }
+}
+
+/// The file that the arguments or the environment name, if they do. Whatever else is wrong with the
+/// arguments is told later.
+pub(crate) fn file_of(command: &Command, arguments: &[std::ffi::OsString]) -> Option<PathBuf> {
+    let matches = command.clone().ignore_errors(true).try_get_matches_from(arguments).ok()?;
+    let mut innermost = &matches;
+    loop {
+        if let Ok(Some(path)) = innermost.try_get_one::<PathBuf>(FILE_OPTION) {
+            return Some(path.clone());
+        }
+        innermost = innermost.subcommand()?.1;
+    }
+}
+
+/// One option as it is in effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Setting {
+    /// As in a configuration file.
+    pub(crate) name: String,
+    /// Empty if it is not set.
+    pub(crate) value: String,
+    /// Where the value is from.
+    pub(crate) from: Origin,
+}
+
+/// Where a value is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    CommandLine,
+    Environment,
+    File,
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CommandLine => "command line",
+            Self::Environment => "environment",
+            Self::File => "file",
+            Self::Default => "default",
+        })
+    }
+}
+
+/// Every option of the command that was chosen, in the order of their names.
+pub(crate) fn effective(
+    command: &Command,
+    matches: &ArgMatches,
+    file: Option<&ConfigFile>,
+) -> Vec<Setting> {
+    let Some((name, matches)) = matches.subcommand() else { return Vec::new() };
+    let Some(command) = command.find_subcommand(name) else { return Vec::new() };
+    let setting = |arg: &Arg| {
+        let name = option_name(arg).filter(|_| takes_part(arg))?;
+        let id = arg.get_id().as_str();
+        let values = matches.try_get_raw(id).ok().flatten().into_iter().flatten();
+        let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
+        let from = match matches.value_source(id) {
+            Some(ValueSource::CommandLine) => Origin::CommandLine,
+            Some(ValueSource::EnvVariable) => Origin::Environment,
+            _ if file.is_some_and(|file| file.sets(&name)) => Origin::File,
+            _ => Origin::Default,
+        };
+        Some(Setting { name, value: values.join(", "), from })
+    };
+    let mut settings: Vec<_> = command.get_arguments().filter_map(setting).collect();
+    settings.sort_by(|one, other| one.name.cmp(&other.name));
+    settings
+}
+
+/// The names that a file may use.
+fn options(command: &Command) -> BTreeSet<String> {
+    let own = command.get_arguments().filter(|arg| takes_part(arg)).filter_map(option_name);
+    own.chain(command.get_subcommands().flat_map(options)).collect()
+}
+
+fn option_name(arg: &Arg) -> Option<String> {
+    arg.get_long().map(|long| long.replace('-', "_"))
+}
+
+fn takes_part(arg: &Arg) -> bool {
+    let is_value = match arg.get_action() {
+        ArgAction::Set | ArgAction::Append | ArgAction::SetTrue => true,
+        // Questions, such as the one for help.
+        _ => false,
+    };
+    is_value && arg.get_long() != Some(FILE_OPTION)
+}
+
+fn upper(long: &str) -> String {
+    long.replace('-', "_").to_uppercase()
+}
+
+/// What a value is on the command line: a list for an option that is given several times.
+fn strings(value: &Spanned<DeValue<'_>>) -> Option<Vec<String>> {
+    match value.get_ref() {
+        DeValue::Array(values) => values.iter().map(string).collect(),
+        _ => string(value).map(|value| vec![value]),
+    }
+}
+
+fn string(value: &Spanned<DeValue<'_>>) -> Option<String> {
+    Some(match value.get_ref() {
+        DeValue::String(text) => text.to_string(),
+        DeValue::Integer(number) if number.radix() == 10 => number.as_str().replace('_', ""),
+        DeValue::Float(number) => number.as_str().replace('_', ""),
+        DeValue::Boolean(flag) => flag.to_string(),
+        _ => return None,
+    })
+}
+
+/// A line of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    path: PathBuf,
+    line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, line {}", self.path.display(), self.line)
+    }
+}
+
+/// What is wrong with a configuration file.
+#[derive(Debug)]
+pub(crate) enum ConfigError {
+    Read { path: PathBuf, source: io::Error },
+    Syntax { place: Place, message: String },
+    Unknown { place: Place, name: String, known: BTreeSet<String> },
+    Value { place: Place, name: String },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read { path, source } => write!(f, "reading {}: {source}", path.display()),
+            Self::Syntax { place, message } => write!(f, "{place}: {message}"),
+            Self::Unknown { place, name, known } => {
+                let known: Vec<_> = known.iter().map(String::as_str).collect();
+                write!(f, "{place}: there is no option {name}; there are {}", known.join(", "))
+            }
+            Self::Value { place, name } => write!(
+                f,
+                "{place}: {name} has to be a string, a number, true, false, or a list of these"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command() -> Command {
+        let state = Arg::new("state_dir").long("state-dir").required(true);
+        let candidates =
+            Arg::new("candidate").long("candidate").action(ArgAction::Append).default_value("v3");
+        let blocks = Arg::new("blocks").long("blocks").value_parser(clap::value_parser!(u64));
+        let json = Arg::new("json").long("json").action(ArgAction::SetTrue);
+        let file = Arg::new("config")
+            .long("config")
+            .global(true)
+            .value_parser(clap::value_parser!(PathBuf));
+        let run = Command::new("run").args([state, candidates, blocks, json]);
+        Command::new("shadow").arg(file).subcommand(run)
+    }
+
+    fn read(text: &str) -> Result<ConfigFile, ConfigError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("shadow.toml");
+        fs::write(&path, text).unwrap();
+        ConfigFile::read(&path, &command())
+    }
+
+    /// What a run is told by a file and by arguments, by name.
+    #[track_caller]
+    fn check(text: &str, arguments: &[&str], expected: &[(&str, &str, Origin)]) {
+        let file = read(text).unwrap();
+        let command = file.apply(command());
+        let arguments = ["shadow", "run"].iter().chain(arguments);
+        let matches = command.clone().try_get_matches_from(arguments).unwrap();
+        let found = effective(&command, &matches, Some(&file));
+        for (name, value, from) in expected {
+            let setting = found.iter().find(|setting| setting.name == *name).unwrap();
+            assert_eq!((&*setting.value, setting.from), (*value, *from), "{name}");
+        }
+    }
+
+    #[track_caller]
+    fn check_refused(text: &str, expected: &str) {
+        let error = read(text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn a_file_sets_what_is_not_typed() {
+        let text = "state_dir = '/a'\ncandidate = ['v3', 'node']\nblocks = 1_000\njson = true\n";
+        check(
+            text,
+            &[],
+            &[
+                ("state_dir", "/a", Origin::File),
+                ("candidate", "v3, node", Origin::File),
+                ("blocks", "1000", Origin::File),
+                ("json", "true", Origin::File),
+            ],
+        );
+        check(
+            text,
+            &["--state-dir", "/b", "--candidate", "x"],
+            &[
+                ("state_dir", "/b", Origin::CommandLine),
+                ("candidate", "x", Origin::CommandLine),
+                ("blocks", "1000", Origin::File),
+            ],
+        );
+        check("state_dir = '/a'", &[], &[("candidate", "v3", Origin::Default)]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        check_refused("state_dir = '/a'\nblocs = 3\n", "line 2: there is no option blocs");
+        check_refused("\n\nconfig = 'b.toml'\n", "line 3: there is no option config");
+        check_refused("blocks = { a = 1 }\n", "line 1: blocks has to be");
+        check_refused("blocks = \n", "line 1");
+        check_refused("blocks = 1\nblocks = 2\n", "line 2");
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_as_if_it_had_been_typed() {
+        let file = read("state_dir = '/a'\nblocks = 'many'\n").unwrap();
+        let error = file.apply(command()).try_get_matches_from(["shadow", "run"]).unwrap_err();
+        assert!(error.to_string().contains("invalid value 'many' for '--blocks"), "{error}");
+    }
+
+    #[test]
+    fn the_file_is_found_wherever_it_is_named() {
+        for arguments in [
+            &["shadow", "--config", "a.toml", "run"][..],
+            &["shadow", "run", "--config", "a.toml"],
+            // What is missing may be in the file.
+            &["shadow", "run", "--blocks", "1", "--config", "a.toml"],
+        ] {
+            let arguments: Vec<_> = arguments.iter().map(Into::into).collect();
+            assert_eq!(file_of(&command(), &arguments), Some(PathBuf::from("a.toml")));
+        }
+        let none: Vec<_> = ["shadow", "run"].iter().map(Into::into).collect();
+        assert_eq!(file_of(&command(), &none), None);
+    }
+
+    #[test]
+    fn every_option_has_a_variable_of_its_name() {
+        let command = with_environment(command());
+        let run = command.find_subcommand("run").unwrap();
+        let variable = |id: &str| {
+            let arg = run.get_arguments().find(|arg| arg.get_id() == id).unwrap();
+            arg.get_env().unwrap().to_str().unwrap().to_owned()
+        };
+        assert_eq!(variable("state_dir"), "SHADOW_STATE_DIR");
+        assert_eq!(variable("json"), "SHADOW_JSON");
+    }
+}

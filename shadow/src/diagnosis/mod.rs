@@ -1,0 +1,198 @@
+//! The diagnosis: from the numbers of a difference to what went wrong, in words.
+//!
+//! It is arithmetic and nothing else. A block says which amounts it moves, so a balance that is too
+//! high by eleven, in a block of which one transaction takes ten and a fee of one from it, was not
+//! debited by that transaction. Each explanation predicts numbers; it is given only if they are exactly
+//! those that the candidate shows. Where several fit equally well they are all given, as likely; where
+//! none fits nothing is said, because a guess sends whoever reads it to the wrong place.
+
+mod balances;
+mod cause;
+mod facts;
+mod nonces;
+mod outcomes;
+mod pairs;
+mod recorded;
+mod rewards;
+mod state;
+mod totals;
+
+use std::{collections::BTreeSet, fmt};
+
+pub use cause::{Cause, Confidence, Finding, Named};
+use cause::{Hypotheses, Hypothesis};
+use comparator::{
+    Difference, Execution, Failure, Field, LocateMethod, LocatedTransaction, Schedule,
+};
+use facts::Facts;
+pub use recorded::difference_of;
+use storage_snapshot::StateKey;
+
+use crate::execute::{ExecutableBlock, PreState};
+
+/// What is to be explained.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The block.
+    pub block: &'a ExecutableBlock,
+    /// The state before it.
+    pub pre_state: &'a PreState,
+    /// What the control made of it; it keeps the rules.
+    pub control: &'a Execution,
+    /// What the candidate made of it.
+    pub observed: Result<&'a Execution, &'a Failure>,
+    /// The differences, in their order.
+    pub differences: &'a [Difference],
+    /// The transaction with which the first difference begins, if one was found.
+    pub first: Option<LocatedTransaction>,
+    /// What the candidate ran under.
+    pub schedule: Schedule,
+}
+
+/// What went wrong, as far as it can be told.
+#[derive(Clone, Debug)]
+pub struct Diagnosis {
+    /// The explanations, those of the first differences first; none if nothing fits.
+    pub causes: Vec<Cause>,
+    /// How many differences none of them explains.
+    pub unexplained: usize,
+    /// The transaction with which the first difference begins.
+    pub first: Option<LocatedTransaction>,
+    /// Two transactions that meet in the key of the first difference.
+    pub conflict: Option<Conflict>,
+    /// What the candidate ran under.
+    pub schedule: Schedule,
+}
+
+/// Two transactions that touch one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The key.
+    pub key: StateKey,
+    /// The earlier of the two.
+    pub earlier: Named,
+    /// The later.
+    pub later: Named,
+}
+
+/// Explains the differences of a block.
+pub fn diagnose(question: &Question<'_>) -> Diagnosis {
+    let facts = Facts::new(question);
+    let mut open: BTreeSet<usize> = (0..question.differences.len())
+        .filter(|index| facts.field(*index) != Some(Field::Schedule))
+        .collect();
+    let mut causes: Vec<Cause> = Vec::new();
+    let mut unexplained = 0;
+    while let Some(index) = open.first().copied() {
+        open.remove(&index);
+        let fitting = best(hypotheses(&facts, index), &open);
+        if fitting.is_empty() {
+            unexplained += 1;
+        }
+        let confidence = if fitting.len() == 1 { Confidence::Certain } else { Confidence::Likely };
+        for hypothesis in &fitting {
+            open.retain(|other| !hypothesis.explains.contains(other));
+        }
+        let known = causes.iter_mut().find(|known| {
+            fitting.iter().any(|hypothesis| hypothesis.cause.finding == known.finding)
+        });
+        if let Some(known) = known {
+            known.alike += 1;
+        } else if causes.len() < CAUSES_MAX {
+            let readings = fitting.into_iter().map(|hypothesis| hypothesis.cause);
+            causes.extend(readings.map(|cause| Cause { confidence, ..cause }));
+        }
+    }
+    Diagnosis {
+        causes,
+        unexplained,
+        first: question.first,
+        conflict: facts.conflict(),
+        schedule: question.schedule,
+    }
+}
+
+/// Everything that fits a difference.
+fn hypotheses(facts: &Facts<'_>, index: usize) -> Hypotheses {
+    let mut fitting = Hypotheses::default();
+    let Some(difference) = facts.question.differences.get(index) else { return fitting };
+    match difference.field {
+        Field::Outcome => outcomes::explain(facts, index, difference, &mut fitting),
+        Field::Protocol if difference.transaction.is_some() => {
+            outcomes::explain_twice(facts, index, difference, &mut fitting);
+        }
+        Field::Protocol | Field::Error | Field::Crashed | Field::Hang => {
+            outcomes::explain_failure(facts, index, difference, &mut fitting);
+        }
+        Field::Fees | Field::Burned | Field::MinerReward | Field::DevReward => {
+            rewards::explain(facts, index, &mut fitting);
+            totals::explain(facts, index, difference, &mut fitting);
+        }
+        Field::Nonce => nonces::explain(facts, index, difference, &mut fitting),
+        Field::Balance => {
+            rewards::explain(facts, index, &mut fitting);
+            pairs::explain(facts, index, &mut fitting);
+            balances::explain(facts, index, difference, &mut fitting);
+        }
+        Field::Multisig | Field::Registration => {}
+        Field::Version | Field::Schedule => {}
+    }
+    state::explain(facts, index, difference, &mut fitting);
+    fitting
+}
+
+/// Those that explain the most, and among them the most telling ones.
+fn best(fitting: Hypotheses, open: &BTreeSet<usize>) -> Vec<Hypothesis> {
+    let worth =
+        |hypothesis: &Hypothesis| (hypothesis.explains.intersection(open).count(), hypothesis.rank);
+    let Some(most) = fitting.0.iter().map(worth).max() else { return Vec::new() };
+    let mut best: Vec<Hypothesis> = Vec::new();
+    for hypothesis in fitting.0 {
+        let is_known = best.iter().any(|known| known.cause.says_the_same(&hypothesis.cause));
+        if worth(&hypothesis) == most && !is_known {
+            best.push(hypothesis);
+        }
+    }
+    best.truncate(READINGS_MAX);
+    best
+}
+
+impl Diagnosis {
+    /// The sentences, without line breaks; none if there is nothing to say.
+    pub fn sentences(&self) -> Vec<String> {
+        let mut sentences: Vec<String> = self.causes.iter().map(ToString::to_string).collect();
+        if sentences.is_empty() {
+            return sentences;
+        }
+        if self.unexplained > 0 {
+            let plural = if self.unexplained == 1 { "" } else { "s" };
+            sentences.push(format!("{} difference{plural} not explained", self.unexplained));
+        }
+        if let Some(LocatedTransaction { index, hash, method }) = self.first {
+            let how = match method {
+                LocateMethod::Outcome | LocateMethod::Prefix => "",
+                LocateMethod::Touch => ", as far as can be told from which keys it touches",
+            };
+            sentences.push(format!("it begins with transaction #{index} ({hash:.8}){how}"));
+        }
+        if let Some(Conflict { earlier, later, .. }) = self.conflict {
+            sentences.push(format!(
+                "transactions #{} and #{} meet in that key, run with {}",
+                earlier.index, later.index, self.schedule
+            ));
+        }
+        sentences
+    }
+}
+
+impl fmt::Display for Diagnosis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentences().join("; "))
+    }
+}
+
+/// So many different explanations are given at most.
+const CAUSES_MAX: usize = 8;
+
+/// So many readings of one number are given at most.
+const READINGS_MAX: usize = 3;

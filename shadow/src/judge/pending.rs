@@ -1,0 +1,99 @@
+//! What was judged and is not durable yet, and what is.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use storage_snapshot::TopoHeight;
+
+use super::NODE;
+use crate::{
+    ledger::{CandidateEntry, LedgerEntry},
+    metrics::Metrics,
+};
+
+/// What has been found so far, for whoever watches. Counted only once it is durable.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Blocks with a verdict.
+    pub blocks: AtomicU64,
+    /// Positions of the chain up to the last of them: fewer where blocks were ordered away, more
+    /// where others had their verdict before.
+    pub positions: AtomicU64,
+    /// Their transactions.
+    pub transactions: AtomicU64,
+    /// Blocks in which a candidate was compared at work.
+    pub exercised: AtomicU64,
+    /// Differences.
+    pub mismatches: AtomicU64,
+    /// Canaries that were planted and caught.
+    pub canaries_caught: AtomicU64,
+    /// Canaries that were planted and missed.
+    pub canaries_missed: AtomicU64,
+    /// The same in detail, if somebody wants it.
+    pub metrics: Option<Arc<Metrics>>,
+}
+
+/// Entries that are written but not yet durable.
+#[derive(Default)]
+pub(super) struct Pending {
+    since: Option<Instant>,
+    pub(super) last: Option<TopoHeight>,
+    blocks: u64,
+    transactions: u64,
+    exercised: u64,
+    mismatches: u64,
+    canaries_caught: u64,
+    canaries_missed: u64,
+    /// Only if somebody wants them.
+    pub(super) entries: Vec<LedgerEntry>,
+}
+
+impl Pending {
+    pub(super) fn add(&mut self, entry: &LedgerEntry) {
+        self.since.get_or_insert_with(Instant::now);
+        self.last = Some(entry.topoheight);
+        self.blocks += 1;
+        self.transactions += entry.transactions.total;
+        let mut executors = entry.candidates.iter().filter(|judged| judged.candidate != NODE);
+        self.exercised += u64::from(executors.any(CandidateEntry::is_exercised));
+        if let Some(canary) = &entry.canary {
+            let caught = u64::from(canary.was_caught());
+            self.canaries_caught += caught;
+            self.canaries_missed += 1 - caught;
+        }
+        self.mismatches +=
+            entry.candidates.iter().flat_map(|candidate| candidate.fields.values()).sum::<u64>();
+    }
+
+    /// Differences that were added to the verdict of an earlier block.
+    pub(super) const fn add_mismatches(&mut self, mismatches: u64) {
+        self.mismatches += mismatches;
+    }
+
+    /// What is durable is counted.
+    pub(super) fn count_into(&self, progress: &Progress, last: TopoHeight) {
+        progress.blocks.fetch_add(self.blocks, Ordering::Relaxed);
+        progress.positions.store(last.next().as_u64(), Ordering::Relaxed);
+        progress.transactions.fetch_add(self.transactions, Ordering::Relaxed);
+        progress.exercised.fetch_add(self.exercised, Ordering::Relaxed);
+        progress.mismatches.fetch_add(self.mismatches, Ordering::Relaxed);
+        progress.canaries_caught.fetch_add(self.canaries_caught, Ordering::Relaxed);
+        progress.canaries_missed.fetch_add(self.canaries_missed, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.blocks >= PENDING_BLOCKS_MAX
+            || self.since.is_some_and(|since| since.elapsed() >= FLUSH_INTERVAL)
+    }
+}
+
+/// How many verdicts may be written and not yet durable.
+const PENDING_BLOCKS_MAX: u64 = 256;
+
+/// How long a verdict may be written and not yet durable.
+pub(crate) const FLUSH_INTERVAL: Duration = Duration::from_millis(100);

@@ -1,0 +1,113 @@
+//! What is counted of the requests to a node.
+
+use std::time::Duration;
+
+use super::{Metrics, levels::NONE, words::among};
+
+/// Counts requests to a node. Borrowed from [`Metrics::node`].
+#[derive(Clone, Copy, Debug)]
+pub struct NodeMetrics<'a>(pub(super) &'a Metrics);
+
+/// Why a request failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeError {
+    /// There is no connection.
+    Connect,
+    /// There was no answer in time.
+    Timeout,
+    /// The answer has another status than 200.
+    Status,
+    /// The answer makes no sense.
+    Protocol,
+    /// The node answered with an error.
+    Refused,
+}
+
+impl NodeError {
+    /// Each of them.
+    pub const ALL: [Self; 5] =
+        [Self::Connect, Self::Timeout, Self::Status, Self::Protocol, Self::Refused];
+
+    /// The word for it in labels.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Status => "status",
+            Self::Protocol => "protocol",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl NodeMetrics<'_> {
+    /// A request is on its way. A batch is one request of the method `batch`.
+    pub fn started(self, method: &str) {
+        let to = &self.0.instruments;
+        to.node_requests.with_label_values(&[label(method)]).inc();
+        to.node_in_flight.with_label_values(&NONE).inc();
+    }
+
+    /// So many bytes came.
+    pub fn received(self, bytes: u64) {
+        self.0.instruments.node_bytes.with_label_values(&NONE).inc_by(bytes);
+    }
+
+    /// A request came to its end, after so long.
+    pub fn ended(self, method: &str, elapsed: Duration, error: Option<NodeError>) {
+        let to = &self.0.instruments;
+        let method = label(method);
+        to.node_in_flight.with_label_values(&NONE).dec();
+        to.node_seconds.with_label_values(&[method]).observe(elapsed.as_secs_f64());
+        if let Some(error) = error {
+            to.node_errors.with_label_values(&[method, error.word()]).inc();
+        }
+    }
+
+    /// An event came.
+    pub fn event(self) {
+        self.0.instruments.node_events.with_label_values(&NONE).inc();
+    }
+
+    /// The events have to be subscribed to again.
+    pub fn reconnected(self) {
+        self.0.instruments.node_reconnects.with_label_values(&NONE).inc();
+    }
+
+    pub(super) fn zero(self) {
+        let to = &self.0.instruments;
+        for method in METHODS.iter().chain([&super::words::OTHER]) {
+            to.node_requests.with_label_values(&[method]);
+            to.node_seconds.with_label_values(&[method]);
+            for error in NodeError::ALL {
+                to.node_errors.with_label_values(&[method, error.word()]);
+            }
+        }
+        to.node_bytes.with_label_values(&NONE);
+        to.node_in_flight.with_label_values(&NONE);
+        to.node_reconnects.with_label_values(&NONE);
+        to.node_events.with_label_values(&NONE);
+    }
+}
+
+fn label(method: &str) -> &str {
+    among(method, METHODS)
+}
+
+/// What a node is asked.
+const METHODS: &[&str] = &[
+    "batch",
+    "subscribe",
+    "get_version",
+    "get_info",
+    "get_stable_topoheight",
+    "get_block_at_topoheight",
+    "get_dag_order",
+    "get_nonce",
+    "get_nonce_at_topoheight",
+    "get_balance",
+    "get_balance_at_topoheight",
+    "get_multisig",
+    "get_multisig_at_topoheight",
+    "is_tx_executed_in_block",
+];

@@ -1,0 +1,314 @@
+//! The metrics against a model of the ledger, and against their own limits.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use comparator::Field;
+use proptest::prelude::*;
+use serde_json::json;
+use storage_snapshot::TopoHeight;
+
+use super::*;
+use crate::{kinds::TransactionKind, rules::Quirk, shapes::Shape, summary::RunVerdict};
+
+/// What happens to a ledger.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A block with this verdict takes the next position.
+    Commit { verdict: usize, candidate: usize },
+    /// So many blocks are ordered away.
+    Revert(u64),
+    /// The newest block is judged once more.
+    Again { candidate: usize },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..5_usize, 0..3_usize)
+            .prop_map(|(verdict, candidate)| Step::Commit { verdict, candidate }),
+        1 => (1..6_u64).prop_map(Step::Revert),
+        1 => (0..3_usize).prop_map(|candidate| Step::Again { candidate }),
+    ]
+}
+
+/// A ledger as the verifier keeps it.
+#[derive(Default)]
+struct Model {
+    ledger: BTreeMap<TopoHeight, LedgerEntry>,
+    /// How many blocks there have been.
+    blocks: u64,
+}
+
+impl Model {
+    fn standing(&self) -> u64 {
+        self.ledger.values().filter(|entry| !entry.stale).count() as u64
+    }
+
+    /// Commits a block, and returns what the judge hands over.
+    fn commit(&mut self, verdict: usize, candidate: usize) -> LedgerEntry {
+        let at = TopoHeight::new(self.standing());
+        self.blocks += 1;
+        let mut entry = entry(at, self.blocks, verdict, candidate);
+        if let Some(replaced) = self.ledger.get(&at) {
+            entry.replace(replaced);
+        }
+        self.ledger.insert(at, entry.clone());
+        entry
+    }
+
+    fn revert(&mut self, blocks: u64) {
+        let above = TopoHeight::new(self.standing().saturating_sub(blocks).max(1));
+        for entry in self.ledger.range_mut(above..).map(|(_, entry)| entry) {
+            entry.stale = true;
+        }
+    }
+
+    fn again(&mut self, candidate: usize) -> Option<LedgerEntry> {
+        let at = TopoHeight::new(self.standing().checked_sub(1)?);
+        let before = self.ledger.get(&at)?;
+        let mut again = entry(at, 0, 1, candidate);
+        again.block_hash = before.block_hash;
+        again.state_digest.clone_from(&before.state_digest);
+        again.earlier_mismatches = before.earlier_mismatches;
+        self.ledger.insert(at, again.clone());
+        Some(again)
+    }
+}
+
+const CANDIDATES: [&str; 3] = ["v3", "node", "external-engine"];
+
+/// An entry that has something of everything that is counted.
+fn entry(at: TopoHeight, number: u64, verdict: usize, candidate: usize) -> LedgerEntry {
+    let verdict = words::SEVERITIES[verdict];
+    let field = Field::ALL[number as usize % Field::ALL.len()].as_str();
+    let fields = match verdict {
+        comparator::Severity::Mismatch => json!({ field: 2 }),
+        _ => json!({}),
+    };
+    serde_json::from_value(json!({
+        "format_version": 1,
+        "topoheight": at,
+        "block_hash": format!("{number:064x}"),
+        "state_digest": format!("{number:064x}"),
+        "candidates": [{
+            "candidate": CANDIDATES[candidate],
+            "build": "1",
+            "verdict": verdict,
+            "reason": "empty",
+            "fields": fields,
+            "exercise": { "workers": 4, "seed": 0, "batches": 2, "max_in_flight": 3, "seconds": 0.5 },
+        }],
+        "canary": null,
+        "transactions": { "total": 9, "executed": 7, "skipped": 1, "failed": 1, "opaque": 0 },
+        "kinds": { "burn": { "total": 3, "executed": 2 } },
+        "shapes": { "self_transfer": number % 3 },
+        "node": { "compared": 1, "differ": 0, "taken": 0, "not_asked": 0 },
+        "quirks": { "nonce_gap": 1 },
+        "loads": { "requested": 3, "from_cache": 2, "from_store": 1 },
+        "seconds": { "serial": 1.0, "parallel": 0.5, "compare": 0.1, "commit": 0.1 },
+    }))
+    .unwrap()
+}
+
+fn metrics() -> Metrics {
+    Metrics::new(Setup {
+        chain: "a chain of a test".to_owned(),
+        candidates: CANDIDATES.map(str::to_owned).to_vec(),
+        options: vec![("workers", 2.0)],
+        directory: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src/metrics")),
+        lag_limit: LAG_LIMIT,
+    })
+    .unwrap()
+}
+
+/// What the ledger adds up to, as it is served.
+fn levels(metrics: &Metrics) -> Vec<String> {
+    let text = metrics.render().unwrap();
+    let is_level = |line: &&str| {
+        line.starts_with("shadow_ledger_") || line.starts_with("shadow_verified_topoheight")
+    };
+    text.lines().filter(is_level).map(str::to_owned).collect()
+}
+
+/// The value of one series, by its name and labels.
+#[track_caller]
+fn value(metrics: &Metrics, series: &str) -> f64 {
+    let text = metrics.render().unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("there is no {series}")).parse().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_kept_up_block_by_block_is_what_a_restart_finds(
+        steps in prop::collection::vec(step(), 1..40),
+    ) {
+        let mut model = Model::default();
+        let live = metrics();
+        for step in steps {
+            match step {
+                Step::Revert(blocks) => model.revert(blocks),
+                Step::Again { candidate } => live.judged(Vec::from_iter(model.again(candidate))),
+                // A block that was ordered away counts until another takes its place, so only now is
+                // there something to compare.
+                Step::Commit { verdict, candidate } => {
+                    live.judged(vec![model.commit(verdict, candidate)]);
+                    let restarted = metrics();
+                    restarted.restore(model.ledger.values().cloned().map(Ok)).unwrap();
+                    let (live, restarted) = (levels(&live), levels(&restarted));
+                    prop_assert_eq!(live.len(), restarted.len());
+                    for (live, restarted) in live.iter().zip(restarted) {
+                        prop_assert_eq!(live, &restarted);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_re_order_is_counted_once_with_its_depth() {
+    let (mut model, metrics) = (Model::default(), metrics());
+    for _ in 0..5 {
+        metrics.judged(vec![model.commit(0, 0)]);
+    }
+    model.revert(3);
+    for _ in 0..3 {
+        metrics.judged(vec![model.commit(0, 0)]);
+    }
+    assert_eq!(value(&metrics, "shadow_re_orders_total"), 1.0);
+    assert_eq!(value(&metrics, "shadow_re_ordered_blocks_total"), 3.0);
+    assert_eq!(value(&metrics, "shadow_re_order_depth_blocks_sum"), 3.0);
+    let series = "shadow_judged_blocks_total{candidate=\"v3\",verdict=\"match\"}";
+    assert_eq!(value(&metrics, series), 8.0);
+    assert_eq!(value(&metrics, "shadow_ledger_positions{state=\"exercised\"}"), 5.0);
+    assert_eq!(value(&metrics, "shadow_verified_topoheight"), 4.0);
+}
+
+#[test]
+fn everything_is_there_and_zero_before_anything_happens() {
+    let text = metrics().render().unwrap();
+    for declaration in DECLARATIONS {
+        let name = declaration.name;
+        let is_served = text.lines().any(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ', '_']))
+        });
+        assert!(is_served, "{name} is not there");
+    }
+    for line in text.lines().filter(|line| line.contains("_total")) {
+        assert!(
+            line.starts_with('#') || line.ends_with(" 0") || line.starts_with("process_"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn the_series_are_bounded_whatever_happens() {
+    let metrics = metrics();
+    let reasons = words::NOT_EXERCISED.iter().chain(words::INCONCLUSIVE).chain(words::OPAQUE);
+    let reasons: Vec<_> = reasons.copied().chain(["something new", "something else"]).collect();
+    let mut at = 0;
+    for candidate in 0..40 {
+        for (turn, reason) in reasons.iter().cycle().take(120).enumerate() {
+            let mut entry = entry(TopoHeight::new(at), at, turn % 5, 0);
+            entry.candidates[0].candidate = format!("external-{candidate}");
+            entry.candidates[0].reason = Some((*reason).to_owned());
+            entry.candidates[0].fields = Field::ALL.iter().map(|field| (*field, 1)).collect();
+            entry.transactions.total = [1, 20, 100, 500, 5000][turn % 5];
+            entry.quirks = Quirk::ALL.map(|quirk| (quirk.name().to_owned(), 1)).into();
+            entry.quirks.insert(format!("quirk {turn}"), 1);
+            metrics.judged(vec![entry]);
+            at += 1;
+        }
+        metrics.node().started(&format!("method_{candidate}"));
+        for error in NodeError::ALL {
+            metrics.node().ended("get_info", Duration::from_millis(1), Some(error));
+        }
+    }
+    let text = metrics.render().unwrap();
+    let series = text.lines().filter(|line| !line.starts_with('#')).count();
+    assert!(series < 2000, "{series} series");
+    for kind in TransactionKind::EXECUTED {
+        assert!(text.contains(&format!("kind=\"{kind}\"")));
+    }
+    for shape in Shape::ALL {
+        assert!(text.contains(&format!("shape=\"{shape}\"")));
+    }
+}
+
+#[test]
+fn the_declarations_keep_the_conventions() {
+    const UNITS: [&str; 6] = ["_total", "_seconds", "_bytes", "_blocks", "_ratio", "_info"];
+    let mut names: Vec<_> = DECLARATIONS.iter().map(|declaration| declaration.name).collect();
+    for Declaration { name, kind, labels, help, buckets } in DECLARATIONS {
+        assert!(name.starts_with("shadow_"), "{name}");
+        let counts = matches!(kind, Kind::Counter | Kind::Sum);
+        assert_eq!(counts, name.ends_with("_total"), "{name}");
+        assert!(
+            *kind != Kind::Histogram || UNITS.iter().any(|unit| name.ends_with(unit)),
+            "{name}"
+        );
+        assert!(help.ends_with('.') && help.len() > 20, "{name}: {help}");
+        assert!(buckets.is_sorted(), "{name}");
+        for label in *labels {
+            let of_state = ["account", "address", "asset", "block", "hash", "transaction"];
+            assert!(!of_state.contains(label), "{name} has a label {label}");
+        }
+        for unit in ["milli", "micro", "_ms", "_kb", "_mb", "percent"] {
+            assert!(!name.contains(unit), "{name} is not in base units");
+        }
+    }
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), DECLARATIONS.len());
+}
+
+#[test]
+fn what_is_missing_for_being_ready_is_said() {
+    let metrics = metrics();
+    let problems = || -> Vec<_> {
+        let checks = metrics.checks().into_iter();
+        checks.filter(|check| check.problem.is_some()).map(|check| check.name).collect()
+    };
+    assert_eq!(problems(), ["restored"]);
+    metrics.restore(std::iter::empty()).unwrap();
+    assert!(problems().is_empty());
+    metrics.ended("somebody pulled the plug");
+    assert_eq!(problems(), ["verifying"]);
+}
+
+#[test]
+fn a_run_that_falls_behind_is_not_up_to_date() {
+    let metrics = Metrics::new(Setup { lag_limit: Duration::ZERO, ..metrics().setup }).unwrap();
+    metrics.restore(std::iter::empty()).unwrap();
+    assert_eq!(value(&metrics, "shadow_up_to_date"), 1.0);
+    metrics.head(TopoHeight::new(7));
+    assert_eq!(value(&metrics, "shadow_up_to_date"), 0.0);
+    assert_eq!(value(&metrics, "shadow_lag_blocks"), 8.0);
+    assert!(!metrics.status().up_to_date);
+    let problem = metrics.checks().into_iter().find_map(|check| check.problem).unwrap();
+    assert!(problem.starts_with("8 blocks wait"), "{problem}");
+}
+
+#[test]
+fn the_answer_at_this_moment_is_never_green_by_accident() {
+    let metrics = metrics();
+    let verdict = || metrics.status().verdict;
+    assert_eq!(verdict(), RunVerdict::NotEnoughEvidence);
+    let mut model = Model::default();
+    for candidate in 0..CANDIDATES.len() {
+        assert_eq!(verdict(), RunVerdict::NotEnoughEvidence, "{candidate} were exercised");
+        metrics.judged(vec![model.commit(0, candidate)]);
+    }
+    assert_eq!(verdict(), RunVerdict::Clean);
+    metrics.judged(vec![model.commit(1, 0)]);
+    assert_eq!(verdict(), RunVerdict::Mismatch);
+    // It was real, even if the block is gone.
+    model.revert(1);
+    metrics.judged(vec![model.commit(0, 0)]);
+    assert_eq!(verdict(), RunVerdict::Mismatch);
+    assert_eq!(metrics.status().stale_mismatches, 2);
+    assert_eq!(metrics.mismatches_before(TopoHeight::MAX, 10), [TopoHeight::new(3)]);
+}

@@ -1,0 +1,107 @@
+//! What a node announces by itself.
+//!
+//! Events only say that it is worth to look: what happened is found out by asking. A node announces the
+//! same blocks again and again while its chain is young, sends the events of one block in any order,
+//! and says nothing to whoever was not connected, so nothing is concluded from their content, and
+//! everything works without them, only later.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use futures_util::{SinkExt, StreamExt};
+use tokio::{sync::Notify, time::timeout};
+use tokio_tungstenite::{connect_async, tungstenite::Message};
+
+use super::traffic::Traffic;
+
+/// Tells whoever waits that something may have happened.
+#[derive(Debug, Default)]
+pub(super) struct Hints {
+    notify: Notify,
+    connected: AtomicBool,
+}
+
+impl Hints {
+    /// Waits for a hint, but not for longer than it is wise to trust that one would come.
+    pub(super) async fn wait(&self) {
+        let longest = if self.connected.load(Ordering::Relaxed) {
+            SILENCE_CONNECTED_MAX
+        } else {
+            SILENCE_ALONE_MAX
+        };
+        // Hints that came meanwhile are kept as one.
+        let _something_or_nothing = timeout(longest, self.notify.notified()).await;
+    }
+
+    pub(super) fn are_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+}
+
+/// Listens for as long as it is let, and connects again whenever the connection ends.
+pub(super) async fn listen(url: String, hints: Arc<Hints>, traffic: Arc<Traffic>) {
+    loop {
+        let mut pauses = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(200))
+            .with_max_delay(Duration::from_secs(10))
+            .without_max_times()
+            .with_jitter()
+            .build();
+        while !listen_once(&url, &hints, &traffic).await {
+            let pause = pauses.next().unwrap_or(SILENCE_CONNECTED_MAX);
+            tokio::time::sleep(pause).await;
+        }
+        tokio::time::sleep(RECONNECT_PAUSE).await;
+    }
+}
+
+/// Whether the connection was made and used before it ended.
+async fn listen_once(url: &str, hints: &Hints, traffic: &Traffic) -> bool {
+    let Ok(Ok((mut socket, _))) = timeout(CONNECT_TIMEOUT, connect_async(url)).await else {
+        return false;
+    };
+    for (id, event) in SUBSCRIPTIONS.iter().enumerate() {
+        let subscribe = serde_json::json!({
+            "jsonrpc": "2.0", "id": id, "method": "subscribe", "params": { "notify": event },
+        });
+        if socket.send(Message::text(subscribe.to_string())).await.is_err() {
+            return false;
+        }
+    }
+    traffic.connected_for_events();
+    hints.connected.store(true, Ordering::Relaxed);
+    tracing::debug!(url, "listening for events");
+    // Whatever was announced before nobody heard.
+    hints.notify.notify_one();
+    // A node sends a ping every few seconds, so a silent connection is a dead one.
+    while let Ok(Some(Ok(message))) = timeout(DEAD_AFTER, socket.next()).await {
+        if let Message::Text(text) = message
+            && text.contains("\"event\"")
+        {
+            traffic.event();
+            hints.notify.notify_one();
+        }
+    }
+    hints.connected.store(false, Ordering::Relaxed);
+    tracing::debug!(url, "the connection for events ended");
+    true
+}
+
+const SUBSCRIPTIONS: [&str; 4] =
+    ["block_ordered", "block_orphaned", "stable_topo_height_changed", "new_block"];
+
+/// How long nothing may be announced before the node is asked anyway.
+const SILENCE_CONNECTED_MAX: Duration = Duration::from_secs(2);
+
+/// The same while nothing can be announced.
+const SILENCE_ALONE_MAX: Duration = Duration::from_millis(500);
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const DEAD_AFTER: Duration = Duration::from_secs(30);
+const RECONNECT_PAUSE: Duration = Duration::from_millis(200);

@@ -1,0 +1,206 @@
+//! What a node says of itself, its chain and its rules.
+
+use serde::Deserialize;
+use storage_snapshot::{Address, BlockHash, TopoHeight};
+
+use super::{
+    client::{Answer, Call, NodeClient},
+    error::NodeError,
+    questions::{Questions, parsed},
+};
+use crate::chain::{BlockError, Network, OpaqueKind};
+
+/// What a node says of itself. What it does not know how to answer is `None`.
+#[derive(Debug)]
+pub struct NodeFacts {
+    /// Its version.
+    pub version: Option<String>,
+    /// Its network, in its own word.
+    pub network: Option<String>,
+    /// The milliseconds that blocks are meant to be apart.
+    pub block_time_target: Option<u64>,
+    /// Its last block.
+    pub top: TopoHeight,
+    /// Up to here nothing is ordered anew.
+    pub stable: TopoHeight,
+    /// Blocks below this one are gone.
+    pub pruned: Option<TopoHeight>,
+    /// Which rules begin where.
+    pub hard_forks: Option<Vec<HardFork>>,
+    /// The shares of the dev key.
+    pub dev_fees: Option<Vec<DevFee>>,
+    /// The first block, or why it cannot be read.
+    pub genesis: Result<GenesisFacts, BlockError>,
+    /// One of the last blocks, or why it cannot be read.
+    pub recent: Result<RecentFacts, BlockError>,
+}
+
+/// The first block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GenesisFacts {
+    /// Its hash.
+    pub hash: BlockHash,
+    /// Its miner: the dev key.
+    pub dev: Address,
+    /// The network of its address.
+    pub network: Network,
+}
+
+/// The last blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecentFacts {
+    /// The version of the last block.
+    pub block_version: u8,
+    /// The blue score of the last block.
+    pub blue_score: u64,
+    /// How many transactions were looked at.
+    pub transactions: usize,
+    /// How many of them are of a version that is not known.
+    pub of_unknown_version: usize,
+}
+
+/// Rules that begin somewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct HardFork {
+    /// From this blue score on.
+    pub height: u64,
+    /// The block version that they come with.
+    pub version: u8,
+}
+
+/// The share of the dev key from somewhere on.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct DevFee {
+    /// From this blue score on.
+    pub height: u64,
+    /// The share in percent.
+    pub fee_percentage: u64,
+}
+
+/// Asks a node everything that tells whether its chain can be verified here.
+///
+/// # Errors
+///
+/// When it cannot be asked. Answers that are not as expected are no error here.
+pub(super) async fn examine(client: &NodeClient) -> Result<NodeFacts, NodeError> {
+    #[derive(Deserialize)]
+    struct Info {
+        network: Option<String>,
+        block_time_target: Option<u64>,
+    }
+    let info: Option<Info> = asked(client, "get_info").await?;
+    let required = |method, number: Option<TopoHeight>| {
+        number.ok_or_else(|| NodeError::Rules {
+            because: format!("the node does not answer {method}, which the rules' own nodes do"),
+        })
+    };
+    const TOP: &str = "get_topoheight";
+    const STABLE: &str = "get_stable_topoheight";
+    let top = required(TOP, asked(client, TOP).await?)?;
+    let pruned: Option<Option<TopoHeight>> = asked(client, "get_pruned_topoheight").await?;
+    Ok(NodeFacts {
+        version: asked(client, "get_version").await?,
+        network: info.as_ref().and_then(|info| info.network.clone()),
+        block_time_target: info.and_then(|info| info.block_time_target),
+        top,
+        stable: required(STABLE, asked(client, STABLE).await?)?,
+        pruned: pruned.flatten(),
+        hard_forks: asked(client, "get_hard_forks").await?,
+        dev_fees: asked(client, "get_dev_fee_thresholds").await?,
+        genesis: genesis(client).await?,
+        recent: recent(client, top).await?,
+    })
+}
+
+/// The answer to a question without parameters; `None` if the node does not know it, or answers in
+/// another form.
+async fn asked<T: serde::de::DeserializeOwned>(
+    client: &NodeClient,
+    method: &'static str,
+) -> Result<Option<T>, NodeError> {
+    match client.ask(Call::plain(method)).await {
+        Ok(Answer::Found(result)) => Ok(parsed(method, &result).ok()),
+        Ok(Answer::NotFound { .. }) | Err(NodeError::Refused { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn genesis(client: &NodeClient) -> Result<Result<GenesisFacts, BlockError>, NodeError> {
+    let mut found = genesis_once(client).await;
+    for _ in 1..ATTEMPTS_MAX {
+        // A block may be spoilt on its way; one of other rules is so every time.
+        if !matches!(found, Ok(Err(_))) {
+            break;
+        }
+        found = genesis_once(client).await;
+    }
+    found
+}
+
+async fn genesis_once(client: &NodeClient) -> Result<Result<GenesisFacts, BlockError>, NodeError> {
+    match Questions::block(client, TopoHeight::GENESIS).await {
+        Ok(Some(block)) => {
+            Ok(Ok(GenesisFacts { hash: block.hash, dev: block.miner, network: block.network }))
+        }
+        Ok(None) => Err(NodeError::Rules {
+            because:
+                "the node has no block at topoheight 0, which says who the dev key is; attach to \
+                      a node that was not pruned"
+                    .to_owned(),
+        }),
+        Err(NodeError::Block(error)) => Ok(Err(error)),
+        Err(error) => Err(error),
+    }
+}
+
+/// The last block, and the last transactions that there are, if there are any in the last blocks.
+async fn recent(
+    client: &NodeClient,
+    top: TopoHeight,
+) -> Result<Result<RecentFacts, BlockError>, NodeError> {
+    let mut found = recent_once(client, top).await;
+    for _ in 1..ATTEMPTS_MAX {
+        if !matches!(found, Ok(Err(_))) {
+            break;
+        }
+        found = recent_once(client, top).await;
+    }
+    found
+}
+
+async fn recent_once(
+    client: &NodeClient,
+    top: TopoHeight,
+) -> Result<Result<RecentFacts, BlockError>, NodeError> {
+    let from = top.as_u64().saturating_sub(LOOKED_AT - 1);
+    let headers = match Questions::headers(client, from..=top.as_u64()).await {
+        Ok(headers) => headers,
+        Err(NodeError::Block(error)) => return Ok(Err(error)),
+        Err(error) => return Err(error),
+    };
+    let (block_version, blue_score) =
+        headers.last().map_or((0, 0), |header| (header.version, header.blue_score.as_u64()));
+    let (mut transactions, mut of_unknown_version) = (0, 0);
+    if let Some(header) = headers.iter().rev().find(|header| header.transaction_count > 0) {
+        match Questions::block(client, header.topoheight).await {
+            Ok(block) => {
+                let kinds = block.iter().flat_map(|block| {
+                    block.transactions.iter().map(|transaction| transaction.opaque_kind())
+                });
+                for kind in kinds {
+                    transactions += 1;
+                    of_unknown_version += usize::from(kind == Some(OpaqueKind::UnknownVersion));
+                }
+            }
+            Err(NodeError::Block(error)) => return Ok(Err(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Ok(RecentFacts { block_version, blue_score, transactions, of_unknown_version }))
+}
+
+/// How often blocks that cannot be read are asked for.
+const ATTEMPTS_MAX: usize = 8;
+
+/// How many blocks are looked through for one with transactions.
+const LOOKED_AT: u64 = 60;

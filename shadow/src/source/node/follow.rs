@@ -1,0 +1,490 @@
+//! Following a node's chain: by position, block after block, and back where the order changed.
+//!
+//! No block is trusted to have been announced, and nothing that was read is handed over before the
+//! node was asked once more whether the order was still the same: blocks move while they are being
+//! fetched. What is handed over is therefore one consistent piece of the chain, with answers about
+//! exactly that piece.
+
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use storage_snapshot::{BlockFacts, BlockHash, BlockRef, StateKey, TopoHeight, TxHash};
+use tokio::{
+    sync::mpsc::Sender,
+    time::{sleep, timeout},
+};
+
+use super::{
+    FollowMode, FollowOptions,
+    about::{AskLater, Subject, answers_about, versions_in},
+    base::{Learned, values_before},
+    before_start::facts_before,
+    error::NodeError,
+    events::Hints,
+    order::KnownOrder,
+    questions::{Questions, Tops},
+    status::FollowStatus,
+    transit::Transit,
+    unsettled::Unsettled,
+};
+use crate::{
+    chain::Block,
+    node::NodeCheck,
+    opaque::may_pay_anybody,
+    rules::{BLOCK_VERSION_MAX, NamedKeys, SIDE_BLOCK_WINDOW},
+    source::{
+        AnswersAgain, BeforeStart, ChainEvent, CommittedBlock, NodeAnswers, first_after_base,
+    },
+};
+
+/// What the follower has to say to whoever takes its blocks.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// What happened to the chain next.
+    Event(ChainEvent),
+    /// The end: as it was asked for, or because nothing went on, in a sentence.
+    Ended(Option<String>),
+    /// The end, because it cannot go on.
+    Failed(NodeError),
+}
+
+/// Follows a chain and hands over what happens to it.
+pub(super) struct Follower {
+    pub(super) questions: Questions,
+    pub(super) options: FollowOptions,
+    pub(super) dev: storage_snapshot::Address,
+    /// The first block that is followed, now or ever before.
+    pub(super) first: TopoHeight,
+    pub(super) known: KnownOrder,
+    pub(super) transit: Transit,
+    pub(super) unsettled: Unsettled,
+    pub(super) ask_later: AskLater,
+    pub(super) hints: Arc<Hints>,
+    pub(super) status: Arc<FollowStatus>,
+    pub(super) sender: Sender<Message>,
+    pub(super) tops: Tops,
+    pub(super) before: Option<Arc<Vec<(BlockRef, BlockFacts)>>>,
+    /// How long the last blocks were, as JSON.
+    pub(super) block_bytes: usize,
+    /// How many blocks may be fetched together: fewer after a piece that could not be used.
+    pub(super) at_once_max: u64,
+}
+
+/// What one look at the node came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// There may be more to see at once.
+    WentOn,
+    /// There is nothing more for now.
+    UpToDate,
+    /// Everything that was asked for was handed over.
+    Through,
+    /// Nobody takes anything any more.
+    Nobody,
+}
+
+impl Follower {
+    /// Follows until the end, or for as long as somebody takes what happens.
+    pub(super) async fn run(mut self) {
+        let status = Arc::clone(&self.status);
+        let sender = self.sender.clone();
+        let give_up = self.options.give_up;
+        let until = self.options.until;
+        let end = tokio::select! {
+            end = self.follow() => end,
+            () = silence(&status, give_up) => Some(Message::Ended(Some(gave_up(&status, give_up, until)))),
+        };
+        if let Some(end) = end {
+            let _nobody = sender.send(end).await;
+        }
+    }
+
+    async fn follow(&mut self) -> Option<Message> {
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(100))
+            .with_max_delay(Duration::from_secs(10))
+            .without_max_times()
+            .with_jitter();
+        let mut pause = pauses.build();
+        loop {
+            match self.look().await {
+                Ok(Look::WentOn) => pause = pauses.build(),
+                Ok(Look::UpToDate) => {
+                    pause = pauses.build();
+                    self.hints.wait().await;
+                }
+                Ok(Look::Through) => return Some(Message::Ended(None)),
+                Ok(Look::Nobody) => return None,
+                Err(error) if error.is_transient() => {
+                    let pause = pause.next().unwrap_or(SILENCE);
+                    tracing::warn!(%error, ?pause, "following the node is interrupted");
+                    self.status.failed(error.to_string());
+                    sleep(pause).await;
+                }
+                Err(error) => return Some(Message::Failed(error)),
+            }
+        }
+    }
+
+    /// Looks where the node is, follows a change of the order, and fetches some blocks.
+    async fn look(&mut self) -> Result<Look, NodeError> {
+        let window = self.window(self.tops.top);
+        let (tops, order) = match self.questions.tops(window.clone()).await {
+            Ok(seen) => seen,
+            // The chain may be shorter than it was, and then there is no order up to there.
+            Err(NodeError::Failed { .. }) => (self.questions.tops(None).await?.0, Vec::new()),
+            Err(error) => return Err(error),
+        };
+        self.tops = tops;
+        self.status.saw(tops.top, tops.stable, self.hints.are_connected());
+        if let Some(window) = window
+            && let Some(at) = self.lowest_difference(&window, &order)
+        {
+            return self.follow_re_order(at).await;
+        }
+        let next = self.known.next();
+        let limit = match self.options.follow {
+            FollowMode::Tip => tops.top,
+            FollowMode::Stable => tops.stable,
+        };
+        let limit = self.options.until.map_or(limit, |until| limit.min(until));
+        let went_on = next <= limit && {
+            let last = next.as_u64().saturating_add(self.blocks_at_once() - 1);
+            match self.fetch(next.as_u64()..=last.min(limit.as_u64())).await {
+                Ok(Look::Nobody) => return Ok(Look::Nobody),
+                Ok(look) => {
+                    self.at_once_max = self.at_once_max.saturating_mul(2).min(BLOCKS_AT_ONCE_MAX);
+                    look == Look::WentOn
+                }
+                Err(error) => {
+                    // One answer that cannot be used costs the whole piece.
+                    self.at_once_max = (self.at_once_max / 4).max(1);
+                    return Err(error);
+                }
+            }
+        };
+        if !self.settle().await? {
+            return Ok(Look::Nobody);
+        }
+        let is_settled = self.unsettled.stable(tops.stable).is_none();
+        match self.options.until {
+            Some(until) if self.known.next() > until && is_settled => Ok(Look::Through),
+            _ if went_on || !is_settled => Ok(Look::WentOn),
+            _ => Ok(Look::UpToDate),
+        }
+    }
+
+    /// The positions at which the order may have changed since it was looked at, as far as the node
+    /// had blocks then.
+    fn window(&self, top: TopoHeight) -> Option<RangeInclusive<u64>> {
+        let first = self.known.first()?.as_u64();
+        let last = self.known.last()?.topoheight.min(top).as_u64();
+        let unstable = self.tops.stable.as_u64().saturating_add(1);
+        let start = unstable.min(last.saturating_sub(WINDOW_MIN - 1)).max(first);
+        (start <= last).then_some(start..=last)
+    }
+
+    fn lowest_difference(
+        &self,
+        window: &RangeInclusive<u64>,
+        order: &[BlockHash],
+    ) -> Option<TopoHeight> {
+        self.known.lowest_difference(TopoHeight::new(*window.start()), order)
+    }
+
+    /// Goes back to below the lowest block that is another one now.
+    async fn follow_re_order(&mut self, seen: TopoHeight) -> Result<Look, NodeError> {
+        let Some(first) = self.known.first() else { return Ok(Look::WentOn) };
+        // The block itself has to say so: its hash can be checked, a list of hashes cannot.
+        let found = Questions::block(&self.questions.client, seen).await?;
+        let known = self.known.hash_at(seen);
+        if found.as_ref().is_none_or(|block| block.topoheight != seen || Some(block.hash) == known)
+        {
+            return Ok(Look::UpToDate);
+        }
+        let below = self.questions.order(first.as_u64()..=seen.as_u64()).await?;
+        let at = self.known.lowest_difference(first, &below).unwrap_or(seen);
+        if at == first {
+            return Err(match (known, found) {
+                (Some(held), Some(found)) if at == TopoHeight::GENESIS => {
+                    NodeError::OtherChain { at, held, found: found.hash }
+                }
+                _ => NodeError::DeepReOrder { at },
+            });
+        }
+        let Some(to) = at.previous() else { return Ok(Look::WentOn) };
+        tracing::info!(from = %at, top = %self.tops.top, "the node ordered blocks anew");
+        self.known.revert_to(to);
+        self.unsettled.revert_to(to);
+        Ok(self.hand_over(ChainEvent::Reverted { to }).await)
+    }
+
+    /// Fetches blocks, and what has to be known about them, and hands them over if they were in this
+    /// order all the time.
+    async fn fetch(&mut self, range: RangeInclusive<u64>) -> Result<Look, NodeError> {
+        let in_one_request = (REQUEST_BYTES / self.block_bytes.max(1)).max(1);
+        let fetched = self.questions.blocks(range.clone(), in_one_request).await?;
+        let count = fetched.len().max(1);
+        let bytes: usize = fetched.iter().map(|(_, bytes)| bytes).sum();
+        self.block_bytes = bytes / count;
+        let blocks: Vec<Block> = fetched.into_iter().map(|(block, _)| block).collect();
+        let stable = self.tops.stable;
+        let committed = self.with_answers(blocks).await?;
+
+        let hashes: Vec<_> = committed.iter().map(|committed| committed.block.hash).collect();
+        if !self.is_still_ordered(&range, &hashes).await? {
+            return Ok(Look::WentOn);
+        }
+        for mut committed in committed {
+            let block = committed.block.reference();
+            let early = self.options.node == NodeCheck::Compare && block.topoheight > stable;
+            if early {
+                committed.answers.early = true;
+                let asked = committed.answers.versions.iter().map(|(key, _)| *key);
+                self.unsettled.push(block, asked.collect());
+            }
+            let learned = committed.answers.before.iter().flat_map(|before| &before.in_force);
+            self.transit.send(learned.map(|(key, _)| *key));
+            self.known.push(block.hash);
+            let event = ChainEvent::Committed(Box::new(committed));
+            if self.hand_over(event).await == Look::Nobody {
+                return Ok(Look::Nobody);
+            }
+        }
+        Ok(Look::WentOn)
+    }
+
+    /// Whether the order is the one that was fetched, and the one before it the one that is known.
+    async fn is_still_ordered(
+        &self,
+        range: &RangeInclusive<u64>,
+        fetched: &[BlockHash],
+    ) -> Result<bool, NodeError> {
+        let start = self.window(self.tops.top).map_or(*range.start(), |window| *window.start());
+        let limit = self.options.give_up.map_or(SILENCE, |give_up| SILENCE.min(give_up / 2));
+        let order = match timeout(limit, self.questions.order(start..=*range.end())).await {
+            Ok(Ok(order)) => order,
+            // A node that died over its own blocks does not order them anew, and what it said of them
+            // before is all that will ever be known.
+            Ok(Err(NodeError::Unreachable(_))) | Err(_) => {
+                tracing::warn!(
+                    through = range.end(),
+                    "the node fell silent after its last answers, \
+                    which are taken as they are"
+                );
+                return Ok(true);
+            }
+            Ok(Err(error)) => return Err(error),
+        };
+        let first = TopoHeight::new(start);
+        let known = usize::try_from(range.start() - start).unwrap_or(usize::MAX);
+        Ok(self.known.lowest_difference(first, &order).is_none()
+            && order.get(known..).is_some_and(|order| order == fetched))
+    }
+
+    /// Hands over what happened. Waits when too much waits already.
+    async fn hand_over(&self, event: ChainEvent) -> Look {
+        self.status.hands_over();
+        let sent = self.sender.send(Message::Event(event)).await;
+        self.status.handed(self.known.last().map(|block| block.topoheight));
+        if sent.is_ok() { Look::WentOn } else { Look::Nobody }
+    }
+
+    /// Asks again about blocks that have become stable; whether somebody still takes the answers.
+    async fn settle(&mut self) -> Result<bool, NodeError> {
+        for _ in 0..SETTLED_AT_ONCE {
+            let Some((block, keys)) = self.unsettled.stable(self.tops.stable) else { break };
+            let questions: Vec<_> = keys.iter().map(|key| (*key, block.topoheight)).collect();
+            let versions = self.questions.versions(&questions).await?;
+            let again = AnswersAgain {
+                block: *block,
+                versions: keys
+                    .iter()
+                    .zip(versions)
+                    .map(|(key, version)| (*key, version.map(|version| version.value).into()))
+                    .collect(),
+            };
+            self.unsettled.pop();
+            let event = ChainEvent::AnsweredAgain(Box::new(again));
+            if self.hand_over(event).await == Look::Nobody {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Blocks together with what the node says about them.
+    async fn with_answers(&mut self, blocks: Vec<Block>) -> Result<Vec<CommittedBlock>, NodeError> {
+        let mut subjects = Vec::new();
+        let mut named = Vec::with_capacity(blocks.len());
+        let mut asked = Vec::with_capacity(blocks.len());
+        for block in &blocks {
+            let keys =
+                Arc::new(NamedKeys::of_block(&block.miner, &self.dev, block.transactions.iter()));
+            let is_asked = self.options.node == NodeCheck::Compare || !is_executed_here(block);
+            if is_asked {
+                subjects.push(self.subject(block, &keys));
+            }
+            asked.push(is_asked);
+            named.push(keys);
+        }
+        let mut about = answers_about(&self.questions, &subjects).await?.into_iter();
+        let mut answers: Vec<NodeAnswers> = asked
+            .into_iter()
+            .map(|is_asked| if is_asked { about.next() } else { None }.unwrap_or_default())
+            .collect();
+        self.add_start(&blocks, &named, &mut answers).await?;
+        let committed = blocks.into_iter().zip(answers).map(|(block, mut answers)| {
+            answers.ask_later = Some(self.ask_later.clone());
+            CommittedBlock { block, answers }
+        });
+        Ok(committed.collect())
+    }
+
+    fn subject(&self, block: &Block, named: &Arc<NamedKeys>) -> Subject {
+        let transactions = block.transactions.iter();
+        Subject {
+            block: block.reference(),
+            named: Arc::clone(named),
+            dev: self.dev,
+            transactions: transactions
+                .map(|transaction| (transaction.hash, may_pay_anybody(transaction)))
+                .collect(),
+        }
+    }
+
+    /// What has to be known of the time before the chain was followed.
+    async fn add_start(
+        &mut self,
+        blocks: &[Block],
+        named: &[Arc<NamedKeys>],
+        answers: &mut [NodeAnswers],
+    ) -> Result<(), NodeError> {
+        let mut taken = std::collections::HashSet::new();
+        let mut questions = Vec::new();
+        for ((block, named), answers) in blocks.iter().zip(named).zip(&*answers) {
+            let keys = named
+                .iter()
+                .filter(|key| matches!(key, StateKey::Nonce(_) | StateKey::Balance(..)));
+            let unknown = self.transit.unknown(keys).map_err(NodeError::Store)?;
+            let versions = versions_in(answers);
+            for key in unknown {
+                // Later blocks of the same piece start from what this one leaves.
+                if taken.insert(key) {
+                    let version = versions.get(&key).cloned();
+                    questions.push((key, block.topoheight, version));
+                }
+            }
+        }
+        let mut learned = values_before(&self.questions, first_after_base(self.first), questions)
+            .await?
+            .into_iter()
+            .peekable();
+        for (block, answers) in blocks.iter().zip(answers) {
+            let here = learned.next_if(|(at, _)| *at == block.topoheight);
+            let Learned { base, in_force } = here.map(|(_, learned)| learned).unwrap_or_default();
+            let is_near = self.first > TopoHeight::GENESIS
+                && block.topoheight.blocks_since(self.first) <= SIDE_BLOCK_WINDOW as u64;
+            let (facts, executed) = if is_near {
+                (self.facts_before().await?, self.executed_before(block, answers).await?)
+            } else {
+                Default::default()
+            };
+            answers.before = Some(Box::new(BeforeStart {
+                base: base.into_iter().collect(),
+                in_force,
+                facts,
+                executed,
+            }));
+        }
+        Ok(())
+    }
+
+    async fn facts_before(&mut self) -> Result<Arc<Vec<(BlockRef, BlockFacts)>>, NodeError> {
+        if let Some(before) = &self.before {
+            return Ok(Arc::clone(before));
+        }
+        let before = facts_before(&self.questions.client, self.first).await?;
+        self.before = Some(Arc::clone(&before));
+        Ok(before)
+    }
+
+    /// The transactions of a block that one was executed by that is not followed.
+    async fn executed_before(
+        &self,
+        block: &Block,
+        answers: &NodeAnswers,
+    ) -> Result<Vec<TxHash>, NodeError> {
+        let hashes: Vec<_> =
+            block.transactions.iter().map(|transaction| transaction.hash).collect();
+        let executed_here = if answers.executed.is_empty() {
+            let asked: Vec<_> = hashes.iter().map(|hash| (*hash, block.hash)).collect();
+            self.questions.executed(&asked).await?
+        } else {
+            let here = |hash| answers.executed.get(hash).copied().unwrap_or(false);
+            hashes.iter().map(here).collect()
+        };
+        let elsewhere = hashes.into_iter().zip(executed_here);
+        let elsewhere: Vec<_> = elsewhere.filter(|(_, here)| !here).map(|(hash, _)| hash).collect();
+        let executors = self.questions.executors(&elsewhere).await?;
+        let before = elsewhere.into_iter().zip(executors);
+        Ok(before
+            .filter(|(_, at)| at.is_some_and(|at| at < self.first))
+            .map(|(hash, _)| hash)
+            .collect())
+    }
+
+    /// How many blocks are fetched together: many small ones, few large ones, and fewer if there is
+    /// much to ask about each.
+    fn blocks_at_once(&self) -> u64 {
+        let most = match self.options.node {
+            NodeCheck::Compare => 8,
+            NodeCheck::Ignore => BLOCKS_AT_ONCE_MAX,
+        };
+        let most = most.min(self.at_once_max);
+        ((PIECE_BYTES / self.block_bytes.max(1)) as u64).clamp(1, most)
+    }
+}
+
+/// Whether the rules say everything about a block that has to be known.
+fn is_executed_here(block: &Block) -> bool {
+    block.version <= BLOCK_VERSION_MAX
+        && block.opaque_transactions().next().is_none()
+        && !block.has_duplicate_transactions()
+}
+
+/// Waits until nothing has gone on for too long; for ever, if nothing is too long.
+async fn silence(status: &FollowStatus, limit: Option<Duration>) {
+    let Some(limit) = limit else { return std::future::pending().await };
+    while status.silence() < limit {
+        sleep(limit.saturating_sub(status.silence()).max(Duration::from_millis(20))).await;
+    }
+}
+
+fn gave_up(status: &FollowStatus, limit: Option<Duration>, until: Option<TopoHeight>) -> String {
+    let seconds = limit.unwrap_or_default().as_secs_f64();
+    let last = match status.handed_over() {
+        Some(last) => format!("topoheight {last} is the last that came"),
+        None => "nothing came at all".to_owned(),
+    };
+    let until = until.map(|until| format!(" of those up to {until}")).unwrap_or_default();
+    let error = status.last_error().map(|error| format!("; {error}")).unwrap_or_default();
+    format!("nothing has come from the node for {seconds} seconds: {last}{until}{error}")
+}
+
+/// How many positions are looked at again although the node calls them stable.
+const WINDOW_MIN: u64 = 64;
+
+/// How long a node may be silent after it answered everything about some blocks, before it is taken to
+/// have died over them.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// How much one answer, and one piece of the chain, is meant to hold.
+const REQUEST_BYTES: usize = 2 << 20;
+const PIECE_BYTES: usize = 8 << 20;
+
+/// How many blocks are fetched together at most.
+pub(super) const BLOCKS_AT_ONCE_MAX: u64 = 40;
+
+/// How many blocks are asked about again before others are fetched.
+const SETTLED_AT_ONCE: usize = 8;
