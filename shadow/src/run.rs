@@ -331,7 +331,7 @@ fn stop_on_signal() -> Arc<AtomicBool> {
     stop
 }
 
-pub(crate) async fn signal() -> std::io::Result<()> {
+async fn signal() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupt, mut terminate) =
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{DevnetChain, DevnetError, DevnetNode, DevnetOptions, FaultRates, Pace};
 use crate::{
@@ -73,8 +74,8 @@ pub(crate) fn run(arguments: DevnetArguments) -> ExitCode {
             return code_of(&error);
         }
     };
-    say(&format!("{}\n", node.url()));
-    if let Err(error) = wait_for_signal() {
+    // Whoever reads the address may ask it to stop at once.
+    if let Err(error) = serve_until_stopped(|| say(&format!("{}\n", node.url()))) {
         complain(&format!("waiting for a signal: {error}"));
         return ExitCode::Infrastructure;
     }
@@ -130,9 +131,19 @@ const fn code_of(error: &DevnetError) -> ExitCode {
     }
 }
 
-fn wait_for_signal() -> std::io::Result<()> {
+/// Calls `ready` once signals are waited for, and returns when one came.
+fn serve_until_stopped(ready: impl FnOnce()) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(crate::run::signal())
+    runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        ready();
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        Ok(())
+    })
 }
 
 fn blocks_per_second(text: &str) -> Result<f64, String> {

@@ -13,7 +13,10 @@ use super::{
     served_block::ServedBlock,
     served_chain::{Recorded, ServedChain},
 };
-use crate::chain::Network;
+use crate::{
+    chain::Network,
+    rules::{Reward, SideBlock, dev_percentage},
+};
 
 /// Answers one question from the chain as it is.
 pub(super) fn answer(
@@ -145,6 +148,9 @@ pub(super) fn canonical(params: &str) -> String {
 fn get_info(chain: &ServedChain, version: &str, difficulty: String) -> Answer {
     let top = top(chain)?;
     let emitted = top.facts.emitted_supply;
+    // What the node says of rewards is about the block to come.
+    let total = Reward::total_of(emitted, SideBlock::No);
+    let reward = Reward::split(total, dev_percentage(top.facts.blue_score.as_u64()));
     let burned = top.facts.burned_supply.unwrap_or_default();
     let recent = chain.blocks().iter().rev().take(AVERAGE_OVER);
     let first = recent.clone().next_back().unwrap_or(top);
@@ -153,19 +159,19 @@ fn get_info(chain: &ServedChain, version: &str, difficulty: String) -> Answer {
     json(&Info {
         actual_bps: 1000.0 / (average.max(1) as f64),
         average_block_time: average,
-        block_reward: top.reward,
+        block_reward: total,
         block_time_target: 1000,
         block_version: top.version,
         blue_score: top.facts.blue_score.as_u64(),
         bps: 1.0,
         burned_supply: burned,
         circulating_supply: emitted.wrapping_sub(burned),
-        dev_reward: top.dev_reward,
+        dev_reward: reward.dev,
         difficulty,
         emitted_supply: emitted,
         maximum_supply: MAXIMUM_SUPPLY,
         mempool_size: 0,
-        miner_reward: top.miner_reward,
+        miner_reward: reward.miner,
         network: match chain.network {
             Network::Mainnet => "Mainnet",
             Network::Test => "Dev",
@@ -182,19 +188,19 @@ fn get_info(chain: &ServedChain, version: &str, difficulty: String) -> Answer {
 struct Info<'a> {
     actual_bps: f64,
     average_block_time: u64,
-    block_reward: u64,
+    block_reward: Amount,
     block_time_target: u64,
     block_version: u8,
     blue_score: u64,
     bps: f64,
     burned_supply: Amount,
     circulating_supply: Amount,
-    dev_reward: u64,
+    dev_reward: Amount,
     difficulty: String,
     emitted_supply: Amount,
     maximum_supply: u64,
     mempool_size: u64,
-    miner_reward: u64,
+    miner_reward: Amount,
     network: &'a str,
     pruned_topoheight: Option<TopoHeight>,
     stable_blue_score: u64,

@@ -27,7 +27,7 @@ fn every_recorded_question_gets_the_recorded_answer() {
     #[track_caller]
     fn check(name: &str, file: &str, least: usize, client: &Client) {
         let exchanges = lines(&recording(name).join(format!("{file}.jsonl.gz")));
-        let exchanges: Vec<_> = exchanges.into_iter().filter(|line| is_known(line)).collect();
+        let exchanges: Vec<_> = exchanges.into_iter().filter(is_known).collect();
         assert!(exchanges.len() >= least, "{name}/{file}: {} are few", exchanges.len());
         let questions = exchanges
             .iter()

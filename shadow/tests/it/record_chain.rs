@@ -121,14 +121,14 @@ fn the_command_says_what_it_recorded() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("three");
     let out = out.to_str().unwrap();
-    let finished = shadow(&["record", "--node", &node.url(), "--to", "3", "--out", out]);
+    let finished = shadow(["record", "--node", &node.url(), "--to", "3", "--out", out]);
     assert_eq!(finished.code, 0, "{finished:?}");
     assert!(finished.stdout.starts_with("4 blocks recorded in "), "{}", finished.stdout);
-    let finished = shadow(&["record", "--node", &node.url(), "--to", "9", "--out", out]);
+    let finished = shadow(["record", "--node", &node.url(), "--to", "9", "--out", out]);
     assert_eq!(finished.code, 4, "there is something of that name: {finished:?}");
     let other = directory.path().join("nine");
     let other = other.to_str().unwrap();
-    let finished = shadow(&["record", "--node", &node.url(), "--to", "9", "--out", other]);
+    let finished = shadow(["record", "--node", &node.url(), "--to", "9", "--out", other]);
     assert_eq!(finished.code, 2, "{finished:?}");
 }
 
@@ -143,7 +143,7 @@ fn asking(node: &DevnetNode, to: Option<TopoHeight>, out: &Path) -> RecordOption
 /// What replaying a recording with every answer compared comes to: everything but how long it took,
 /// and how many answers there were to compare.
 fn verdicts(directory: &Path) -> (i32, Value) {
-    let finished = shadow(&["replay", directory.to_str().unwrap(), "--check-node", "--json"]);
+    let finished = shadow(["replay", directory.to_str().unwrap(), "--check-node", "--json"]);
     let mut summary: Value = serde_json::from_str(&finished.stdout).unwrap();
     let kept = ["verdict", "blocks", "transactions", "mismatches", "state_digest"];
     let missing: Vec<_> = kept.iter().filter(|key| summary.get(**key).is_none()).collect();
