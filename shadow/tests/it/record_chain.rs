@@ -90,12 +90,11 @@ fn a_directory_that_is_there_is_not_written_to() {
 fn blocks_that_are_ordered_anew_meanwhile_are_not_a_recording() {
     let directory = tempfile::tempdir().unwrap();
     let mut refused = None;
-    // Whether an answer comes before a re-order or after it is nobody's to say, but one that takes its
-    // time comes after.
-    for attempt in 0..50 {
+    // Whether an answer comes before a re-order or after it is nobody's to say.
+    for attempt in 0..400 {
         let mut options = serving(Profile::Transfers, 400);
         options.pace = Pace::OnRequest;
-        options.faults = "reorder=1,slow=0.3".parse::<FaultRates>().unwrap();
+        options.faults = "reorder=1".parse::<FaultRates>().unwrap();
         options.seed = attempt;
         let node = DevnetNode::start(options).unwrap();
         let to = node.advance(20).unwrap().topoheight;
@@ -113,7 +112,7 @@ fn blocks_that_are_ordered_anew_meanwhile_are_not_a_recording() {
             break;
         }
     }
-    let refused = refused.expect("a re-order within 50 recordings");
+    let refused = refused.expect("a re-order within 400 recordings");
     assert!(refused.contains("ordered away"), "{refused}");
 }
 
