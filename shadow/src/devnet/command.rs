@@ -74,8 +74,8 @@ pub(crate) fn run(arguments: DevnetArguments) -> ExitCode {
             return code_of(&error);
         }
     };
-    say(&format!("{}\n", node.url()));
-    if let Err(error) = wait_for_signal() {
+    // Whoever reads the address may ask it to stop at once.
+    if let Err(error) = serve_until_stopped(|| say(&format!("{}\n", node.url()))) {
         complain(&format!("waiting for a signal: {error}"));
         return ExitCode::Infrastructure;
     }
@@ -131,10 +131,13 @@ const fn code_of(error: &DevnetError) -> ExitCode {
     }
 }
 
-fn wait_for_signal() -> std::io::Result<()> {
+/// Calls `ready` once signals are waited for, and returns when one came.
+fn serve_until_stopped(ready: impl FnOnce()) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        Signals::new()?.next().await;
+        let mut signals = Signals::new()?;
+        ready();
+        signals.next().await;
         Ok(())
     })
 }

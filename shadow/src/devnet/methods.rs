@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     chain::Network,
-    rules::{Reward, base_reward, dev_percentage},
+    rules::{Reward, SideBlock, dev_percentage},
 };
 
 /// Answers one question from the chain as it is.
@@ -148,9 +148,9 @@ pub(super) fn canonical(params: &str) -> String {
 fn get_info(chain: &ServedChain, version: &str, difficulty: String) -> Answer {
     let top = top(chain)?;
     let emitted = top.facts.emitted_supply;
-    // Of the block that would come next.
-    let score = top.facts.blue_score.as_u64() + 1;
-    let reward = Reward::split(base_reward(emitted), dev_percentage(score));
+    // What the node says of rewards is about the block to come.
+    let total = Reward::total_of(emitted, SideBlock::No);
+    let reward = Reward::split(total, dev_percentage(top.facts.blue_score.as_u64()));
     let burned = top.facts.burned_supply.unwrap_or_default();
     let recent = chain.blocks().iter().rev().take(AVERAGE_OVER);
     let first = recent.clone().next_back().unwrap_or(top);
@@ -159,7 +159,7 @@ fn get_info(chain: &ServedChain, version: &str, difficulty: String) -> Answer {
     json(&Info {
         actual_bps: 1000.0 / (average.max(1) as f64),
         average_block_time: average,
-        block_reward: reward.total(),
+        block_reward: total,
         block_time_target: 1000,
         block_version: top.version,
         blue_score: top.facts.blue_score.as_u64(),

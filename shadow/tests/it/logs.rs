@@ -11,8 +11,11 @@ fn a_block_that_differs_is_one_line_and_repetition_is_counted_instead_of_written
         env!("CARGO_MANIFEST_DIR"),
         "/tests/fixtures/wrong_candidate.py"
     );
+    let state = tempfile::tempdir().unwrap();
     let ran = shadow([
         "soak",
+        "--state-dir",
+        state.path().to_str().unwrap(),
         "--json",
         "--log-format",
         "json",

@@ -91,10 +91,11 @@ fn blocks_that_are_ordered_anew_meanwhile_are_not_a_recording() {
     let directory = tempfile::tempdir().unwrap();
     let mut refused = None;
     // Whether an answer comes before a re-order or after it is nobody's to say.
-    for attempt in 0..50 {
+    for attempt in 0..400 {
         let mut options = serving(Profile::Transfers, 400);
         options.pace = Pace::OnRequest;
         options.faults = "reorder=1".parse::<FaultRates>().unwrap();
+        options.seed = attempt;
         let node = DevnetNode::start(options).unwrap();
         let to = node.advance(20).unwrap().topoheight;
         let out = directory.path().join(attempt.to_string());
@@ -111,7 +112,7 @@ fn blocks_that_are_ordered_anew_meanwhile_are_not_a_recording() {
             break;
         }
     }
-    let refused = refused.expect("a re-order within 50 recordings");
+    let refused = refused.expect("a re-order within 400 recordings");
     assert!(refused.contains("ordered away"), "{refused}");
 }
 
