@@ -1,7 +1,7 @@
 //! Putting a block on the tip, and taking blocks off it.
 //!
-//! A commit writes the log first and memory afterwards, and shows the tip last: a reader that can ask
-//! for a block finds all of it. A rollback hides the tip first.
+//! A commit writes the log first, what is new of the base next and memory afterwards, and shows the tip
+//! last: a reader that can ask for a block finds all of it. A rollback hides the tip first.
 
 use super::{
     Inner,
@@ -62,10 +62,14 @@ impl Inner {
             digest.subtract(term);
         }
 
+        // Nobody else rewrites records while some are added to the base.
+        let _folding = (!block.base.is_empty()).then(|| self.folding.lock());
+        let news = self.view.news(&block.base)?;
+
         let previous = tip.map(|tip| tip.block.hash);
         let entry = CommittedBlock { commit: block, digest, previous };
         self.log.append(&entry, bytes)?;
-
+        self.view.learn(news)?;
         self.window.push(topoheight, writes);
         self.recent.write().push(&entry);
         let tip = entry.tip();
@@ -116,6 +120,8 @@ impl Inner {
             frontier.retreat(tip);
             tip.map(|tip| tip.block.topoheight)
         };
+        // The values of the base that these blocks brought are nowhere else then.
+        self.disk.flush()?;
         self.log.drop_above(to)?;
         self.recent.write().drop_above(to);
         self.window.drop_above(to);

@@ -64,17 +64,11 @@ mod tests {
         for account in ACCOUNTS {
             delta.set_balance(account, AssetId::NATIVE, Amount::new(topoheight * 10));
         }
-        BlockCommit {
-            block: BlockRef {
-                topoheight: TopoHeight::new(topoheight),
-                hash: BlockHash::new([topoheight as u8; 32]),
-            },
-            facts: BlockFacts::default(),
-            delta,
-            correction: StateDelta::new(),
-            unknown: Vec::new(),
-            executed: Vec::new(),
-        }
+        let block = BlockRef {
+            topoheight: TopoHeight::new(topoheight),
+            hash: BlockHash::new([topoheight as u8; 32]),
+        };
+        BlockCommit::new(block, BlockFacts::default(), delta)
     }
 
     #[test]

@@ -20,7 +20,7 @@
 //! A directory is created by [`Store::open`], filled with [`Store::seed`], given its meaning with
 //! [`Store::set_identity`] (do it last: a store with an identity has a complete base), and then grows
 //! by [`Store::commit`], one block after the other. A caller that did not know the whole base beforehand
-//! adds to it with [`Store::learn`]. [`Store::advance_view`] folds blocks that will
+//! adds to it with the block that needs more of it. [`Store::advance_view`] folds blocks that will
 //! not be rolled back, which bounds the memory of the window, and [`Store::prune_log`] then drops
 //! what the log need not keep. [`Store::rollback`] drops blocks above the view, and never goes below.
 //!
@@ -163,7 +163,7 @@ impl Default for StoreOptions {
 
 impl Store {
     /// The form that a directory is in. It changes with every change of what is on disk.
-    pub const FORMAT_VERSION: u32 = 3;
+    pub const FORMAT_VERSION: u32 = 4;
 
     /// Opens a directory, and creates it if there is none.
     ///
@@ -224,6 +224,10 @@ impl Store {
                 _lock: lock,
             }),
         };
+        // The database may have heard of it later than the log did.
+        for base in &recovered.bases {
+            store.inner.view.learn(store.inner.view.news(base)?)?;
+        }
         if let Some(folding_to) = folding_to {
             store.advance_view(folding_to)?;
         }
@@ -286,36 +290,6 @@ impl Store {
             (*key, Stamped { written_at: None, version })
         });
         self.inner.view.write(versions, &ViewState::default(), &ViewState::default())
-    }
-
-    /// Adds values of the base while blocks are being committed: what a key was before the first
-    /// block, found out when the first block that names it came along.
-    ///
-    /// A key that has a value of the base already, or that a folded block wrote, keeps what it has.
-    /// Open snapshots see what was added. What is learned before a block is committed survives if the
-    /// block does, and rolling the block back does not take it away.
-    ///
-    /// # Errors
-    ///
-    /// When reading or writing fails.
-    pub fn learn(&self, base: &StateDelta) -> Result<(), StoreError> {
-        // Nobody else rewrites records meanwhile.
-        let _folding = self.inner.folding.lock();
-        self.inner.disk.writable()?;
-        let view = &self.inner.view;
-        let mut values = Vec::with_capacity(base.len());
-        for (key, value) in base.iter() {
-            if view.read(key, Some(TopoHeight::MAX))?.is_none() {
-                let version = Version::Known(value.cloned());
-                values.push((*key, Stamped { written_at: None, version }));
-            }
-        }
-        if values.is_empty() {
-            return Ok(());
-        }
-        values.sort_by_key(|(key, _)| *key.account());
-        let state = view.state()?;
-        view.write(values, &state, &state)
     }
 
     /// The last block and the state after it.

@@ -7,12 +7,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use storage_snapshot::{Corruption, StateDelta, Store, StoreError, StoreOptions, TreeName};
+use storage_snapshot::{
+    Amount, AssetId, BlockCommit, Corruption, StateDelta, StateRead, Store, StoreError,
+    StoreOptions, TreeName,
+};
 use tempfile::TempDir;
 
 use crate::{
     prop::copy,
-    support::{at, block, open, pays},
+    support::{BOB, at, balance, block, native, open, pays},
 };
 
 const HEADER: usize = 45;
@@ -336,4 +339,25 @@ fn after_a_rollback_of_everything_the_log_begins_anew() {
     assert_eq!(open(directory_of_base.path()).tip().unwrap().block, pays(700, 1).block);
     // Not below the view.
     assert!(open(directory.path()).rollback(None).is_err());
+}
+
+/// What a block brings to the base, in a process that is killed before the database hears of it.
+#[test]
+fn what_a_block_brought_to_the_base_is_as_safe_as_the_block() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_with(directory.path(), 4 << 20);
+    let mut base = StateDelta::new();
+    base.set_balance(BOB, AssetId::NATIVE, Amount::new(5));
+    store.commit(pays(7, 70)).unwrap();
+    store.commit(BlockCommit { base, ..pays(8, 80) }).unwrap();
+    let check = |path: &Path| {
+        let left = tempfile::tempdir().unwrap();
+        copy(path, left.path());
+        let store = open(left.path());
+        let before = store.base_snapshot().unwrap();
+        assert_eq!(before.read(&native(BOB)), Ok(Some(balance(5))));
+    };
+    check(directory.path());
+    store.rollback(Some(at(7))).unwrap();
+    check(directory.path());
 }

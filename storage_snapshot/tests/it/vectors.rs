@@ -2,7 +2,7 @@
 
 use storage_snapshot::{
     Address, Amount, AssetId, BlockCommit, BlockFacts, BlockHash, BlockRef, BlueScore,
-    MultisigConfig, Nonce, StateDelta, StateKey, TxHash,
+    MultisigConfig, Nonce, StateDelta, StateKey, StateValue, TxHash,
 };
 
 use crate::support::{at, close_raw, open, raw};
@@ -31,18 +31,15 @@ fn first() -> BlockCommit {
         correction,
         unknown: vec![StateKey::Nonce(B)],
         executed: vec![TxHash::new([0xee; 32])],
+        base: [(StateKey::Nonce(B), Some(StateValue::Nonce(Nonce::new(0x0506))))]
+            .into_iter()
+            .collect(),
     }
 }
 
 fn second() -> BlockCommit {
-    BlockCommit {
-        block: BlockRef { topoheight: at(0x12), hash: BlockHash::new([0xdf; 32]) },
-        facts: BlockFacts::default(),
-        delta: StateDelta::new(),
-        correction: StateDelta::new(),
-        unknown: Vec::new(),
-        executed: Vec::new(),
-    }
+    let block = BlockRef { topoheight: at(0x12), hash: BlockHash::new([0xdf; 32]) };
+    BlockCommit::new(block, BlockFacts::default(), StateDelta::new())
 }
 
 /// Joins what is written in groups, with `x*n` for a byte that is repeated.
@@ -83,7 +80,7 @@ fn the_bytes_on_disk_are_these() {
     drop(store);
 
     let database = raw(directory.path());
-    assert_eq!(database.get("format_version").unwrap().unwrap(), [0, 0, 0, 3]);
+    assert_eq!(database.get("format_version").unwrap().unwrap(), [0, 0, 0, 4]);
     check(&database, "meta", "6964656e74697479", "6964");
     check(&database, "ledger", "0000000000000011", "6f6b");
     check(
@@ -150,7 +147,8 @@ fn the_bytes_of_a_file_of_the_log_are_these() {
              04 aa*32 05
              0000000000000001 03 bb*32 00
              0000000000000001 01 bb*32
-             0000000000000001 ee*32"
+             0000000000000001 ee*32
+             0000000000000001 01 bb*32 02 0000000000000506"
         ),
     );
     let (two, _) = record(
@@ -159,14 +157,14 @@ fn the_bytes_of_a_file_of_the_log_are_these() {
         &format!(
             "0000000000000012 df*32 00*8 00 00*8 01 00*8 {DIGEST}
              01 dd*32
-             00*8 00*8 00*8 00*8"
+             00*8 00*8 00*8 00*8 00*8"
         ),
     );
     // The magic, the format, the first block, from where on it is shown, how much is on the disk,
     // and that no other file follows.
     let synced = 45 + one.len() + two.len();
     let header = format!(
-        "{} 00000003 0000000000000011 0000000000000011 {synced:016x} 00",
+        "{} 00000004 0000000000000011 0000000000000011 {synced:016x} 00",
         hex::encode("shadowlg")
     );
     let header = hex::decode(bytes(&header)).unwrap();
