@@ -5,7 +5,7 @@ use std::fmt;
 use storage_snapshot::{ReadError, StateRead};
 
 use crate::{
-    Difference, Execution, Exercise, Expectations, Failure, Field, Limits, Mismatch, NotExercised,
+    Difference, Execution, Exercise, Expected, Failure, Field, Limits, Mismatch, NotExercised,
     Observation, Outcome, Provenance, Schedule, Side, Verdict, Violation, check,
     for_each_difference, text::clip,
 };
@@ -23,13 +23,13 @@ pub fn compare(
     control: &Execution,
     candidate: &Observation,
     pre_state: &dyn StateRead,
-    expectations: &Expectations,
+    expected: &dyn Expected,
     limits: &Limits,
 ) -> Result<Verdict, CompareError> {
-    let rules = check(control, pre_state, expectations).map_err(CompareError::Read)?;
+    let rules = check(control, pre_state, expected).map_err(CompareError::Read)?;
     match rules.broken() {
         Some(reason) => Ok(Verdict::Inconclusive(reason)),
-        None => compare_with_sound(control, candidate, pre_state, expectations, limits),
+        None => compare_with_sound(control, candidate, pre_state, expected, limits),
     }
 }
 
@@ -44,7 +44,7 @@ pub fn compare_with_sound(
     control: &Execution,
     candidate: &Observation,
     pre_state: &dyn StateRead,
-    expectations: &Expectations,
+    expected: &dyn Expected,
     limits: &Limits,
 ) -> Result<Verdict, CompareError> {
     let execution = match &candidate.result {
@@ -73,7 +73,7 @@ pub fn compare_with_sound(
 
     // Equal to a control that keeps the rules, the candidate keeps them too; if it does not, the
     // comparison above has overlooked something.
-    let rules = check(execution, pre_state, expectations).map_err(CompareError::Read)?;
+    let rules = check(execution, pre_state, expected).map_err(CompareError::Read)?;
     if let Some(violation) = rules.violations.into_iter().next() {
         return Err(CompareError::Overlooked(violation));
     }

@@ -9,37 +9,44 @@ use std::{
     fmt,
 };
 
-use smallvec::SmallVec;
 use storage_snapshot::{
     Address, Amount, AssetId, Nonce, ReadError, Reader, StateKey, StateRead, StateValue, TxHash,
+    UniformState,
 };
 
 use crate::{Execution, Field, Inconclusive, Status};
 
-/// What a block says about any right execution of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Expectations {
+/// What a block says about any right execution of it, asked of the block itself.
+pub trait Expected {
     /// What the miner is given, fees not included.
-    pub miner_reward: Amount,
+    fn miner_reward(&self) -> Amount;
+
     /// What the developers are given.
-    pub dev_reward: Amount,
-    /// The transactions in block order.
-    pub transactions: Vec<TransactionExpectation>,
+    fn dev_reward(&self) -> Amount;
+
+    /// How many transactions there are.
+    fn transactions(&self) -> usize;
+
+    /// The transaction with a number below that, in the block's order.
+    fn transaction(&self, number: usize) -> ExpectedTransaction<'_>;
+
+    /// Every asset that this transaction debits or credits, the one of its fee included, be it several
+    /// times. If the transaction fails its debits stay and its credits are lost, so these assets then
+    /// leak.
+    fn for_each_asset(&self, number: usize, each: &mut dyn FnMut(AssetId));
+
     /// Assets that the block itself may create or destroy in a way that cannot be told beforehand.
     /// Their conservation is not checked.
-    pub leaky_assets: BTreeSet<AssetId>,
+    fn leaky_assets(&self) -> BTreeSet<AssetId>;
 }
 
 /// What one transaction may do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TransactionExpectation {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpectedTransaction<'a> {
     /// The transaction.
-    pub hash: TxHash,
+    pub hash: &'a TxHash,
     /// The account that sends it: its nonce rises when the transaction is executed.
-    pub source: Address,
-    /// Every asset that it debits or credits, the one of its fee included. If the transaction fails
-    /// its debits stay and its credits are lost, so these assets then leak.
-    pub assets: SmallVec<[AssetId; 1]>,
+    pub source: &'a Address,
     /// What it destroys when it is executed.
     pub burns: Option<(AssetId, Amount)>,
     /// Whether it sets or deletes the multisig configuration of its source.
@@ -82,55 +89,77 @@ impl Invariants {
 pub fn check(
     execution: &Execution,
     pre_state: &dyn StateRead,
-    expectations: &Expectations,
+    expected: &dyn Expected,
 ) -> Result<Invariants, ReadError> {
-    let leaky_assets = expectations.leaky_assets.clone();
+    let leaky_assets = expected.leaky_assets();
     let mut found = Invariants { leaky_assets, ..Invariants::default() };
-    let transactions = match_transactions(execution, expectations, &mut found.violations);
+    let transactions = Matched::of(execution, expected, &mut found.violations);
     let mut before = pre_state.reader();
-    check_totals(execution, expectations, &transactions, &mut found.violations);
+    check_totals(execution, &transactions, &mut found.violations);
     check_nonces(execution, &mut *before, &transactions, &mut found)?;
     check_multisig(execution, &transactions, &mut found.violations);
-    check_conservation(execution, &mut *before, expectations, &transactions, &mut found)?;
+    check_conservation(execution, &mut *before, &transactions, &mut found)?;
     Ok(found)
 }
 
-/// A transaction of the block and what became of it.
-type Matched<'a> = (&'a TransactionExpectation, &'a Status);
+/// The transactions of the block, each with what became of it.
+struct Matched<'a> {
+    expected: &'a dyn Expected,
+    /// By the number of the transaction; `None` where it has no outcome.
+    statuses: Vec<Option<&'a Status>>,
+}
 
-/// Finds the outcome of every transaction. A repeated hash takes its outcomes in order.
-fn match_transactions<'a>(
-    execution: &'a Execution,
-    expectations: &'a Expectations,
-    violations: &mut Vec<Violation>,
-) -> Vec<Matched<'a>> {
-    // Whoever lists the outcomes in block order is spared the search.
-    let hashes = execution.outcomes.iter().map(|outcome| &outcome.hash);
-    if hashes.eq(expectations.transactions.iter().map(|transaction| &transaction.hash)) {
-        let statuses = execution.outcomes.iter().map(|outcome| &outcome.status);
-        return expectations.transactions.iter().zip(statuses).collect();
-    }
-    let mut outcomes = BTreeMap::<&TxHash, VecDeque<&Status>>::new();
-    for outcome in &execution.outcomes {
-        outcomes.entry(&outcome.hash).or_default().push_back(&outcome.status);
-    }
-    let mut matched = Vec::with_capacity(expectations.transactions.len());
-    for transaction in &expectations.transactions {
-        match outcomes.get_mut(&transaction.hash).and_then(VecDeque::pop_front) {
-            Some(status) => matched.push((transaction, status)),
-            None => violations.push(Violation::OutcomeMissing(transaction.hash)),
+impl<'a> Matched<'a> {
+    /// Finds the outcome of every transaction. A repeated hash takes its outcomes in order.
+    fn of(
+        execution: &'a Execution,
+        expected: &'a dyn Expected,
+        violations: &mut Vec<Violation>,
+    ) -> Self {
+        let hash = |number| expected.transaction(number).hash;
+        let count = expected.transactions();
+        // Whoever lists the outcomes in block order is spared the search.
+        if execution.outcomes.iter().map(|outcome| &outcome.hash).eq((0..count).map(hash)) {
+            let statuses = execution.outcomes.iter().map(|outcome| Some(&outcome.status)).collect();
+            return Self { expected, statuses };
         }
+        let mut outcomes = BTreeMap::<&TxHash, VecDeque<&Status>>::new();
+        for outcome in &execution.outcomes {
+            outcomes.entry(&outcome.hash).or_default().push_back(&outcome.status);
+        }
+        let mut statuses = Vec::with_capacity(count);
+        for hash in (0..count).map(hash) {
+            let status = outcomes.get_mut(hash).and_then(VecDeque::pop_front);
+            if status.is_none() {
+                violations.push(Violation::OutcomeMissing(*hash));
+            }
+            statuses.push(status);
+        }
+        for (hash, left) in outcomes {
+            violations.extend(left.iter().map(|_| Violation::OutcomeUnexpected(*hash)));
+        }
+        Self { expected, statuses }
     }
-    for (hash, left) in outcomes {
-        violations.extend(left.iter().map(|_| Violation::OutcomeUnexpected(*hash)));
+
+    /// The numbers of those that have an outcome, with it.
+    fn iter(&self) -> impl Iterator<Item = (usize, &'a Status)> {
+        let numbered = self.statuses.iter().enumerate();
+        numbered.filter_map(|(number, status)| status.map(|status| (number, status)))
     }
-    matched
+
+    fn executed(&self) -> impl Iterator<Item = ExpectedTransaction<'a>> {
+        let executed = self.iter().filter(|(_, status)| matches!(status, Status::Executed));
+        executed.map(|(number, _)| self.expected.transaction(number))
+    }
+
+    fn burns(&self) -> impl Iterator<Item = (AssetId, Amount)> {
+        self.executed().filter_map(|transaction| transaction.burns)
+    }
 }
 
 fn check_totals(
     execution: &Execution,
-    expectations: &Expectations,
-    transactions: &[Matched<'_>],
+    transactions: &Matched<'_>,
     violations: &mut Vec<Violation>,
 ) {
     let fees = execution
@@ -138,7 +167,8 @@ fn check_totals(
         .iter()
         .filter(|outcome| matches!(outcome.status, Status::Executed))
         .fold(Amount::ZERO, |sum, outcome| sum.wrapping_add(outcome.fee));
-    let burned = burns(transactions)
+    let burned = transactions
+        .burns()
         .filter(|(asset, _)| *asset == AssetId::NATIVE)
         .fold(Amount::ZERO, |sum, (_, amount)| sum.wrapping_add(amount));
 
@@ -146,8 +176,8 @@ fn check_totals(
     for (field, expected, found) in [
         (Field::Fees, fees, totals.fees),
         (Field::Burned, burned, totals.burned),
-        (Field::MinerReward, expectations.miner_reward, totals.miner_reward),
-        (Field::DevReward, expectations.dev_reward, totals.dev_reward),
+        (Field::MinerReward, transactions.expected.miner_reward(), totals.miner_reward),
+        (Field::DevReward, transactions.expected.dev_reward(), totals.dev_reward),
     ] {
         if expected != found {
             violations.push(Violation::Total { field, expected, found });
@@ -158,15 +188,13 @@ fn check_totals(
 fn check_nonces(
     execution: &Execution,
     before: &mut Reader<'_>,
-    transactions: &[Matched<'_>],
+    transactions: &Matched<'_>,
     found: &mut Invariants,
 ) -> Result<(), ReadError> {
-    let mut must_rise: HashMap<&Address, &TxHash, ahash::RandomState> = HashMap::default();
-    must_rise.reserve(transactions.len());
-    for (transaction, status) in transactions {
-        if matches!(status, Status::Executed) {
-            must_rise.entry(&transaction.source).or_insert(&transaction.hash);
-        }
+    let mut must_rise: HashMap<&Address, &TxHash, UniformState> = HashMap::default();
+    must_rise.reserve(transactions.statuses.len());
+    for transaction in transactions.executed() {
+        must_rise.entry(transaction.source).or_insert(transaction.hash);
     }
     let mut not_raised = BTreeMap::new();
     let mut went_back = Vec::new();
@@ -195,7 +223,7 @@ fn check_nonces(
 
 fn check_multisig(
     execution: &Execution,
-    transactions: &[Matched<'_>],
+    transactions: &Matched<'_>,
     violations: &mut Vec<Violation>,
 ) {
     let written: Vec<_> =
@@ -206,10 +234,10 @@ fn check_multisig(
     // A transaction that was skipped had no effect, so it does not allow one either.
     let allowed: BTreeSet<&Address> = transactions
         .iter()
-        .filter(|(transaction, status)| {
-            transaction.changes_multisig && !matches!(status, Status::Skipped(_))
-        })
-        .map(|(transaction, _)| &transaction.source)
+        .filter(|(_, status)| !matches!(status, Status::Skipped(_)))
+        .map(|(number, _)| transactions.expected.transaction(number))
+        .filter(|transaction| transaction.changes_multisig)
+        .map(|transaction| transaction.source)
         .collect();
     let not_allowed = written.into_iter().map(StateKey::account).filter(|a| !allowed.contains(a));
     violations.extend(not_allowed.copied().map(Violation::MultisigNotAllowed));
@@ -218,25 +246,29 @@ fn check_multisig(
 fn check_conservation(
     execution: &Execution,
     before: &mut Reader<'_>,
-    expectations: &Expectations,
-    transactions: &[Matched<'_>],
+    transactions: &Matched<'_>,
     found: &mut Invariants,
 ) -> Result<(), ReadError> {
-    for (transaction, status) in transactions {
+    let expected = transactions.expected;
+    for (number, status) in transactions.iter() {
         if matches!(status, Status::Failed(_)) {
-            found.leaky_assets.extend(&transaction.assets);
+            expected.for_each_asset(number, &mut |asset| {
+                found.leaky_assets.insert(asset);
+            });
         }
     }
 
     let mut changes = BTreeMap::<AssetId, Change>::new();
-    let minted = expectations.miner_reward.wrapping_add(expectations.dev_reward);
+    let minted = expected.miner_reward().wrapping_add(expected.dev_reward());
     changes.entry(AssetId::NATIVE).or_default().expected = minted;
-    for (asset, amount) in burns(transactions) {
+    for (asset, amount) in transactions.burns() {
         let change = changes.entry(asset).or_default();
         change.expected = change.expected.wrapping_sub(amount);
     }
 
     let mut unknown = BTreeSet::new();
+    // Nearly all balances are of one asset, so it is looked up when it changes.
+    let (mut current, mut sum) = (AssetId::NATIVE, Amount::ZERO);
     for (key, written) in execution.delta.iter() {
         let StateKey::Balance(_, asset) = key else { continue };
         let Some(before) = known(before, key, found)? else {
@@ -245,9 +277,13 @@ fn check_conservation(
         };
         let before = before.as_ref().and_then(as_balance).unwrap_or(Amount::ZERO);
         let after = written.and_then(as_balance).unwrap_or(Amount::ZERO);
-        let change = changes.entry(*asset).or_default();
-        change.found = change.found.wrapping_add(after).wrapping_sub(before);
+        if *asset != current {
+            changes.entry(current).or_default().add(sum);
+            (current, sum) = (*asset, Amount::ZERO);
+        }
+        sum = sum.wrapping_add(after).wrapping_sub(before);
     }
+    changes.entry(current).or_default().add(sum);
 
     for (asset, Change { expected, found: change }) in changes {
         let checked = !found.leaky_assets.contains(&asset) && !unknown.contains(&asset);
@@ -265,11 +301,10 @@ struct Change {
     found: Amount,
 }
 
-fn burns(transactions: &[Matched<'_>]) -> impl Iterator<Item = (AssetId, Amount)> {
-    transactions
-        .iter()
-        .filter(|(_, status)| matches!(status, Status::Executed))
-        .filter_map(|(transaction, _)| transaction.burns)
+impl Change {
+    fn add(&mut self, change: Amount) {
+        self.found = self.found.wrapping_add(change);
+    }
 }
 
 /// The value before the block; `None`, and a note of the key, if it is not known.

@@ -24,7 +24,7 @@ mod wire;
 pub use compare::{CompareError, compare, compare_with_sound, schedule_difference};
 pub use difference::{Difference, Field, ParseFieldError, for_each_difference};
 pub use explain::{ExplainLimits, explain};
-pub use invariants::{Expectations, Invariants, TransactionExpectation, Violation, check};
+pub use invariants::{Expected, ExpectedTransaction, Invariants, Violation, check};
 pub use mismatch::{Limits, Mismatch};
 pub use observation::{
     Execution, Exercise, FailReason, Failure, Observation, Outcome, Provenance, Schedule,

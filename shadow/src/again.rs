@@ -34,11 +34,11 @@ const EVERY: u64 = 16;
 
 /// Executes the control of a block again.
 pub(crate) fn again(question: &Question<'_>) -> Result<AgainEntry, CompareError> {
-    let Question { block, pre_state, control, expectations } = question;
+    let Question { block, pre_state, control } = question;
     let schedule = Schedule { workers: 1, seed: 0 };
     let (observation, _) = observe(&SerialExecutor, block, pre_state, schedule);
     let limits = Limits::default();
-    let verdict = compare_with_sound(control, &observation, &***pre_state, expectations, &limits)?;
+    let verdict = compare_with_sound(control, &observation, &***pre_state, &***block, &limits)?;
     let Verdict::Mismatch(mismatch) = &verdict else {
         return Ok(AgainEntry { differs: None });
     };
@@ -61,7 +61,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        execute::{ExecutableBlock, PreState, expectations},
+        execute::{ExecutableBlock, PreState},
         rules::Reward,
     };
 
@@ -79,13 +79,7 @@ mod tests {
         let pre_state = Arc::new(PreState::default());
         let mut control = SerialExecutor.control(&block, &pre_state).unwrap().execution;
         alter(&mut control);
-        let expectations = expectations(&block);
-        let question = Question {
-            block: &block,
-            pre_state: &pre_state,
-            control: &control,
-            expectations: &expectations,
-        };
+        let question = Question { block: &block, pre_state: &pre_state, control: &control };
         let found = again(&question).unwrap().differs.map(|first| first.field);
         assert_eq!(found, expected);
     }

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use comparator::{Expectations, Inconclusive, OpaqueKind, Status};
+use comparator::{Inconclusive, OpaqueKind, Status};
 use storage_snapshot::StateDigest;
 
 use crate::{
@@ -51,12 +51,7 @@ pub struct Case {
 #[derive(Debug)]
 pub enum Finding {
     /// A result to compare with.
-    Control {
-        /// What the serial execution found.
-        control: Box<Control>,
-        /// What the block says about any right execution of it, the control's own included.
-        expectations: Expectations,
-    },
+    Control(Box<Control>),
     /// The block is not executed here.
     Opaque(OpaqueKind),
     /// There is no result, so nothing is claimed.
@@ -68,7 +63,7 @@ impl Case {
     pub(crate) fn entry(&self) -> LedgerEntry {
         let mut quirks: BTreeMap<String, u64> = BTreeMap::new();
         let control_quirks = match &self.finding {
-            Finding::Control { control, .. } => control.quirks.clone(),
+            Finding::Control(control) => control.quirks.clone(),
             Finding::Opaque(_) | Finding::Inconclusive(_) => Quirks::default(),
         };
         for (quirk, count) in self.quirks.iter().chain(control_quirks.iter()) {
@@ -110,7 +105,7 @@ impl Case {
         let total = self.block.transactions.len() as u64;
         let mut counts = TransactionCounts { total, ..TransactionCounts::default() };
         match &self.finding {
-            Finding::Control { control, .. } => {
+            Finding::Control(control) => {
                 for outcome in &control.execution.outcomes {
                     match outcome.status {
                         Status::Executed => counts.executed += 1,
@@ -126,7 +121,7 @@ impl Case {
 
     fn kind_counts(&self) -> KindCounts {
         let outcomes = match &self.finding {
-            Finding::Control { control, .. } => &control.execution.outcomes[..],
+            Finding::Control(control) => &control.execution.outcomes[..],
             Finding::Opaque(_) | Finding::Inconclusive(_) => &[],
         };
         let mut counts = KindCounts::default();
@@ -141,7 +136,7 @@ impl Case {
 
     fn shape_counts(&self) -> ShapeCounts {
         match &self.finding {
-            Finding::Control { control, .. } => shapes(&self.block, &self.pre_state, control),
+            Finding::Control(control) => shapes(&self.block, &self.pre_state, control),
             Finding::Opaque(_) | Finding::Inconclusive(_) => ShapeCounts::default(),
         }
     }

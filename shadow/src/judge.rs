@@ -8,7 +8,7 @@ mod error;
 mod pending;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     path::PathBuf,
     sync::{
         Arc,
@@ -20,8 +20,8 @@ use std::{
 };
 
 use comparator::{
-    Execution, Expectations, Limits, Mismatch, MismatchSink, NotExercised, Observation, Schedule,
-    Verdict, compare_with_sound,
+    Execution, Limits, Mismatch, MismatchSink, NotExercised, Observation, Schedule, Verdict,
+    compare_with_sound,
 };
 pub use error::JudgeError;
 pub(crate) use pending::FLUSH_INTERVAL;
@@ -210,8 +210,9 @@ impl Tried {
 
 impl JudgeLoop {
     fn run(mut self, messages: &Receiver<Message>) -> Result<(), JudgeError> {
+        let mut ahead = VecDeque::new();
         loop {
-            match messages.recv_timeout(FLUSH_INTERVAL) {
+            match self.next(&mut ahead, messages) {
                 Ok(Message::Judge(_) | Message::Again(_))
                     if self.abandoned.load(Ordering::Relaxed) => {}
                 Ok(Message::Judge(case)) => {
@@ -250,12 +251,51 @@ impl JudgeLoop {
         }
     }
 
+    /// The next message. Some that wait behind it are looked at already, so that candidates can begin
+    /// with the next block while this one is being compared, and nobody has to be woken in between.
+    fn next(
+        &self,
+        ahead: &mut VecDeque<Message>,
+        messages: &Receiver<Message>,
+    ) -> Result<Message, RecvTimeoutError> {
+        if ahead.is_empty() {
+            let message = messages.recv_timeout(FLUSH_INTERVAL)?;
+            self.announce(&message);
+            ahead.push_back(message);
+        }
+        while ahead.len() < AHEAD_MAX
+            && let Ok(message) = messages.try_recv()
+        {
+            self.announce(&message);
+            ahead.push_back(message);
+        }
+        // There is at least the one that was waited for.
+        ahead.pop_front().ok_or(RecvTimeoutError::Timeout)
+    }
+
+    fn announce(&self, message: &Message) {
+        let Message::Judge(case) = message else { return };
+        if !matches!(case.finding, Finding::Control(_)) {
+            return;
+        }
+        for Tried { candidate, patience } in &self.candidates {
+            let schedules = candidate.schedules;
+            if patience.is_suspended() || !schedules.run_block_of(case.block.transactions.len()) {
+                continue;
+            }
+            // The others come after the evidence of the first one is safe.
+            if let Some(schedule) = schedules.of_block(case.block.block.topoheight).next() {
+                candidate.executor.announce(&case.block, &case.pre_state, schedule);
+            }
+        }
+    }
+
     /// One block, every candidate.
     fn judge(&mut self, case: &Case) -> Result<LedgerEntry, JudgeError> {
         let mut entry = case.entry();
         match &case.finding {
-            Finding::Control { control, expectations } => {
-                self.judge_by(control, expectations, case, &mut entry)?;
+            Finding::Control(control) => {
+                self.judge_by(control, case, &mut entry)?;
             }
             Finding::Opaque(kind) => {
                 self.without_control(&Verdict::Opaque(kind.clone()), case, &mut entry)
@@ -271,7 +311,6 @@ impl JudgeLoop {
     fn judge_by(
         &mut self,
         control: &Control,
-        expectations: &Expectations,
         case: &Case,
         entry: &mut LedgerEntry,
     ) -> Result<(), JudgeError> {
@@ -279,7 +318,6 @@ impl JudgeLoop {
             block: &case.block,
             pre_state: &case.pre_state,
             control: &control.execution,
-            expectations,
         };
         if again::is_due(case.block.block.topoheight) {
             let started = Instant::now();
@@ -390,7 +428,7 @@ impl JudgeLoop {
             question.control,
             &observation,
             &**question.pre_state,
-            question.expectations,
+            &**question.block,
             &Limits::default(),
         )
         .map_err(JudgeError::Compare)?;
@@ -567,6 +605,9 @@ fn node_verdict(findings: &NodeFindings) -> Verdict {
 
 /// In how many blocks it is found out by executing again which transaction a problem begins with.
 const LOCATED_MAX: u32 = 8;
+
+/// How many messages are looked at before it is their turn: each keeps a result in memory.
+const AHEAD_MAX: usize = 4;
 
 /// How many blocks may wait for their verdict.
 pub(crate) const QUEUE_LENGTH_MAX: usize = 64;

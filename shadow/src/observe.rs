@@ -24,6 +24,7 @@ pub fn observe(
     let elapsed = started.elapsed();
     match performed {
         Ok(performed) => {
+            let elapsed = performed.elapsed.unwrap_or(elapsed);
             let observation = Observation { result: Ok(performed.execution), elapsed, schedule };
             (observation, performed.loads)
         }

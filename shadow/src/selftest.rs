@@ -225,7 +225,7 @@ fn unmask(idle: &'static Idle, cases: &[Case]) -> Result<IdleRow, SelftestError>
 
 fn verdict(case: &Case, observation: &Observation) -> Result<Verdict, SelftestError> {
     let (control, limits) = (&case.control, Limits::default());
-    compare_with_sound(control, observation, &*case.pre_state, &case.expectations, &limits)
+    compare_with_sound(control, observation, &*case.pre_state, &*case.block, &limits)
         .map_err(SelftestError::Compare)
 }
 

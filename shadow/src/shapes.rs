@@ -5,7 +5,7 @@
 //! So the transactions that take part in each shape are counted, and not those that happened to stand
 //! in the same block.
 
-use std::{collections::HashMap, fmt};
+use std::fmt;
 
 use comparator::{SkipReason, Status};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
@@ -13,8 +13,8 @@ use storage_snapshot::{Address, Amount, AssetId, StateKey, StateRead};
 
 use crate::{
     chain::{Transaction, TransactionData},
-    execute::{Control, ExecutableBlock},
-    rules::Quirk,
+    execute::{Control, ExecutableBlock, PreState},
+    rules::{Quirk, Walk},
 };
 
 macro_rules! shapes {
@@ -133,11 +133,8 @@ impl FromIterator<(Shape, u64)> for ShapeCounts {
 ///
 /// A transaction that was passed over had no effect, so it meets nobody: it counts for the reason why
 /// it was passed over and for nothing else. One that failed keeps some of its effects, so it counts.
-pub fn shapes(
-    block: &ExecutableBlock,
-    pre_state: &impl StateRead,
-    control: &Control,
-) -> ShapeCounts {
+pub fn shapes(block: &ExecutableBlock, pre_state: &PreState, control: &Control) -> ShapeCounts {
+    let pre_state = pre_state.covering(block);
     let mut counts = ShapeCounts::default();
     for (quirk, count) in control.quirks.iter() {
         match quirk {
@@ -147,12 +144,14 @@ pub fn shapes(
         }
     }
 
-    let mut accounts = Accounts::with_capacity(block.transactions.len() * 2);
+    let mut accounts = Accounts::of(&pre_state);
     let (miner, dev) = (accounts.named(&block.miner), accounts.named(&block.dev));
     let mut effective = Vec::with_capacity(block.transactions.len());
     let mut destinations = Vec::with_capacity(block.transactions.len());
     // The control's outcomes are in the order of the block.
-    for (transaction, outcome) in block.transactions.iter().zip(&control.execution.outcomes) {
+    let outcomes = control.execution.outcomes.iter();
+    for (number, (transaction, outcome)) in block.transactions.iter().zip(outcomes).enumerate() {
+        accounts.places.go_to(number);
         let mut own = ShapeSet::default();
         match outcome.status {
             Status::Skipped(SkipReason::AlreadyExecuted) => {
@@ -174,7 +173,7 @@ pub fn shapes(
         effective.push(Effective { source, own, destinations_end: destinations.len() });
     }
     accounts.mark_new(control);
-    accounts.mark_net_zero(pre_state, control);
+    accounts.mark_net_zero(&pre_state, control);
 
     let mut start = 0;
     for (position, Effective { source, own, destinations_end }) in (1..).zip(effective) {
@@ -221,9 +220,9 @@ impl ShapeSet {
     }
 }
 
-/// The accounts of a block by the order in which they are named.
-struct Accounts {
-    places: HashMap<Address, u32, ahash::RandomState>,
+/// The accounts of a block by their places, and one behind them for whoever has none.
+struct Accounts<'a> {
+    places: Walk<'a>,
     all: Vec<Account>,
 }
 
@@ -243,20 +242,17 @@ struct Account {
     is_net_zero: bool,
 }
 
-impl Accounts {
-    fn with_capacity(accounts: usize) -> Self {
-        Self {
-            places: HashMap::with_capacity_and_hasher(accounts, Default::default()),
-            all: Vec::with_capacity(accounts),
-        }
+impl<'a> Accounts<'a> {
+    fn of(pre_state: &'a PreState) -> Self {
+        let mut all = Vec::new();
+        all.resize_with(pre_state.accounts().len() + 1, Account::default);
+        Self { places: pre_state.walk(), all }
     }
 
     fn named(&mut self, account: &Address) -> u32 {
-        *self.places.entry(*account).or_insert_with(|| {
-            self.all.push(Account::default());
-            // A block of 2^32 accounts fits into no memory.
-            (self.all.len() - 1) as u32
-        })
+        let nobody = self.all.len() - 1;
+        // A block of 2^32 accounts fits into no memory.
+        self.places.place(account).unwrap_or(nobody) as u32
     }
 
     fn sends(&mut self, transaction: &Transaction, position: u32) -> u32 {
@@ -315,17 +311,15 @@ impl Accounts {
     /// The control registers exactly the accounts that did not exist.
     fn mark_new(&mut self, control: &Control) {
         for key in control.execution.delta.keys() {
-            if let StateKey::Registered(account) = key
-                && let Some(place) = self.places.get(account)
-            {
-                self.all[*place as usize].is_new = true;
+            if let StateKey::Registered(account) = key {
+                let place = self.named(account);
+                self.all[place as usize].is_new = true;
             }
         }
     }
 
-    fn mark_net_zero(&mut self, pre_state: &impl StateRead, control: &Control) {
-        for (address, place) in &self.places {
-            let account = &mut self.all[*place as usize];
+    fn mark_net_zero(&mut self, pre_state: &PreState, control: &Control) {
+        for (address, account) in pre_state.accounts().iter().zip(&mut self.all) {
             if account.sends > 0 && account.payers > 0 {
                 let key = StateKey::Balance(*address, AssetId::NATIVE);
                 let (before, after) = (pre_state.read(&key), control.execution.delta.get(&key));

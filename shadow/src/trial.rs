@@ -6,8 +6,8 @@ use std::{
 };
 
 use comparator::{
-    CompareError, Execution, Expectations, Failure, Limits, Mismatch, Observation, Schedule,
-    Verdict, compare_with_sound, schedule_difference,
+    CompareError, Execution, Failure, Limits, Mismatch, Observation, Schedule, Verdict,
+    compare_with_sound, schedule_difference,
 };
 
 use crate::{
@@ -30,7 +30,6 @@ pub(crate) struct Question<'a> {
     pub(crate) block: &'a Arc<ExecutableBlock>,
     pub(crate) pre_state: &'a Arc<PreState>,
     pub(crate) control: &'a Execution,
-    pub(crate) expectations: &'a Expectations,
 }
 
 /// What came of it.
@@ -60,7 +59,7 @@ impl Trial {
         question: &Question<'_>,
         witness: &mut dyn FnMut(&Observation, &Mismatch),
     ) -> Result<Self, CompareError> {
-        let Question { block, pre_state, control, expectations } = question;
+        let Question { block, pre_state, control } = question;
         let (mut runs, mut loads): (Vec<(_, Verdict)>, _) = (Vec::new(), Loads::default());
         let (mut execution, mut comparison) = (Duration::ZERO, Duration::ZERO);
         for schedule in candidate.schedules.of_block(block.block.topoheight) {
@@ -72,7 +71,7 @@ impl Trial {
                 control,
                 &observation,
                 &**pre_state,
-                expectations,
+                &***block,
                 &Limits::default(),
             )?;
             comparison += started.elapsed();

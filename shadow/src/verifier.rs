@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use comparator::{Expectations, Inconclusive, OpaqueKind, Severity, check};
+use comparator::{Inconclusive, OpaqueKind, Severity, check};
 use storage_snapshot::{
     BlockCommit, BlockFacts, BlockHash, BlockRef, ReadError, StateKey, Store, TopoHeight, TxHash,
 };
@@ -21,7 +21,7 @@ pub use crate::verify_error::VerifyError;
 use crate::{
     case::{Case, Finding},
     chain::Block,
-    execute::{Control, ControlError, PreState, SerialExecutor, expectations, panic_message},
+    execute::{Control, ControlError, PreState, SerialExecutor, panic_message},
     judge::Judge,
     known::KnownState,
     ledger::{LedgerEntry, LedgerError, entries, entry_at},
@@ -324,10 +324,7 @@ impl Verifier {
             commit,
             node_counts: node.as_ref().map(|node| node.counts).unwrap_or_default(),
             conservation_unchecked: control.leaky_assets,
-            finding: Finding::Control {
-                control: Box::new(control.control),
-                expectations: control.expectations,
-            },
+            finding: Finding::Control(Box::new(control.control)),
             node,
             blind: false,
         })
@@ -412,7 +409,6 @@ struct Step {
 struct SoundControl {
     control: Control,
     /// What it was checked against.
-    expectations: Expectations,
     /// How many assets it touched of which it cannot be told whether they were conserved.
     leaky_assets: u64,
 }
@@ -450,13 +446,12 @@ fn sound(
         let message = format!("it wrote {key}, which the block does not name");
         return Err(NoControl::Inconclusive(Inconclusive::ControlInvariant(message)));
     }
-    let expectations = expectations(&prepared.executable);
-    match check(&control.execution, pre_state, &expectations) {
+    match check(&control.execution, pre_state, &prepared.executable) {
         Ok(found) => match found.broken() {
             Some(reason) => Err(NoControl::Inconclusive(reason)),
             None => {
                 let leaky_assets = found.leaky_assets.len() as u64;
-                Ok(SoundControl { control, expectations, leaky_assets })
+                Ok(SoundControl { control, leaky_assets })
             }
         },
         Err(error) => Err(NoControl::Inconclusive(Inconclusive::ControlFailed(error.to_string()))),

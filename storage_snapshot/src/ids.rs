@@ -29,6 +29,12 @@ macro_rules! id {
             pub const fn as_bytes(&self) -> &[u8; 32] {
                 &self.0
             }
+
+            /// The first bytes as a number, which is ordered as the ids are: where two are not the
+            /// same, it tells which comes first.
+            pub fn prefix(&self) -> u64 {
+                self.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+            }
         }
 
         impl Ord for $name {

@@ -13,6 +13,7 @@ mod ids;
 mod memory;
 mod state;
 mod store;
+mod uniform;
 mod units;
 mod version;
 
@@ -27,5 +28,6 @@ pub use state::{
 pub use store::{
     BlockCommit, CommittedBlock, LockHolder, Snapshot, Store, StoreOptions, Tip, lock_holder,
 };
+pub use uniform::{UniformHasher, UniformState};
 pub use units::{Amount, BlueScore, Nonce, TopoHeight};
 pub use version::Version;

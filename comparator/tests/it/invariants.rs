@@ -1,14 +1,16 @@
 //! Rules that hold for any right execution, even if two wrong ones agree.
 
 use comparator::{
-    Execution, Expectations, FailReason, Field, Invariants, Outcome, SkipReason, Status, Totals,
-    TransactionExpectation, Violation, check,
+    Execution, FailReason, Field, Invariants, Outcome, SkipReason, Status, Totals, Violation, check,
 };
 use storage_snapshot::{
     Amount, AssetId, MemoryState, Nonce, ReadError, StateKey, StateRead, StateValue,
 };
 
-use crate::support::*;
+use crate::{
+    support::*,
+    world::{Expectations, TransactionExpectation},
+};
 
 /// A sends 10 gold to B with a fee of 1, and C burns 5 native with a fee of 1. M mines for 90, of
 /// which 10 go to the developers.

@@ -3,14 +3,17 @@
 use std::{error::Error, time::Duration};
 
 use comparator::{
-    CompareError, Difference, Execution, Expectations, FailReason, Failure, Field, Inconclusive,
-    Invariants, Limits, Mismatch, NotExercised, Observation, OpaqueKind, Outcome, Provenance,
-    Schedule, Severity, Side, SkipReason, Status, TransactionExpectation, Verdict, check, compare,
-    decode_execution, pre_state_from_json, schedule_difference,
+    CompareError, Difference, Execution, FailReason, Failure, Field, Inconclusive, Invariants,
+    Limits, Mismatch, NotExercised, Observation, OpaqueKind, Outcome, Provenance, Schedule,
+    Severity, Side, SkipReason, Status, Verdict, check, compare, decode_execution,
+    pre_state_from_json, schedule_difference,
 };
 use storage_snapshot::{Amount, AssetId, MemoryState, ReadError, StateKey, StateRead, StateValue};
 
-use crate::support::*;
+use crate::{
+    support::*,
+    world::{Expectations, TransactionExpectation},
+};
 
 /// A and B send one free transaction each that moves nothing.
 fn right() -> Execution {

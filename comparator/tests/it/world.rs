@@ -1,10 +1,9 @@
 //! A plain model of a chain: it executes random blocks and says what is expected of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use comparator::{
-    Execution, Expectations, FailReason, Outcome, SkipReason, Status, Totals,
-    TransactionExpectation,
+    Execution, Expected, ExpectedTransaction, FailReason, Outcome, SkipReason, Status, Totals,
 };
 use proptest::prelude::*;
 use storage_snapshot::{
@@ -13,6 +12,52 @@ use storage_snapshot::{
 };
 
 use crate::support::*;
+
+/// What is expected of a block, written down.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Expectations {
+    pub(crate) miner_reward: Amount,
+    pub(crate) dev_reward: Amount,
+    pub(crate) transactions: Vec<TransactionExpectation>,
+    pub(crate) leaky_assets: BTreeSet<AssetId>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct TransactionExpectation {
+    pub(crate) hash: TxHash,
+    pub(crate) source: Address,
+    pub(crate) assets: Vec<AssetId>,
+    pub(crate) burns: Option<(AssetId, Amount)>,
+    pub(crate) changes_multisig: bool,
+}
+
+impl Expected for Expectations {
+    fn miner_reward(&self) -> Amount {
+        self.miner_reward
+    }
+
+    fn dev_reward(&self) -> Amount {
+        self.dev_reward
+    }
+
+    fn transactions(&self) -> usize {
+        self.transactions.len()
+    }
+
+    fn transaction(&self, number: usize) -> ExpectedTransaction<'_> {
+        let TransactionExpectation { hash, source, burns, changes_multisig, .. } =
+            &self.transactions[number];
+        ExpectedTransaction { hash, source, burns: *burns, changes_multisig: *changes_multisig }
+    }
+
+    fn for_each_asset(&self, number: usize, each: &mut dyn FnMut(AssetId)) {
+        self.transactions[number].assets.iter().copied().for_each(each);
+    }
+
+    fn leaky_assets(&self) -> BTreeSet<AssetId> {
+        self.leaky_assets.clone()
+    }
+}
 
 /// A block, what it starts from, what it does, and what is expected of it.
 #[derive(Clone, Debug)]

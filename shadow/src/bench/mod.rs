@@ -5,6 +5,7 @@
 
 mod engines;
 mod pipeline;
+mod simulate;
 mod storage;
 mod workload;
 
@@ -15,10 +16,11 @@ use std::{
 };
 
 use serde::Serialize;
+pub use simulate::Simulated;
 pub use storage::{CommitTimes, LargeStore};
 pub use workload::{Workload, transfers};
 
-use crate::verifier::VerifyError;
+use crate::{source::SourceError, verifier::VerifyError};
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +65,8 @@ pub struct Report {
     pub rss_mib: BTreeMap<String, Option<f64>>,
     /// Every engine at every size and conflict rate.
     pub engines: Vec<EngineRow>,
+    /// How the parallel engine would do on blocks of 10,000 with more cores.
+    pub simulated: Vec<Simulated>,
     /// How many workers the parallel engine ran on.
     pub workers: u32,
 }
@@ -113,6 +117,8 @@ pub struct PipelineRow {
 pub fn run(length: Length, workers: u32, accounts: Option<u64>) -> Result<Report, VerifyError> {
     let mut report = Report { workers, ..Report::default() };
     engines::measure(length, workers, &mut report)?;
+    report.simulated = simulate::measure(10_000)
+        .map_err(|failure| SourceError::Io(std::io::Error::other(failure.to_string())))?;
     pipeline::measure(length, workers, &mut report)?;
     storage::measure(length, accounts, &mut report)?;
     for blocks in ["10000", "200000"] {
@@ -175,6 +181,15 @@ impl fmt::Display for Report {
                 row.parallel_all_us,
                 if ratio < 1.0 { ", the parallel engine loses" } else { "" },
             )?;
+        }
+        writeln!(f)?;
+        writeln!(
+            f,
+            "blocks of 10000 on more cores, simulated, against serial; and what no engine exceeds"
+        )?;
+        writeln!(f, "{:>9} {:>6} {:>8} {:>8}", "conflicts", "cores", "engine", "limit")?;
+        for Simulated { conflict_rate, cores, engine, limit } in &self.simulated {
+            writeln!(f, "{conflict_rate:>9} {cores:>6} {engine:>8.2} {limit:>8.2}")?;
         }
         writeln!(f)?;
         for (transactions, ratio) in &self.overhead {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use storage_snapshot::{
-    Address, Amount, AssetId, BlockHash, BlockRef, Nonce, StateKey, StateValue, TopoHeight, TxHash,
+    Address, Amount, AssetId, BlockHash, BlockRef, MemoryState, Nonce, StateKey, StateValue,
+    TopoHeight, TxHash,
 };
 
 use crate::{
     chain::{FeeType, Reference, Transaction, TransactionData, Transfer},
     execute::{ExecutableBlock, ExecutableTransaction, PreState},
-    rules::Reward,
+    rules::{NamedKeys, Reward},
 };
 
 /// A block and the state before it.
@@ -30,16 +31,18 @@ pub fn transfers(transactions: usize, conflict_rate: f64, seed: u64) -> Workload
     let mut address = || Address::new(random.random());
     let (miner, dev, busy) = (address(), address(), address());
     let pairs: Vec<_> = (0..transactions).map(|_| (address(), address())).collect();
-    let mut before = Vec::new();
+    let mut before = MemoryState::new();
     for account in [miner, dev, busy].into_iter().chain(pairs.iter().flat_map(|(a, b)| [*a, *b])) {
-        before.extend([
+        for (key, value) in [
             (StateKey::Nonce(account), StateValue::Nonce(Nonce::new(0))),
             (StateKey::Registered(account), StateValue::Registered),
             (
                 StateKey::Balance(account, AssetId::NATIVE),
                 StateValue::Balance(Amount::new(1_000_000_000)),
             ),
-        ]);
+        ] {
+            before.set(key, Some(value));
+        }
     }
     let transactions = pairs
         .into_iter()
@@ -75,5 +78,9 @@ pub fn transfers(transactions: usize, conflict_rate: f64, seed: u64) -> Workload
         reward: Reward { miner: Amount::new(90), dev: Amount::new(10) },
         transactions,
     };
-    Workload { block: Arc::new(block), pre_state: Arc::new(before.into_iter().collect()) }
+    let bodies = block.transactions.iter().map(|transaction| &transaction.body);
+    let named = Arc::new(NamedKeys::of_block(&miner, &dev, bodies));
+    // Reading from memory cannot fail.
+    let pre_state = PreState::resolve(&named, &before).unwrap_or_default();
+    Workload { block: Arc::new(block), pre_state: Arc::new(pre_state) }
 }

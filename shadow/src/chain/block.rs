@@ -3,7 +3,9 @@
 use std::{collections::HashSet, fmt};
 
 use serde::{Deserialize, Serialize};
-use storage_snapshot::{Address, Amount, BlockHash, BlockRef, BlueScore, TopoHeight, TxHash};
+use storage_snapshot::{
+    Address, Amount, BlockHash, BlockRef, BlueScore, TopoHeight, TxHash, UniformState,
+};
 
 use super::{
     Network, OpaqueKind, Transaction,
@@ -138,7 +140,8 @@ impl Block {
     /// Whether a transaction occurs twice. The chain's own execution pairs such a block's
     /// transactions with the wrong hashes.
     pub fn has_duplicate_transactions(&self) -> bool {
-        let mut seen = HashSet::with_capacity(self.transactions.len());
+        let count = self.transactions.len();
+        let mut seen = HashSet::with_capacity_and_hasher(count, UniformState::default());
         !self.transaction_hashes().all(|hash| seen.insert(hash))
     }
 

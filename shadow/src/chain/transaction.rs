@@ -95,6 +95,17 @@ pub struct MultisigSignature {
 }
 
 impl Transaction {
+    /// The accounts that it names: its source, and then its destinations in order.
+    pub fn accounts(&self) -> impl Iterator<Item = &Address> {
+        let transfers = match &self.data {
+            TransactionData::Transfers(transfers) => transfers.as_slice(),
+            TransactionData::Burn { .. }
+            | TransactionData::Multisig(_)
+            | TransactionData::Opaque(_) => &[],
+        };
+        std::iter::once(&self.source).chain(transfers.iter().map(|transfer| &transfer.destination))
+    }
+
     /// The same content under its own hash, whatever `hash` was before.
     ///
     /// # Errors

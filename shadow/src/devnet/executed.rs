@@ -114,7 +114,7 @@ impl Engine {
     ) -> Result<Option<Execution>, DevnetError> {
         Ok(match self {
             Self::Serial => {
-                let control = SerialExecutor.control(block, &**pre_state);
+                let control = SerialExecutor.control(block, pre_state);
                 let control = control.map_err(|error| SourceError::Input(Box::new(error)))?;
                 Some(control.execution)
             }

@@ -3,16 +3,14 @@
 use std::{fmt, sync::Arc};
 
 use comparator::{
-    CompareError, Execution, Expectations, ExplainLimits, Limits, MismatchRecord, Observation,
-    Schedule, Verdict, check, compare_with_sound, explain,
+    CompareError, Execution, ExplainLimits, Limits, MismatchRecord, Observation, Schedule, Verdict,
+    check, compare_with_sound, explain,
 };
 use storage_snapshot::ReadError;
 
 use super::{Evidence, Observed, Who};
 use crate::{
-    execute::{
-        BlockExecutor, ControlError, ExecutableBlock, PreState, SerialExecutor, expectations,
-    },
+    execute::{BlockExecutor, ControlError, ExecutableBlock, PreState, SerialExecutor},
     fingerprint::{Fingerprint, FingerprintId},
     observe::observe,
     schedules::Schedules,
@@ -27,8 +25,6 @@ pub struct Replay {
     pub pre_state: Arc<PreState>,
     /// What the control of this build makes of it.
     pub control: Execution,
-    /// What any right execution of it satisfies.
-    pub expectations: Expectations,
 }
 
 /// What one run of a candidate came to.
@@ -64,11 +60,10 @@ impl Replay {
     pub fn new(block: Arc<ExecutableBlock>, pre_state: Arc<PreState>) -> Result<Self, ReplayError> {
         let control = SerialExecutor.control(&block, &pre_state).map_err(ReplayError::Control)?;
         let control = control.execution;
-        let expectations = expectations(&block);
-        let rules = check(&control, &*pre_state, &expectations).map_err(ReplayError::Read)?;
+        let rules = check(&control, &*pre_state, &*block).map_err(ReplayError::Read)?;
         match rules.broken() {
             Some(reason) => Err(ReplayError::Unsound(reason.to_string())),
-            None => Ok(Self { block, pre_state, control, expectations }),
+            None => Ok(Self { block, pre_state, control }),
         }
     }
 
@@ -87,7 +82,7 @@ impl Replay {
             &self.control,
             &observation,
             &*self.pre_state,
-            &self.expectations,
+            &*self.block,
             &Limits::default(),
         )?;
         let fingerprint = match &verdict {

@@ -2,20 +2,53 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use comparator::{Expectations, TransactionExpectation};
-use smallvec::smallvec;
+use comparator::{Expected, ExpectedTransaction};
 use storage_snapshot::{Address, Amount, AssetId};
 
 use super::ExecutableBlock;
 use crate::chain::{Transaction, TransactionData};
 
-/// The expectations of a block, derived from what it says and from nothing that was executed.
-pub fn expectations(block: &ExecutableBlock) -> Expectations {
-    Expectations {
-        miner_reward: block.reward.miner,
-        dev_reward: block.reward.dev,
-        transactions: block.transactions.iter().map(|transaction| of(&transaction.body)).collect(),
-        leaky_assets: leaky_assets(block),
+impl Expected for ExecutableBlock {
+    fn miner_reward(&self) -> Amount {
+        self.reward.miner
+    }
+
+    fn dev_reward(&self) -> Amount {
+        self.reward.dev
+    }
+
+    fn transactions(&self) -> usize {
+        self.transactions.len()
+    }
+
+    fn transaction(&self, number: usize) -> ExpectedTransaction<'_> {
+        let Transaction { hash, source, data, .. } = &self.transactions[number].body;
+        ExpectedTransaction {
+            hash,
+            source,
+            burns: match data {
+                TransactionData::Burn { asset, amount } => Some((*asset, *amount)),
+                TransactionData::Transfers(_)
+                | TransactionData::Multisig(_)
+                | TransactionData::Opaque(_) => None,
+            },
+            changes_multisig: matches!(data, TransactionData::Multisig(_)),
+        }
+    }
+
+    fn for_each_asset(&self, number: usize, each: &mut dyn FnMut(AssetId)) {
+        each(AssetId::NATIVE);
+        match &self.transactions[number].body.data {
+            TransactionData::Transfers(transfers) => {
+                transfers.iter().for_each(|transfer| each(transfer.asset));
+            }
+            TransactionData::Burn { asset, .. } => each(*asset),
+            TransactionData::Multisig(_) | TransactionData::Opaque(_) => {}
+        }
+    }
+
+    fn leaky_assets(&self) -> BTreeSet<AssetId> {
+        leaky_assets(self)
     }
 }
 
@@ -67,31 +100,5 @@ fn for_each_spending<'a>(
             TransactionData::Burn { asset, amount } => spend(&body.source, *asset, *amount),
             TransactionData::Multisig(_) | TransactionData::Opaque(_) => {}
         }
-    }
-}
-
-fn of(transaction: &Transaction) -> TransactionExpectation {
-    let mut assets = smallvec![AssetId::NATIVE];
-    let mut burns = None;
-    match &transaction.data {
-        TransactionData::Transfers(transfers) => {
-            for transfer in transfers {
-                if !assets.contains(&transfer.asset) {
-                    assets.push(transfer.asset);
-                }
-            }
-        }
-        TransactionData::Burn { asset, amount } => {
-            assets.push(*asset);
-            burns = Some((*asset, *amount));
-        }
-        TransactionData::Multisig(_) | TransactionData::Opaque(_) => {}
-    }
-    TransactionExpectation {
-        hash: transaction.hash,
-        source: transaction.source,
-        assets,
-        burns,
-        changes_multisig: matches!(transaction.data, TransactionData::Multisig(_)),
     }
 }

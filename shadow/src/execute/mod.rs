@@ -11,11 +11,10 @@ mod pre_state;
 mod serial;
 mod within_budget;
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{any::Any, fmt, sync::Arc, time::Duration};
 
 pub use block::{ExecutableBlock, ExecutableTransaction};
 use comparator::{Execution, Failure, Schedule};
-pub use expectations::expectations;
 pub use pre_state::PreState;
 pub use serial::{Control, ControlError, SerialExecutor};
 pub use within_budget::WithinBudget;
@@ -41,6 +40,16 @@ pub trait BlockExecutor: fmt::Debug + Send + Sync {
         schedule: Schedule,
     ) -> Result<Performed, Failure>;
 
+    /// Says that this block will be executed soon, so that one who can may begin. Whoever announces blocks
+    /// executes them in the same order, and may leave some out.
+    fn announce(
+        &self,
+        _block: &Arc<ExecutableBlock>,
+        _pre_state: &Arc<PreState>,
+        _schedule: Schedule,
+    ) {
+    }
+
     /// How it is named on the command line, if it can be started there.
     fn spec(&self) -> Option<String> {
         None
@@ -59,6 +68,8 @@ pub struct Performed {
     pub execution: Execution,
     /// How the state was loaded: a statistic, not compared.
     pub loads: Loads,
+    /// How long it took, if that is not how long somebody waited for it.
+    pub elapsed: Option<Duration>,
 }
 
 /// How often state was asked for, and where the answer came from.

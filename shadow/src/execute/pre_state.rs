@@ -4,11 +4,14 @@
 //! from by construction, a block can be executed again from its evidence alone, and no snapshot has
 //! to stay open while a slow candidate thinks.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use storage_snapshot::{ReadError, Reader, StateKey, StateRead, StateValue};
+use storage_snapshot::{
+    Address, Amount, AssetId, Nonce, ReadError, Reader, StateKey, StateRead, StateValue,
+};
 
-use crate::rules::NamedKeys;
+use super::ExecutableBlock;
+use crate::rules::{NamedKeys, Walk};
 
 /// The values of a block's named keys before it; what is not listed does not exist.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +82,78 @@ impl PreState {
             }
         }
         Self { keys: Arc::new(keys), values }
+    }
+
+    /// The accounts of which something is listed, in order: an account's place is its place among them.
+    pub fn accounts(&self) -> &[Address] {
+        self.keys.accounts()
+    }
+
+    /// Finds the places of a block's accounts.
+    pub fn walk(&self) -> Walk<'_> {
+        self.keys.walk()
+    }
+
+    /// The nonce of the account at a place.
+    ///
+    /// # Errors
+    ///
+    /// When it is not known.
+    pub fn nonce_at(&self, place: usize) -> Result<Option<Nonce>, ReadError> {
+        let key = StateKey::Nonce(self.keys.accounts()[place]);
+        Ok(match self.value_at(place, &key)? {
+            Some(StateValue::Nonce(nonce)) => Some(*nonce),
+            _ => None,
+        })
+    }
+
+    /// The balance of the account at a place, 0 if it has none.
+    ///
+    /// # Errors
+    ///
+    /// When it is not known.
+    pub fn balance_at(&self, place: usize, asset: AssetId) -> Result<Amount, ReadError> {
+        let key = StateKey::Balance(self.keys.accounts()[place], asset);
+        Ok(match self.value_at(place, &key)? {
+            Some(StateValue::Balance(amount)) => *amount,
+            _ => Amount::ZERO,
+        })
+    }
+
+    /// Whether the account at a place is known to the chain.
+    ///
+    /// # Errors
+    ///
+    /// When that is not known.
+    pub fn is_registered_at(&self, place: usize) -> Result<bool, ReadError> {
+        let key = StateKey::Registered(self.keys.accounts()[place]);
+        Ok(self.value_at(place, &key)?.is_some())
+    }
+
+    fn value_at(&self, place: usize, key: &StateKey) -> Result<Option<&StateValue>, ReadError> {
+        match self.keys.position_at(place, key).map(|position| &self.values[position]) {
+            Some(Known::Value(value)) => Ok(Some(value)),
+            Some(Known::Unknown) => Err(ReadError::Unknown(*key)),
+            Some(Known::None) | None => Ok(None),
+        }
+    }
+
+    /// The same world, in which every account that the block names has a place.
+    ///
+    /// What was resolved for the block is such a world already. One that was read from its values lists
+    /// only accounts that have any.
+    pub fn covering(&self, block: &ExecutableBlock) -> Cow<'_, Self> {
+        let bodies = || block.transactions.iter().map(|transaction| &transaction.body);
+        if self.keys.names(&block.miner, &block.dev, bodies()) {
+            return Cow::Borrowed(self);
+        }
+        let keys = NamedKeys::of_block(&block.miner, &block.dev, bodies());
+        let values = keys.iter().map(|key| {
+            let position = self.keys.position(&key);
+            position.map_or(Known::None, |position| self.values[position].clone())
+        });
+        let values = values.collect();
+        Cow::Owned(Self { keys: Arc::new(keys), values })
     }
 
     fn answer(

@@ -4,7 +4,7 @@
 //! by eye against the chain's rules: no cleverness, no sharing with the engine under test beyond the
 //! rules themselves. Read [`SerialExecutor::control`] from top to bottom; it is the block's life.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use comparator::{
     Execution, Exercise, FailReason, Failure, Outcome, Provenance, Schedule, SkipReason, Status,
@@ -12,12 +12,12 @@ use comparator::{
 };
 use smallvec::SmallVec;
 use storage_snapshot::{
-    Address, Amount, AssetId, MultisigConfig, Nonce, ReadError, StateDelta, StateKey, StateRead,
-    StateValue, TxHash,
+    Address, Amount, AssetId, MultisigConfig, Nonce, ReadError, StateDelta, StateKey, StateValue,
+    TxHash,
 };
 
 use super::{BlockExecutor, ExecutableBlock, Loads, Performed, PreState};
-use crate::rules::{Effect, NonceWindow, Quirk, Quirks, Used, for_each_effect};
+use crate::rules::{Effect, NonceWindow, Quirk, Quirks, Used, Walk, for_each_effect};
 
 /// Executes a block serially.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,9 +42,10 @@ impl SerialExecutor {
     pub fn control(
         &self,
         block: &ExecutableBlock,
-        parent: &impl StateRead,
+        parent: &PreState,
     ) -> Result<Control, ControlError> {
-        let mut state = SerialState::new(parent, block.transactions.len());
+        let parent = parent.covering(block);
+        let mut state = SerialState::new(&parent);
         let mut outcomes = Vec::with_capacity(block.transactions.len());
         let mut fees = Amount::ZERO;
 
@@ -52,8 +53,9 @@ impl SerialExecutor {
         state.credit_block(&block.dev, block.reward.dev)?;
         state.credit_block(&block.miner, block.reward.miner)?;
 
-        for transaction in &block.transactions {
+        for (number, transaction) in block.transactions.iter().enumerate() {
             let body = &transaction.body;
+            state.places.go_to(number);
             if transaction.already_executed {
                 outcomes.push(skipped(body.hash, SkipReason::AlreadyExecuted));
                 continue;
@@ -64,7 +66,7 @@ impl SerialExecutor {
             }
             match for_each_effect(body, |effect| state.apply(effect)) {
                 Ok(()) => {
-                    state.settle_nonce(&body.source, body.nonce);
+                    state.settle_nonce(&body.source, body.nonce)?;
                     fees = fees.checked_add(body.fee).ok_or(ControlError::TotalOverflow("fees"))?;
                     outcomes.push(Outcome {
                         hash: body.hash,
@@ -74,7 +76,7 @@ impl SerialExecutor {
                 }
                 // What was applied before the failing credit stays, as on the chain.
                 Err(Stop::CreditOverflow) => {
-                    state.undo_nonce(&body.source, body.nonce);
+                    state.undo_nonce(&body.source, body.nonce)?;
                     outcomes.push(Outcome {
                         hash: body.hash,
                         status: Status::Failed(FailReason::CreditOverflow),
@@ -122,7 +124,11 @@ impl BlockExecutor for SerialExecutor {
         _schedule: Schedule,
     ) -> Result<Performed, Failure> {
         match self.control(block, pre_state) {
-            Ok(control) => Ok(Performed { execution: control.execution, loads: Loads::default() }),
+            Ok(control) => Ok(Performed {
+                execution: control.execution,
+                loads: Loads::default(),
+                elapsed: None,
+            }),
             Err(error) => Err(Failure::Error(error.to_string())),
         }
     }
@@ -141,6 +147,8 @@ pub enum ControlError {
         /// Its source.
         source: Address,
     },
+    /// The account is none of those that the block names.
+    NotNamed(Address),
     /// A sum over the whole block exceeds 2^64-1. A node refuses such a block whole.
     TotalOverflow(&'static str),
 }
@@ -158,6 +166,7 @@ impl fmt::Display for ControlError {
             Self::SourceWithoutNonce { transaction, source } => {
                 write!(f, "transaction {transaction} is from {source}, which has no nonce")
             }
+            Self::NotNamed(account) => write!(f, "the block does not name {account}"),
             Self::TotalOverflow(total) => write!(f, "the block's {total} exceed 2^64-1"),
         }
     }
@@ -167,7 +176,7 @@ impl std::error::Error for ControlError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Read(error) => Some(error),
-            Self::SourceWithoutNonce { .. } | Self::TotalOverflow(_) => None,
+            Self::SourceWithoutNonce { .. } | Self::NotNamed(_) | Self::TotalOverflow(_) => None,
         }
     }
 }
@@ -186,14 +195,12 @@ impl From<ControlError> for Stop {
 
 /// The block's staging area: nothing is decided about a balance until the block ends, because the
 /// chain takes what an account spends from what it received in one go.
-struct SerialState<'a, S> {
-    parent: &'a S,
-    /// In the order in which the block came to them.
-    accounts: Vec<(Address, Account)>,
-    places: HashMap<Address, usize, ahash::RandomState>,
-    /// The place of the account that was needed last: a transaction needs its source several times
-    /// in a row.
-    last: usize,
+struct SerialState<'a> {
+    parent: &'a PreState,
+    /// Finds the place of an account among the accounts that the block names.
+    places: Walk<'a>,
+    /// By their places.
+    accounts: Vec<Account>,
     burned: Amount,
     quirks: Quirks,
 }
@@ -207,8 +214,8 @@ struct Account {
     nonce: Option<Nonce>,
     /// Nearly always the native one alone.
     balances: SmallVec<[(AssetId, Balance); 1]>,
-    /// The configuration that was written.
-    multisig: Option<Option<MultisigConfig>>,
+    /// The configuration that was written, if one was; most accounts have none.
+    multisig: Option<Box<Option<MultisigConfig>>>,
 }
 
 /// A balance within a block.
@@ -223,15 +230,14 @@ struct Balance {
     was_debited: bool,
 }
 
-impl<'a, S: StateRead> SerialState<'a, S> {
-    fn new(parent: &'a S, transactions: usize) -> Self {
-        // Most transactions name two accounts.
-        let accounts = transactions * 2 + 2;
+impl<'a> SerialState<'a> {
+    fn new(parent: &'a PreState) -> Self {
+        let mut accounts = Vec::new();
+        accounts.resize_with(parent.accounts().len(), Account::default);
         Self {
             parent,
-            accounts: Vec::with_capacity(accounts),
-            places: HashMap::with_capacity_and_hasher(accounts, Default::default()),
-            last: 0,
+            places: parent.walk(),
+            accounts,
             burned: Amount::ZERO,
             quirks: Quirks::default(),
         }
@@ -239,7 +245,7 @@ impl<'a, S: StateRead> SerialState<'a, S> {
 
     fn apply(&mut self, effect: Effect<'_>) -> Result<(), Stop> {
         match effect {
-            Effect::Nonce(account, nonce) => self.account(account).nonce = Some(nonce),
+            Effect::Nonce(account, nonce) => self.account(account)?.nonce = Some(nonce),
             Effect::Debit(account, asset, amount) => {
                 let balance = self.balance(account, asset)?;
                 let exact = balance.spent.checked_add(amount);
@@ -259,7 +265,9 @@ impl<'a, S: StateRead> SerialState<'a, S> {
                 let burned = self.burned.checked_add(amount);
                 self.burned = burned.ok_or(ControlError::TotalOverflow("burned units"))?;
             }
-            Effect::Multisig(account, config) => self.account(account).multisig = Some(config),
+            Effect::Multisig(account, config) => {
+                self.account(account)?.multisig = Some(Box::new(config));
+            }
         }
         Ok(())
     }
@@ -280,12 +288,12 @@ impl<'a, S: StateRead> SerialState<'a, S> {
         nonce: Nonce,
         transaction: TxHash,
     ) -> Result<bool, ControlError> {
-        let parent = self.parent;
-        let source = self.account(account);
+        let place = self.place(account)?;
+        let source = &mut self.accounts[place];
         let window = match &mut source.window {
             Some(window) => window,
             None => {
-                let initial = read_nonce(parent, account)?;
+                let initial = self.parent.nonce_at(place)?;
                 let initial = initial
                     .ok_or(ControlError::SourceWithoutNonce { transaction, source: *account })?;
                 source.window.insert(NonceWindow::new(initial))
@@ -300,42 +308,42 @@ impl<'a, S: StateRead> SerialState<'a, S> {
         Ok(used.is_some())
     }
 
-    fn undo_nonce(&mut self, account: &Address, nonce: Nonce) {
+    fn undo_nonce(&mut self, account: &Address, nonce: Nonce) -> Result<(), ControlError> {
         self.quirks.count(Quirk::FailedKeepsEffects);
-        if let Some(window) = &mut self.account(account).window {
+        if let Some(window) = &mut self.account(account)?.window {
             window.undo(nonce);
         }
+        Ok(())
     }
 
     /// After an executed transaction the account's nonce is the highest expected one.
-    fn settle_nonce(&mut self, account: &Address, nonce: Nonce) {
-        let source = self.account(account);
+    fn settle_nonce(&mut self, account: &Address, nonce: Nonce) -> Result<(), ControlError> {
+        let source = self.account(account)?;
         if let Some(window) = &source.window
             && Some(window.expected()) != nonce.next()
         {
             source.nonce = Some(window.expected());
         }
+        Ok(())
     }
 
-    fn account(&mut self, account: &Address) -> &mut Account {
-        if self.accounts.get(self.last).is_none_or(|(last, _)| last != account) {
-            self.last = *self.places.entry(*account).or_insert_with(|| {
-                self.accounts.push((*account, Account::default()));
-                self.accounts.len() - 1
-            });
-        }
-        &mut self.accounts[self.last].1
+    fn account(&mut self, account: &Address) -> Result<&mut Account, ControlError> {
+        let place = self.place(account)?;
+        Ok(&mut self.accounts[place])
+    }
+
+    fn place(&mut self, account: &Address) -> Result<usize, ControlError> {
+        self.places.place(account).ok_or(ControlError::NotNamed(*account))
     }
 
     fn balance(&mut self, account: &Address, asset: AssetId) -> Result<&mut Balance, ControlError> {
-        let parent = self.parent;
-        let balances = &mut self.account(account).balances;
+        let place = self.place(account)?;
+        let balances = &mut self.accounts[place].balances;
         let index = match balances.iter().position(|(held, _)| *held == asset) {
             Some(index) => index,
             None => {
-                let credited = read_balance(parent, account, asset)?;
                 let untouched = Balance {
-                    credited,
+                    credited: self.parent.balance_at(place, asset)?,
                     spent: Amount::ZERO,
                     was_credited: false,
                     was_debited: false,
@@ -350,13 +358,11 @@ impl<'a, S: StateRead> SerialState<'a, S> {
     /// The writes of the block: every touched key once, with its value at the end, in the order of
     /// the keys.
     fn finish(mut self) -> Result<(StateDelta, Quirks), ControlError> {
-        let accounts = self.accounts.iter_mut();
-        let mut accounts: Vec<_> = accounts.map(|(account, staged)| (*account, staged)).collect();
-        accounts.sort_unstable_by_key(|(account, _)| *account);
-        let mut writes = Vec::with_capacity(accounts.len() * 3);
-        for (account, staged) in &accounts {
+        let parent = self.parent;
+        let mut writes = Vec::with_capacity(self.accounts.len() * 3);
+        for (place, (account, staged)) in parent.accounts().iter().zip(&self.accounts).enumerate() {
             let nonce = match staged.nonce {
-                None if staged.was_credited() && read_nonce(self.parent, account)?.is_none() => {
+                None if staged.was_credited() && parent.nonce_at(place)?.is_none() => {
                     Some(Nonce::new(0))
                 }
                 written => written,
@@ -365,7 +371,7 @@ impl<'a, S: StateRead> SerialState<'a, S> {
                 writes.push((StateKey::Nonce(*account), Some(StateValue::Nonce(nonce))));
             }
         }
-        for (account, staged) in &mut accounts {
+        for (account, staged) in parent.accounts().iter().zip(&mut self.accounts) {
             staged.balances.sort_unstable_by_key(|(asset, _)| *asset);
             for (asset, balance) in &staged.balances {
                 if !balance.was_touched() {
@@ -379,15 +385,14 @@ impl<'a, S: StateRead> SerialState<'a, S> {
                 writes.push((key, Some(StateValue::Balance(after))));
             }
         }
-        for (account, staged) in &mut accounts {
+        for (account, staged) in parent.accounts().iter().zip(&mut self.accounts) {
             if let Some(config) = staged.multisig.take() {
                 writes.push((StateKey::Multisig(*account), config.map(StateValue::Multisig)));
             }
         }
-        for (account, staged) in &accounts {
-            let key = StateKey::Registered(*account);
-            if staged.was_credited() && self.parent.read(&key)?.is_none() {
-                writes.push((key, Some(StateValue::Registered)));
+        for (place, (account, staged)) in parent.accounts().iter().zip(&self.accounts).enumerate() {
+            if staged.was_credited() && !parent.is_registered_at(place)? {
+                writes.push((StateKey::Registered(*account), Some(StateValue::Registered)));
             }
         }
         Ok((writes.into_iter().collect(), self.quirks))
@@ -405,24 +410,6 @@ impl Balance {
     const fn was_touched(&self) -> bool {
         self.was_credited || self.was_debited
     }
-}
-
-fn read_nonce(state: &impl StateRead, account: &Address) -> Result<Option<Nonce>, ReadError> {
-    Ok(match state.read(&StateKey::Nonce(*account))? {
-        Some(StateValue::Nonce(nonce)) => Some(nonce),
-        _ => None,
-    })
-}
-
-fn read_balance(
-    state: &impl StateRead,
-    account: &Address,
-    asset: AssetId,
-) -> Result<Amount, ReadError> {
-    Ok(match state.read(&StateKey::Balance(*account, asset))? {
-        Some(StateValue::Balance(amount)) => amount,
-        _ => Amount::ZERO,
-    })
 }
 
 fn skipped(hash: TxHash, reason: SkipReason) -> Outcome {

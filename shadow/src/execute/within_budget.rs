@@ -4,14 +4,15 @@
 //! the next block gets a new one. Whoever asked goes on either way.
 
 use std::{
+    collections::VecDeque,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use comparator::{Failure, Schedule};
@@ -29,15 +30,27 @@ pub struct WithinBudget {
 /// A block to execute.
 type Job = (Arc<ExecutableBlock>, Arc<PreState>, Schedule);
 
+/// What the executor did with a block.
+type Answer = Result<Performed, Failure>;
+
 struct Worker {
     jobs: Sender<Job>,
-    answers: Receiver<Result<Performed, Failure>>,
+    answers: Receiver<Answer>,
+    /// What the thread was given beforehand, in order, with the answers that were received.
+    announced: VecDeque<(Arc<ExecutableBlock>, Schedule, Option<Answer>)>,
 }
 
 impl WithinBudget {
     /// Gives an executor so much time for each block.
     pub fn new(executor: Arc<dyn BlockExecutor>, budget: Duration) -> Self {
         Self { executor, budget, thread: Mutex::new(None) }
+    }
+}
+
+impl WithinBudget {
+    fn lock(&self) -> MutexGuard<'_, Option<Worker>> {
+        // Nothing in here panics, so a poisoned mutex means nothing.
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -64,20 +77,13 @@ impl BlockExecutor for WithinBudget {
         pre_state: &Arc<PreState>,
         schedule: Schedule,
     ) -> Result<Performed, Failure> {
-        // Nothing in here panics, so a poisoned mutex means nothing.
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        let worker = match thread.take() {
+        let mut thread = self.lock();
+        let mut worker = match thread.take() {
             Some(worker) => worker,
             None => Worker::start(Arc::clone(&self.executor))
                 .map_err(|error| Failure::Error(format!("starting a thread: {error}")))?,
         };
-        // A worker ends only when its sender is dropped, so it is there to receive.
-        let sent = worker.jobs.send((Arc::clone(block), Arc::clone(pre_state), schedule));
-        let answer = match sent {
-            Ok(()) => worker.answers.recv_timeout(self.budget),
-            Err(_) => Err(RecvTimeoutError::Disconnected),
-        };
-        match answer {
+        match worker.answer_to(block, pre_state, schedule, self.budget) {
             Ok(answer) => {
                 *thread = Some(worker);
                 answer
@@ -86,6 +92,17 @@ impl BlockExecutor for WithinBudget {
             Err(RecvTimeoutError::Disconnected) => {
                 Err(Failure::Crashed("its thread is gone".to_owned()))
             }
+        }
+    }
+
+    fn announce(
+        &self,
+        block: &Arc<ExecutableBlock>,
+        pre_state: &Arc<PreState>,
+        schedule: Schedule,
+    ) {
+        if let Some(worker) = &mut *self.lock() {
+            worker.announce(block, pre_state, schedule);
         }
     }
 }
@@ -97,9 +114,13 @@ impl Worker {
         let name = format!("shadow-{}", executor.name());
         thread::Builder::new().name(name).spawn(move || {
             while let Ok((block, pre_state, schedule)) = queue.recv() {
+                let started = Instant::now();
                 let execute = || executor.execute(&block, &pre_state, schedule);
-                let performed = catch_unwind(AssertUnwindSafe(execute))
+                let mut performed = catch_unwind(AssertUnwindSafe(execute))
                     .unwrap_or_else(|panic| Err(Failure::Crashed(panic_message(&*panic))));
+                if let Ok(performed) = &mut performed {
+                    performed.elapsed.get_or_insert(started.elapsed());
+                }
                 drop((block, pre_state));
                 if sender.send(performed).is_err() {
                     // Nobody waits any more: the budget was used up.
@@ -107,7 +128,58 @@ impl Worker {
                 }
             }
         })?;
-        Ok(Self { jobs, answers })
+        Ok(Self { jobs, answers, announced: VecDeque::new() })
+    }
+
+    fn announce(
+        &mut self,
+        block: &Arc<ExecutableBlock>,
+        pre_state: &Arc<PreState>,
+        schedule: Schedule,
+    ) {
+        // If it is gone whoever waits for the answer will notice.
+        let _ = self.jobs.send((Arc::clone(block), Arc::clone(pre_state), schedule));
+        self.announced.push_back((Arc::clone(block), schedule, None));
+    }
+
+    /// Waits for what was announced, and announces it before if it was not.
+    fn answer_to(
+        &mut self,
+        block: &Arc<ExecutableBlock>,
+        pre_state: &Arc<PreState>,
+        schedule: Schedule,
+        budget: Duration,
+    ) -> Result<Answer, RecvTimeoutError> {
+        let is_it = |announced: &(Arc<ExecutableBlock>, Schedule, Option<Answer>)| {
+            Arc::ptr_eq(&announced.0, block) && announced.1 == schedule
+        };
+        let place = match self.announced.iter().position(is_it) {
+            Some(place) => {
+                // Blocks come in order, so nobody asks for these any more.
+                self.forget(place, budget)?;
+                0
+            }
+            None => {
+                self.announce(block, pre_state, schedule);
+                self.announced.len() - 1
+            }
+        };
+        for (_, _, answer) in self.announced.range_mut(..=place) {
+            if answer.is_none() {
+                *answer = Some(self.answers.recv_timeout(budget)?);
+            }
+        }
+        let answer = self.announced.remove(place).and_then(|(_, _, answer)| answer);
+        answer.ok_or(RecvTimeoutError::Disconnected)
+    }
+
+    fn forget(&mut self, count: usize, budget: Duration) -> Result<(), RecvTimeoutError> {
+        for (_, _, answer) in self.announced.drain(..count) {
+            if answer.is_none() {
+                drop(self.answers.recv_timeout(budget)?);
+            }
+        }
+        Ok(())
     }
 }
 

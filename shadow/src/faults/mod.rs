@@ -203,7 +203,7 @@ impl BlockExecutor for MutantExecutor {
                 let site = Site::new(block, pre_state, schedule, &self.engine)?;
                 let mut wrong = Wrong::new(&site);
                 alter(&site, &mut wrong)?;
-                Ok(Performed { execution: wrong.execution, loads: site.loads })
+                Ok(Performed { execution: wrong.execution, loads: site.loads, elapsed: None })
             }
             Plant::Stops { from, how, .. } => match self.stop(*from, block, pre_state) {
                 Stop::Never => self.engine.execute(block, pre_state, schedule),

@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Case, MinimizeError, Options, Rate, Wanted, draft::Draft};
 use crate::{
-    execute::{BlockExecutor, SerialExecutor, expectations},
+    execute::{BlockExecutor, SerialExecutor},
     locate::Rerun,
     observe::observe,
     rules::Quirk,
@@ -189,9 +189,9 @@ impl<'a> Oracle<'a> {
         self.runs += 1;
         let Case { block, pre_state, .. } = &sound.case;
         let (observation, _) = observe(self.candidate, block, pre_state, schedule);
-        let (expectations, limits) = (expectations(block), Limits::default());
+        let limits = Limits::default();
         let verdict =
-            compare_with_sound(&sound.control, &observation, &**pre_state, &expectations, &limits);
+            compare_with_sound(&sound.control, &observation, &**pre_state, &**block, &limits);
         match verdict {
             Ok(Verdict::Mismatch(mismatch))
                 if mismatch.first().is_some_and(|first| self.wanted.looks_like(first)) =>
@@ -258,8 +258,8 @@ fn sound(case: Case) -> Result<Sound, String> {
         SerialExecutor.control(&case.block, &case.pre_state).map_err(|error| error.to_string())?;
     let quirks = control.quirks.iter().map(|(quirk, _)| quirk).collect();
     let control = control.execution;
-    let rules = check(&control, &*case.pre_state, &expectations(&case.block))
-        .map_err(|error| error.to_string())?;
+    let rules =
+        check(&control, &*case.pre_state, &*case.block).map_err(|error| error.to_string())?;
     match rules.broken() {
         Some(reason) => Err(reason.to_string()),
         None => Ok(Sound { case, control, quirks }),

@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, iter};
 
-use storage_snapshot::{Address, AssetId, StateKey};
+use storage_snapshot::{Address, AssetId, StateKey, UniformState};
 
 use crate::chain::{Transaction, TransactionData};
 
@@ -20,11 +20,16 @@ pub struct NamedKeys {
     /// In order.
     accounts: Vec<Address>,
     /// The place of each account among the accounts.
-    places: HashMap<Address, u32, ahash::RandomState>,
+    places: HashMap<Address, u32, UniformState>,
     /// The assets that come with each account, in the order of the accounts; sorted for each.
     assets: Vec<AssetId>,
     /// Where the assets of each account begin, and where the last ones end.
     starts: Vec<u32>,
+    /// The places of the accounts that the transactions name, in the order in which they do: of each
+    /// its source and then its destinations. Only of keys that were made of a block.
+    mentions: Vec<u32>,
+    /// Where the mentions of each transaction begin.
+    mentions_from: Vec<u32>,
 }
 
 impl NamedKeys {
@@ -38,12 +43,14 @@ impl NamedKeys {
         let mut named = Naming::with_capacity(transactions.len() * 2);
         named.account(miner);
         named.account(dev);
+        let mut mentions_from = Vec::with_capacity(transactions.len());
         for transaction in transactions {
-            let source = named.account(&transaction.source);
+            mentions_from.push(named.mentions.len() as u32);
+            let source = named.mention(&transaction.source);
             match &transaction.data {
                 TransactionData::Transfers(transfers) => {
                     for transfer in transfers {
-                        let destination = named.account(&transfer.destination);
+                        let destination = named.mention(&transfer.destination);
                         named.asset(source, transfer.asset);
                         named.asset(destination, transfer.asset);
                     }
@@ -55,7 +62,35 @@ impl NamedKeys {
                 }
             }
         }
-        named.sorted()
+        NamedKeys { mentions_from, ..named.sorted() }
+    }
+
+    /// Whether every account that a block names is among the accounts.
+    pub fn names<'a>(
+        &self,
+        miner: &Address,
+        dev: &Address,
+        transactions: impl Iterator<Item = &'a Transaction>,
+    ) -> bool {
+        let mut walk = self.walk();
+        let mut transactions = transactions.enumerate();
+        self.place(miner).is_some()
+            && self.place(dev).is_some()
+            && transactions.all(|(number, transaction)| {
+                walk.go_to(number);
+                transaction.accounts().all(|account| walk.place(account).is_some())
+            })
+    }
+
+    /// The accounts in order.
+    pub fn accounts(&self) -> &[Address] {
+        &self.accounts
+    }
+
+    /// Finds the places of accounts among the [`accounts`](Self::accounts), without a search if they are
+    /// those of the transactions.
+    pub const fn walk(&self) -> Walk<'_> {
+        Walk { keys: self, source: usize::MAX, next: usize::MAX }
     }
 
     /// The keys in order.
@@ -111,12 +146,13 @@ impl NamedKeys {
         self.accounts.is_empty()
     }
 
-    fn place(&self, account: &Address) -> Option<usize> {
+    /// Where an account comes among the accounts.
+    pub fn place(&self, account: &Address) -> Option<usize> {
         self.places.get(account).map(|place| *place as usize)
     }
 
-    /// The position of a key of the account at a place.
-    fn position_at(&self, place: usize, key: &StateKey) -> Option<usize> {
+    /// The [`position`](Self::position) of a key of the account at a place.
+    pub(crate) fn position_at(&self, place: usize, key: &StateKey) -> Option<usize> {
         Some(match key {
             StateKey::Nonce(_) => place,
             StateKey::Balance(_, asset) => {
@@ -177,13 +213,55 @@ impl Finder<'_> {
     }
 }
 
+/// Finds the places of accounts, and looks first where a transaction names them.
+///
+/// Where it looks is only ever a guess: an account is at a place if it is the one that stands there.
+#[derive(Clone, Debug)]
+pub struct Walk<'a> {
+    keys: &'a NamedKeys,
+    /// The place of the transaction's source.
+    source: usize,
+    /// The mention that is likely the next one.
+    next: usize,
+}
+
+impl Walk<'_> {
+    /// Goes to a transaction, by its number in the block.
+    pub fn go_to(&mut self, transaction: usize) {
+        self.next = match self.keys.mentions_from.get(transaction) {
+            Some(first) => *first as usize,
+            None => usize::MAX,
+        };
+        self.source = self.mentioned();
+        self.next = self.next.saturating_add(1);
+    }
+
+    /// As [`NamedKeys::place`].
+    pub fn place(&mut self, account: &Address) -> Option<usize> {
+        if self.keys.accounts.get(self.source) == Some(account) {
+            return Some(self.source);
+        }
+        let likely = self.mentioned();
+        if self.keys.accounts.get(likely) == Some(account) {
+            self.next += 1;
+            return Some(likely);
+        }
+        self.keys.place(account)
+    }
+
+    fn mentioned(&self) -> usize {
+        self.keys.mentions.get(self.next).map_or(usize::MAX, |place| *place as usize)
+    }
+}
+
 /// Accounts and assets in the order in which they are named.
 #[derive(Default)]
 struct Naming {
     accounts: Vec<Address>,
-    places: HashMap<Address, u32, ahash::RandomState>,
+    places: HashMap<Address, u32, UniformState>,
     /// Apart from the native one, which comes with every account.
     assets: Vec<(u32, AssetId)>,
+    mentions: Vec<u32>,
 }
 
 impl Naming {
@@ -192,7 +270,15 @@ impl Naming {
             accounts: Vec::with_capacity(accounts),
             places: HashMap::with_capacity_and_hasher(accounts, Default::default()),
             assets: Vec::new(),
+            mentions: Vec::with_capacity(accounts),
         }
+    }
+
+    /// Names an account that a transaction names.
+    fn mention(&mut self, account: &Address) -> u32 {
+        let named = self.account(account);
+        self.mentions.push(named);
+        named
     }
 
     fn account(&mut self, account: &Address) -> u32 {
@@ -212,7 +298,7 @@ impl Naming {
     fn sorted(mut self) -> NamedKeys {
         // The first bytes nearly always decide, and fit into a register.
         let mut order: Vec<(u64, u32)> =
-            (0..).zip(&self.accounts).map(|(named, account)| (prefix(account), named)).collect();
+            (0..).zip(&self.accounts).map(|(named, account)| (account.prefix(), named)).collect();
         let account = |named: u32| &self.accounts[named as usize];
         order.sort_unstable_by(|(one_prefix, one), (other_prefix, other)| {
             one_prefix.cmp(other_prefix).then_with(|| account(*one).cmp(account(*other)))
@@ -243,12 +329,12 @@ impl Naming {
         for place in places.values_mut() {
             *place = place_of[*place as usize];
         }
-        NamedKeys { accounts, places, assets, starts }
+        let mut mentions = self.mentions;
+        for mention in &mut mentions {
+            *mention = place_of[*mention as usize];
+        }
+        NamedKeys { accounts, places, assets, starts, mentions, mentions_from: Vec::new() }
     }
-}
-
-fn prefix(account: &Address) -> u64 {
-    account.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use comparator::{Execution, Expectations, Inconclusive, Status, check};
+use comparator::{Execution, Inconclusive, Status, check};
 use storage_snapshot::{
     Amount, AssetId, BlockFacts, BlockRef, MemoryState, StateKey, StateRead, StateValue,
     TopoHeight, TxHash,
@@ -11,7 +11,7 @@ use storage_snapshot::{
 use super::{Options, SelftestError};
 use crate::{
     chain::{Block, TransactionData},
-    execute::{ExecutableBlock, PreState, SerialExecutor, expectations},
+    execute::{ExecutableBlock, PreState, SerialExecutor},
     prepare::{ChainSoFar, prepare},
     rules::SIDE_BLOCK_WINDOW,
     source::{BlockSource, ChainEvent, GeneratedChain, GeneratedOptions, Profile},
@@ -22,7 +22,6 @@ pub(super) struct Case {
     pub(super) block: Arc<ExecutableBlock>,
     pub(super) pre_state: Arc<PreState>,
     pub(super) control: Execution,
-    pub(super) expectations: Expectations,
 }
 
 /// The first blocks of a generated chain, those that are ordered away later included.
@@ -126,11 +125,11 @@ fn judge(block: ExecutableBlock, pre_state: Arc<PreState>) -> Result<Case, Selft
     let control = SerialExecutor
         .control(&block, &pre_state)
         .map_err(|error| SelftestError::Control(Inconclusive::ControlFailed(error.to_string())))?;
-    let (control, expectations) = (control.execution, expectations(&block));
-    let rules = check(&control, &*pre_state, &expectations).map_err(SelftestError::Read)?;
+    let control = control.execution;
+    let rules = check(&control, &*pre_state, &block).map_err(SelftestError::Read)?;
     match rules.broken() {
         Some(reason) => Err(SelftestError::Control(reason)),
-        None => Ok(Case { block: Arc::new(block), pre_state, control, expectations }),
+        None => Ok(Case { block: Arc::new(block), pre_state, control }),
     }
 }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use shadow::{
     chain::TransactionData,
     execute::{
-        BlockExecutor, SerialExecutor, expectations,
+        BlockExecutor, SerialExecutor,
         parallel::{ParallelExecutor, conflict_free_batches},
     },
     observe::observe,
@@ -107,8 +107,7 @@ fn generated_blocks_match_under_every_worker_count_and_seed() {
             let schedule = Schedule { workers, seed: u64::from(workers) };
             let (observation, _) = observe(&*ENGINE, &executable, &pre_state, schedule);
             let limits = comparator::Limits::default();
-            let expectations = expectations(&executable);
-            let verdict = compare(&control, &observation, &*pre_state, &expectations, &limits);
+            let verdict = compare(&control, &observation, &*pre_state, &*executable, &limits);
             match verdict.unwrap() {
                 Verdict::Match => *matches += 1,
                 Verdict::NotExercised(_) => {}
@@ -142,7 +141,7 @@ proptest! {
                 &control.execution,
                 &observation,
                 &*pre_state,
-                &expectations(&block),
+                &*block,
                 &comparator::Limits::default(),
             ).unwrap();
             let agrees = matches!(verdict, Verdict::Match | Verdict::NotExercised(_));

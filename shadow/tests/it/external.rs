@@ -10,7 +10,7 @@ use comparator::{Execution, Limits, Schedule, Verdict, compare};
 use shadow::{
     candidate_spec::{CandidateSpec, StartCandidateError, start, start_all},
     execute::{
-        BlockExecutor, ExecutableBlock, PreState, SerialExecutor, expectations,
+        BlockExecutor, ExecutableBlock, PreState, SerialExecutor,
         external::{ExternalExecutor, serve},
         parallel::ParallelExecutor,
     },
@@ -149,8 +149,7 @@ pub(crate) fn verdict(
     schedule: Schedule,
 ) -> Verdict {
     let (observation, _) = observe(executor, block, pre_state, schedule);
-    let expectations = expectations(block);
-    compare(control, &observation, &**pre_state, &expectations, &Limits::default()).unwrap()
+    compare(control, &observation, &**pre_state, &**block, &Limits::default()).unwrap()
 }
 
 #[track_caller]

@@ -9,7 +9,7 @@ use shadow::{
     chain::{FeeType, Reference, Transaction, TransactionData, Transfer},
     execute::{
         BlockExecutor, ExecutableBlock, ExecutableTransaction, Loads, Performed, PreState,
-        SerialExecutor, expectations,
+        SerialExecutor,
     },
     locate::{Rerun, locate},
     observe::observe,
@@ -172,8 +172,7 @@ impl World {
         let control = self.serial();
         let schedule = Schedule { workers, seed: 0 };
         let (observation, _) = observe(candidate, &block, &pre_state, schedule);
-        compare(&control, &observation, &*pre_state, &expectations(&block), &Limits::default())
-            .unwrap()
+        compare(&control, &observation, &*pre_state, &*block, &Limits::default()).unwrap()
     }
 
     /// The mismatch that a candidate must be found guilty of, and where its first difference begins.
@@ -229,6 +228,6 @@ where
         execution.exercise.workers = schedule.workers;
         execution.exercise.max_in_flight = schedule.workers;
         (self.0)(block, pre_state, &mut execution);
-        Ok(Performed { execution, loads: Loads::default() })
+        Ok(Performed { execution, loads: Loads::default(), elapsed: None })
     }
 }

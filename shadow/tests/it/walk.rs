@@ -8,9 +8,7 @@ use std::{
 use comparator::{Execution, Limits, Schedule, Status, Verdict, compare};
 use shadow::{
     chain::{Block, Transaction, TransactionData, Transfer},
-    execute::{
-        ExecutableBlock, PreState, SerialExecutor, expectations, parallel::ParallelExecutor,
-    },
+    execute::{ExecutableBlock, PreState, SerialExecutor, parallel::ParallelExecutor},
     observe::observe,
     prepare::{ChainSoFar, prepare},
     rules::{Quirk, Quirks, SIDE_BLOCK_WINDOW},
@@ -116,9 +114,8 @@ impl Step {
     pub(crate) fn is_match(&self, engine: &ParallelExecutor) -> bool {
         let schedule = Schedule { workers: 2, seed: 0 };
         let (observation, _) = observe(engine, &self.executable, &self.pre_state, schedule);
-        let expectations = expectations(&self.executable);
         let limits = Limits::default();
-        match compare(&self.control, &observation, &*self.pre_state, &expectations, &limits) {
+        match compare(&self.control, &observation, &*self.pre_state, &*self.executable, &limits) {
             Ok(Verdict::Match) => true,
             Ok(Verdict::NotExercised(_)) => false,
             other => panic!("block {}: {other:#?}", self.block.topoheight),

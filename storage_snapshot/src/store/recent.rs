@@ -9,14 +9,14 @@ use std::collections::{HashMap, VecDeque};
 use smallvec::SmallVec;
 
 use super::block::{CommittedBlock, Tip};
-use crate::{BlockFacts, BlockRef, TopoHeight, TxHash, version::Position};
+use crate::{BlockFacts, BlockRef, TopoHeight, TxHash, UniformState, version::Position};
 
 #[derive(Default)]
 pub(super) struct Recent {
     blocks: VecDeque<RecentBlock>,
     /// A transaction is executed once on any chain that follows the rules; should it happen twice,
     /// forgetting one block must not forget the other.
-    executed: HashMap<TxHash, SmallVec<[TopoHeight; 1]>, ahash::RandomState>,
+    executed: HashMap<TxHash, SmallVec<[TopoHeight; 1]>, UniformState>,
 }
 
 struct RecentBlock {

@@ -18,21 +18,24 @@
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use quick_cache::{Weighter, sync::Cache};
+use quick_cache::{
+    Weighter,
+    sync::{Cache, DefaultLifecycle},
+};
 
 use super::{
     disk::Disk,
     tree::{BATCH_ENTRIES, Tree, Writes, parts},
 };
 use crate::{
-    Address, Corruption, StateDelta, StateKey, StoreError, TopoHeight, TreeName,
+    Address, Corruption, StateDelta, StateKey, StoreError, TopoHeight, TreeName, UniformState,
     encoding::{self, Malformed, Slot, ViewState},
     version::{Position, Stamped, Version},
 };
 
 pub(super) struct View {
     tree: Tree,
-    cache: Cache<Address, Arc<Record>, RecordWeight>,
+    cache: Cache<Address, Arc<Record>, RecordWeight, UniformState>,
     /// How often records were rewritten.
     gate: RwLock<u64>,
 }
@@ -45,7 +48,13 @@ impl View {
         let expected = usize::try_from(cache_bytes / TYPICAL_RECORD_BYTES).unwrap_or(usize::MAX);
         Ok(Self {
             tree: disk.tree(TreeName::View)?,
-            cache: Cache::with_weighter(expected, cache_bytes, RecordWeight),
+            cache: Cache::with(
+                expected,
+                cache_bytes,
+                RecordWeight,
+                UniformState::default(),
+                DefaultLifecycle::default(),
+            ),
             gate: RwLock::new(0),
         })
     }

@@ -185,7 +185,7 @@ impl BlockExecutor for ExternalExecutor {
         // A panic would leave a connection that is looked at anew for every block.
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         match self.ask(&mut connection, block, pre_state, schedule) {
-            Ok(execution) => Ok(Performed { execution, loads: Loads::default() }),
+            Ok(execution) => Ok(Performed { execution, loads: Loads::default(), elapsed: None }),
             Err(failure) => {
                 // An error is an answer like any other; after everything else nobody knows what
                 // the program will answer next, and to what.

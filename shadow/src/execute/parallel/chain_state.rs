@@ -3,26 +3,31 @@
 //! Transactions of one batch never name the same account, so lanes meet only in the map itself. No
 //! lane ever holds two accounts at once, so none can wait for another.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::{
+    borrow::Borrow,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+};
 
 use comparator::{FailReason, Outcome, SkipReason, Status};
 use dashmap::{DashMap, mapref::one::RefMut};
 use smallvec::SmallVec;
 use storage_snapshot::{
-    Address, Amount, AssetId, MultisigConfig, Nonce, ReadError, StateDelta, StateKey, StateRead,
-    StateValue, TxHash,
+    Address, Amount, AssetId, MultisigConfig, Nonce, ReadError, StateDelta, StateKey, StateValue,
+    TxHash, UniformState,
 };
 
 use crate::{
-    execute::{ExecutableTransaction, Loads},
-    rules::{Effect, NonceWindow, for_each_effect},
+    execute::{ExecutableTransaction, Loads, PreState},
+    rules::{Effect, NonceWindow, Walk, for_each_effect},
 };
 
-/// The state of a block under parallel execution, on top of a parent that is only read.
+/// The state of a block under parallel execution, on top of a parent that is only read: `S` is how that
+/// is held, shared or borrowed.
 #[derive(Debug)]
 pub struct ParallelChainState<S> {
     parent: S,
-    accounts: DashMap<Address, AccountState, ahash::RandomState>,
+    /// By their places among the accounts that the block names.
+    accounts: DashMap<u32, AccountState, UniformState>,
     fees: AtomicU64,
     burned: AtomicU64,
     /// A total left the range of its type. The block has no result then.
@@ -38,7 +43,8 @@ struct AccountState {
     nonce: Option<Nonce>,
     /// Nearly always the native one alone.
     balances: SmallVec<[(AssetId, BalanceState); 1]>,
-    multisig: Option<Option<MultisigConfig>>,
+    /// Most accounts have none.
+    multisig: Option<Box<Option<MultisigConfig>>>,
 }
 
 /// A balance within the block. Spending is taken from it only at the end.
@@ -55,6 +61,7 @@ struct BalanceState {
 pub(super) enum Stop {
     CreditOverflow,
     SourceWithoutNonce(TxHash),
+    NotNamed(Address),
     Read(ReadError),
 }
 
@@ -64,12 +71,13 @@ impl From<ReadError> for Stop {
     }
 }
 
-impl<S: StateRead> ParallelChainState<S> {
-    /// An empty cache on top of the parent's state.
+impl<S: Borrow<PreState>> ParallelChainState<S> {
+    /// An empty cache on top of the parent's state, which has to cover the block.
     pub fn new(parent: S) -> Self {
+        let accounts = parent.borrow().accounts().len();
         Self {
             parent,
-            accounts: DashMap::default(),
+            accounts: DashMap::with_capacity_and_hasher(accounts, UniformState::default()),
             fees: AtomicU64::new(0),
             burned: AtomicU64::new(0),
             total_overflowed: AtomicBool::new(false),
@@ -81,7 +89,8 @@ impl<S: StateRead> ParallelChainState<S> {
     /// A lane on this state. Several may run at once as long as their transactions name different
     /// accounts.
     pub(super) fn lane(&self) -> Lane<'_, S> {
-        Lane { state: self, held: None, requested: 0, from_store: 0 }
+        let parent = self.parent.borrow();
+        Lane { state: self, parent, places: parent.walk(), held: None, requested: 0, from_store: 0 }
     }
 
     /// Credits a reward or the fees.
@@ -109,15 +118,21 @@ impl<S: StateRead> ParallelChainState<S> {
     /// The writes of the block, once all its transactions have run.
     pub(super) fn into_delta(self) -> Result<StateDelta, ReadError> {
         let Self { parent, accounts, .. } = self;
+        let parent = parent.borrow();
         let mut accounts: Vec<_> = accounts.into_iter().collect();
-        // Sorted by account the writes of each kind come out in the order of their keys.
-        let order = accounts.iter_mut().map(|(account, state)| (*account, state));
-        let mut order: Vec<_> = order.collect();
-        order.sort_unstable_by_key(|(account, _)| *account);
+        // In the order of the places the writes of each kind come out in the order of their keys.
+        let mut at_place: Vec<Option<&mut AccountState>> = Vec::new();
+        at_place.resize_with(parent.accounts().len(), || None);
+        for (place, state) in &mut accounts {
+            at_place[*place as usize] = Some(state);
+        }
 
-        let (mut nonces, mut multisigs, mut registered) = (Vec::new(), Vec::new(), Vec::new());
-        let mut balances = Vec::with_capacity(order.len());
-        for (account, state) in order {
+        let mut nonces = Vec::with_capacity(parent.accounts().len());
+        let (mut multisigs, mut registered) = (Vec::new(), Vec::new());
+        let mut balances = Vec::with_capacity(parent.accounts().len());
+        for (place, state) in at_place.into_iter().enumerate() {
+            let Some(state) = state else { continue };
+            let account = parent.accounts()[place];
             let mut credited = false;
             state.balances.sort_unstable_by_key(|(asset, _)| *asset);
             for (asset, balance) in &state.balances {
@@ -131,14 +146,13 @@ impl<S: StateRead> ParallelChainState<S> {
             let key = StateKey::Nonce(account);
             match state.nonce {
                 Some(nonce) => nonces.push((key, Some(StateValue::Nonce(nonce)))),
-                None if credited && parent.read(&key)?.is_none() => {
+                None if credited && parent.nonce_at(place)?.is_none() => {
                     nonces.push((key, Some(StateValue::Nonce(Nonce::new(0)))));
                 }
                 None => {}
             }
-            let key = StateKey::Registered(account);
-            if credited && parent.read(&key)?.is_none() {
-                registered.push((key, Some(StateValue::Registered)));
+            if credited && !parent.is_registered_at(place)? {
+                registered.push((StateKey::Registered(account), Some(StateValue::Registered)));
             }
             if let Some(config) = state.multisig.take() {
                 multisigs.push((StateKey::Multisig(account), config.map(StateValue::Multisig)));
@@ -167,14 +181,21 @@ impl<S: StateRead> ParallelChainState<S> {
 /// several times in a row, and lets go of it before it takes another one.
 pub(super) struct Lane<'a, S> {
     state: &'a ParallelChainState<S>,
-    held: Option<RefMut<'a, Address, AccountState>>,
+    parent: &'a PreState,
+    places: Walk<'a>,
+    held: Option<RefMut<'a, u32, AccountState>>,
     requested: u64,
     from_store: u64,
 }
 
-impl<S: StateRead> Lane<'_, S> {
-    /// Executes one transaction, and then holds nothing.
-    pub(super) fn execute(&mut self, transaction: &ExecutableTransaction) -> Result<Outcome, Stop> {
+impl<S: Borrow<PreState>> Lane<'_, S> {
+    /// Executes the transaction with a number in the block, and then holds nothing.
+    pub(super) fn execute(
+        &mut self,
+        number: usize,
+        transaction: &ExecutableTransaction,
+    ) -> Result<Outcome, Stop> {
+        self.places.go_to(number);
         let outcome = self.perform(transaction);
         self.held = None;
         outcome
@@ -191,12 +212,12 @@ impl<S: StateRead> Lane<'_, S> {
         }
         match for_each_effect(body, |effect| self.apply(effect)) {
             Ok(()) => {
-                self.settle_nonce(&body.source);
+                self.settle_nonce(&body.source)?;
                 self.state.add_total(&self.state.fees, body.fee);
                 Ok(outcome(Status::Executed, body.fee))
             }
             Err(Stop::CreditOverflow) => {
-                if let Some(window) = &mut self.account(&body.source).nonces {
+                if let Some(window) = &mut self.account(&body.source)?.nonces {
                     window.undo(body.nonce);
                 }
                 Ok(outcome(Status::Failed(FailReason::CreditOverflow), Amount::ZERO))
@@ -207,7 +228,7 @@ impl<S: StateRead> Lane<'_, S> {
 
     fn apply(&mut self, effect: Effect<'_>) -> Result<(), Stop> {
         match effect {
-            Effect::Nonce(account, nonce) => self.account(account).nonce = Some(nonce),
+            Effect::Nonce(account, nonce) => self.account(account)?.nonce = Some(nonce),
             Effect::Debit(account, asset, amount) => {
                 let balance = self.balance(account, asset)?;
                 balance.spent = balance.spent.saturating_add(amount);
@@ -220,7 +241,9 @@ impl<S: StateRead> Lane<'_, S> {
                 balance.credited = true;
             }
             Effect::Burn(amount) => self.state.add_total(&self.state.burned, amount),
-            Effect::Multisig(account, config) => self.account(account).multisig = Some(config),
+            Effect::Multisig(account, config) => {
+                self.account(account)?.multisig = Some(Box::new(config));
+            }
         }
         Ok(())
     }
@@ -232,60 +255,71 @@ impl<S: StateRead> Lane<'_, S> {
         transaction: TxHash,
     ) -> Result<bool, Stop> {
         self.requested += 1;
-        if self.account(account).nonces.is_none() {
-            self.from_store += 1;
-            let initial = match self.state.parent.read(&StateKey::Nonce(*account))? {
-                Some(StateValue::Nonce(initial)) => initial,
-                _ => return Err(Stop::SourceWithoutNonce(transaction)),
-            };
-            self.account(account).nonces = Some(NonceWindow::new(initial));
-        }
-        let window = self.account(account).nonces.as_mut();
-        Ok(window.is_some_and(|window| window.use_nonce(nonce).is_some()))
+        let parent = self.parent;
+        let place = self.place(account)?;
+        let held = self.at(place);
+        let mut loaded = false;
+        let window = match &mut held.nonces {
+            Some(window) => window,
+            None => {
+                loaded = true;
+                let initial = parent.nonce_at(place)?;
+                let initial = initial.ok_or(Stop::SourceWithoutNonce(transaction))?;
+                held.nonces.insert(NonceWindow::new(initial))
+            }
+        };
+        let used = window.use_nonce(nonce).is_some();
+        self.from_store += u64::from(loaded);
+        Ok(used)
     }
 
-    fn settle_nonce(&mut self, account: &Address) {
-        let source = self.account(account);
+    fn settle_nonce(&mut self, account: &Address) -> Result<(), Stop> {
+        let source = self.account(account)?;
         if let Some(window) = &source.nonces {
             source.nonce = Some(window.expected());
         }
+        Ok(())
     }
 
     /// Cache first: the snapshot is asked only for what no transaction of the block needed before.
-    fn balance(
-        &mut self,
-        account: &Address,
-        asset: AssetId,
-    ) -> Result<&mut BalanceState, ReadError> {
+    fn balance(&mut self, account: &Address, asset: AssetId) -> Result<&mut BalanceState, Stop> {
         self.requested += 1;
-        let balances = &self.account(account).balances;
-        let index = match balances.iter().position(|(held, _)| *held == asset) {
+        let parent = self.parent;
+        let place = self.place(account)?;
+        let known = self.at(place).balances.iter().position(|(held, _)| *held == asset);
+        self.from_store += u64::from(known.is_none());
+        let balances = &mut self.at(place).balances;
+        let index = match known {
             Some(index) => index,
             None => {
-                self.from_store += 1;
-                let before = match self.state.parent.read(&StateKey::Balance(*account, asset))? {
-                    Some(StateValue::Balance(amount)) => amount,
-                    _ => Amount::ZERO,
-                };
                 let balance = BalanceState {
-                    before_and_credits: before,
+                    before_and_credits: parent.balance_at(place, asset)?,
                     spent: Amount::ZERO,
                     credited: false,
                     debited: false,
                 };
-                let balances = &mut self.account(account).balances;
                 balances.push((asset, balance));
                 balances.len() - 1
             }
         };
-        Ok(&mut self.account(account).balances[index].1)
+        Ok(&mut balances[index].1)
     }
 
-    fn account(&mut self, account: &Address) -> &mut AccountState {
+    fn account(&mut self, account: &Address) -> Result<&mut AccountState, Stop> {
+        let place = self.place(account)?;
+        Ok(self.at(place))
+    }
+
+    fn place(&mut self, account: &Address) -> Result<usize, Stop> {
+        self.places.place(account).ok_or(Stop::NotNamed(*account))
+    }
+
+    fn at(&mut self, place: usize) -> &mut AccountState {
+        let place = place as u32;
         // Two accounts in one hand could be the two that another lane holds the other way round.
-        self.held.take_if(|held| held.key() != account);
+        self.held.take_if(|held| *held.key() != place);
         let state = self.state;
-        self.held.get_or_insert_with(|| state.accounts.entry(*account).or_default()).value_mut()
+        self.held.get_or_insert_with(|| state.accounts.entry(place).or_default()).value_mut()
     }
 }
 

@@ -2,12 +2,10 @@
 
 use std::collections::HashMap;
 
-use storage_snapshot::Address;
+use smallvec::SmallVec;
+use storage_snapshot::{Address, UniformState};
 
-use crate::{
-    chain::{Transaction, TransactionData},
-    execute::ExecutableTransaction,
-};
+use crate::execute::{ExecutableTransaction, PreState};
 
 /// Groups transactions into batches, so that no two of one batch name the same account and of two
 /// that do the earlier is in the earlier batch. Batches hold indexes in the block's order.
@@ -16,32 +14,61 @@ use crate::{
 /// longest chain of conflicts has links: no grouping with fewer exists. What was executed before is
 /// left out, for it does nothing.
 pub fn conflict_free_batches(transactions: &[ExecutableTransaction]) -> Vec<Vec<usize>> {
-    let mut batches: Vec<Vec<usize>> = Vec::new();
-    let mut next_batch: HashMap<Address, usize, ahash::RandomState> = HashMap::default();
+    let mut numbers: HashMap<Address, usize, UniformState> = HashMap::default();
+    let mut plan = Plan::default();
     for (index, transaction) in transactions.iter().enumerate() {
-        if transaction.already_executed {
-            continue;
-        }
-        let batch = named_accounts(&transaction.body)
-            .filter_map(|account| next_batch.get(account).copied())
-            .max()
-            .unwrap_or(0);
-        for account in named_accounts(&transaction.body) {
-            next_batch.insert(*account, batch + 1);
-        }
-        match batches.get_mut(batch) {
-            Some(indexes) => indexes.push(index),
-            None => batches.push(vec![index]),
-        }
+        plan.add(index, transaction, |account| {
+            let next = numbers.len();
+            *numbers.entry(*account).or_insert(next)
+        });
     }
-    batches
+    plan.batches
 }
 
-fn named_accounts(transaction: &Transaction) -> impl Iterator<Item = &Address> {
-    let transfers = match &transaction.data {
-        TransactionData::Transfers(transfers) => transfers.as_slice(),
-        _ => &[],
-    };
-    std::iter::once(&transaction.source)
-        .chain(transfers.iter().map(|transfer| &transfer.destination))
+/// The same where the accounts have numbers already: their places in a world that covers the block.
+pub(super) fn batches_over(
+    pre_state: &PreState,
+    transactions: &[ExecutableTransaction],
+) -> Vec<Vec<usize>> {
+    let nobody = pre_state.accounts().len();
+    let mut places = pre_state.walk();
+    let mut plan = Plan { next_batch: vec![0; nobody + 1], batches: Vec::new() };
+    for (index, transaction) in transactions.iter().enumerate() {
+        places.go_to(index);
+        plan.add(index, transaction, |account| places.place(account).unwrap_or(nobody));
+    }
+    plan.batches
+}
+
+#[derive(Default)]
+struct Plan {
+    batches: Vec<Vec<usize>>,
+    /// By the number of an account, the first batch that it is in no more.
+    next_batch: Vec<u32>,
+}
+
+impl Plan {
+    fn add(
+        &mut self,
+        index: usize,
+        transaction: &ExecutableTransaction,
+        number: impl FnMut(&Address) -> usize,
+    ) {
+        if transaction.already_executed {
+            return;
+        }
+        let accounts: SmallVec<[usize; 4]> = transaction.body.accounts().map(number).collect();
+        let batch = accounts.iter().filter_map(|account| self.next_batch.get(*account)).max();
+        let batch = batch.copied().unwrap_or(0);
+        for account in accounts {
+            if self.next_batch.len() <= account {
+                self.next_batch.resize(account + 1, 0);
+            }
+            self.next_batch[account] = batch + 1;
+        }
+        match self.batches.get_mut(batch as usize) {
+            Some(indexes) => indexes.push(index),
+            None => self.batches.push(vec![index]),
+        }
+    }
 }

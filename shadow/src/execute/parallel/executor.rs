@@ -1,6 +1,7 @@
 //! The engine: plans the batches of a block, runs them on the pool, merges what came out.
 
 use std::{
+    borrow::Cow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
@@ -18,7 +19,7 @@ use rand_chacha::ChaCha8Rng;
 use storage_snapshot::{Amount, ReadError};
 
 use super::{
-    ParallelChainState, WorkerPool, chain_state::Stop, conflicts::conflict_free_batches,
+    ParallelChainState, WorkerPool, chain_state::Stop, conflicts::batches_over,
     disturbance::Disturbance,
 };
 use crate::execute::{BlockExecutor, ExecutableBlock, Performed, PreState, panic_message};
@@ -58,20 +59,21 @@ impl ParallelExecutor {
                 .map_err(|error| Failure::Error(format!("starting {workers} workers: {error}")))?;
         }
 
-        let state = Arc::new(ParallelChainState::new(Arc::clone(pre_state)));
+        let pre_state = match pre_state.covering(block) {
+            Cow::Borrowed(_) => Arc::clone(pre_state),
+            Cow::Owned(covering) => Arc::new(covering),
+        };
+        let state = Arc::new(ParallelChainState::new(Arc::clone(&pre_state)));
         state.credit(&block.dev, block.reward.dev).map_err(failure)?;
         state.credit(&block.miner, block.reward.miner).map_err(failure)?;
 
         let mut outcomes = already_executed(block);
-        let batches = planned(block, schedule.seed);
+        let batches = planned(block, &pre_state, schedule.seed);
         let mut max_in_flight = 0;
         for batch in &batches {
-            // A small batch is done before another worker has woken up. It is still given to all of
-            // them where that is what is on trial: in a schedule that is meant to find races, and
-            // until some batch of the block has really run on two.
-            let is_worth_it = batch.len() >= workers * LANE_TRANSACTIONS_MIN;
-            let wide = is_worth_it || schedule.seed != 0 || max_in_flight < 2;
-            let lanes = if wide { workers } else { 1 };
+            // In a schedule that is meant to find races every batch is for all of them.
+            let was_wide = schedule.seed == 0 && max_in_flight >= 2;
+            let lanes = lanes_of(batch.len(), workers, was_wide);
             let disturbance = Disturbance::new(schedule.seed);
             let lanes = Lanes { pool: &mut pool, count: lanes, disturbance };
             let ran = run_batch(lanes, block, &state, batch, &mut outcomes)?;
@@ -106,7 +108,7 @@ impl ParallelExecutor {
                 provenance: Provenance::Independent,
             },
         };
-        Ok(Performed { execution, loads })
+        Ok(Performed { execution, loads, elapsed: None })
     }
 }
 
@@ -133,6 +135,14 @@ impl BlockExecutor for ParallelExecutor {
     }
 }
 
+/// On how many workers at most a batch is run.
+///
+/// A small batch is done before another worker has woken up. It is still given to all of them until
+/// some batch of the block has really run on two, for that is what is on trial.
+pub(crate) const fn lanes_of(transactions: usize, workers: usize, was_wide: bool) -> usize {
+    if transactions >= workers * LANE_TRANSACTIONS_MIN || !was_wide { workers } else { 1 }
+}
+
 /// Waking a worker costs about as much as so many transactions.
 const LANE_TRANSACTIONS_MIN: usize = 16;
 
@@ -141,8 +151,8 @@ fn workers_of(schedule: Schedule) -> usize {
 }
 
 /// The batches of a block; a seed other than 0 shuffles the transactions within each.
-fn planned(block: &ExecutableBlock, seed: u64) -> Vec<Vec<usize>> {
-    let mut batches = conflict_free_batches(&block.transactions);
+fn planned(block: &ExecutableBlock, pre_state: &PreState, seed: u64) -> Vec<Vec<usize>> {
+    let mut batches = batches_over(pre_state, &block.transactions);
     if seed != 0 {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         for batch in &mut batches {
@@ -215,7 +225,7 @@ fn run_lane(
     for index in indexes {
         disturbance.pause_before(*index);
         let transaction = &block.transactions[*index];
-        let outcome = catch_unwind(AssertUnwindSafe(|| lane.execute(transaction)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| lane.execute(*index, transaction)));
         let outcome = match outcome {
             Ok(outcome) => outcome.map_err(failure)?,
             Err(panic) => Outcome {
@@ -244,12 +254,13 @@ fn already_executed(block: &ExecutableBlock) -> Vec<(usize, Outcome)> {
     outcomes
 }
 
-fn failure(stop: Stop) -> Failure {
+pub(super) fn failure(stop: Stop) -> Failure {
     Failure::Error(match stop {
         Stop::CreditOverflow => "reward or fees overflow a balance".to_owned(),
         Stop::SourceWithoutNonce(transaction) => {
             format!("the source of transaction {transaction} has no nonce")
         }
+        Stop::NotNamed(account) => format!("the block does not name {account}"),
         Stop::Read(error @ ReadError::Unknown(_)) => format!("not executable: {error}"),
         Stop::Read(error) => error.to_string(),
     })

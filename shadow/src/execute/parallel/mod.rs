@@ -10,6 +10,7 @@
 
 mod chain_state;
 mod conflicts;
+mod costs;
 mod disturbance;
 mod executor;
 mod pool;
@@ -17,6 +18,8 @@ mod threading;
 
 pub use chain_state::ParallelChainState;
 pub use conflicts::conflict_free_batches;
+pub use costs::Costs;
 pub use executor::ParallelExecutor;
+pub(crate) use executor::lanes_of;
 pub use pool::WorkerPool;
 pub use threading::{StdThreading, Threading};
