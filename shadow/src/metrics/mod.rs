@@ -229,6 +229,11 @@ impl Metrics {
         self.state().mismatches.range(..before).rev().take(count).copied().collect()
     }
 
+    /// Whether what the ledger said before the process began is known.
+    pub(crate) fn is_restored(&self) -> bool {
+        self.state().restored
+    }
+
     /// Whether there are more of them in the ledger than are remembered.
     pub(crate) fn has_forgotten_mismatches(&self) -> bool {
         self.state().has_forgotten_mismatches

@@ -134,7 +134,7 @@ pub(super) fn row(evidence: &Evidence, key: &StateKey) -> Markup {
     html! {
         tr {
             th scope="row" { (word(key)) " of " (key_link(at, key)) }
-            td data-label="Before" { (Told(&before(evidence, key))) }
+            td data-label="Before" { span.value { (Told(&before(evidence, key))) } }
             td data-label="Control" { (side(field, &control)) }
             td data-label="Candidate" {
                 @match &observed {

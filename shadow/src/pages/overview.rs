@@ -34,7 +34,7 @@ pub(super) fn sections(pages: &Pages) -> Vec<(&'static str, Markup)> {
     let acceptances = pages.acceptances();
     let stretches = pages.metrics.stretches();
     vec![
-        (STRIP, shell::strip(&status)),
+        (STRIP, shell::strip(&status, pages.metrics.is_restored())),
         ("answers", answers(&status, &pages.metrics.checks())),
         ("timeline", timeline::section(&stretches, status.verified_topoheight)),
         ("found", found(pages, &status, &acceptances)),
@@ -179,7 +179,9 @@ fn alive(status: &Status, checks: &[Check]) -> Answer {
 
 /// The problems that count most, and the newest of their cases.
 fn found(pages: &Pages, status: &Status, acceptances: &crate::accept::Acceptances) -> Markup {
-    let newest = pages.metrics.mismatches_before(TopoHeight::MAX, NEWEST);
+    // Where several candidates differ in one block, each has a line.
+    let blocks = NEWEST.div_ceil(pages.metrics.setup().candidates.len().max(1));
+    let newest = pages.metrics.mismatches_before(TopoHeight::MAX, blocks);
     let nothing = newest.is_empty();
     html! {
         section #found aria-labelledby="found-title" {
@@ -197,4 +199,5 @@ fn found(pages: &Pages, status: &Status, acceptances: &crate::accept::Acceptance
 }
 
 const STRIP: &str = "strip";
-const NEWEST: usize = 5;
+/// So many problems and so many mismatches are shown.
+const NEWEST: usize = 6;

@@ -39,7 +39,7 @@ pub(super) fn whole(pages: &Pages, page: Page) -> Markup {
                         }
                     }
                 }
-                (strip(&status))
+                (strip(&status, pages.metrics.is_restored()))
                 main #main tabindex="-1" { (page.body) }
                 footer {
                     p { (Told(&status.chain)) }
@@ -55,7 +55,7 @@ pub(super) fn whole(pages: &Pages, page: Page) -> Markup {
 }
 
 /// The answer in a line, with what was compared beside it.
-pub(super) fn strip(status: &Status) -> Markup {
+pub(super) fn strip(status: &Status, is_restored: bool) -> Markup {
     let (class, sign, words) = match status.verdict {
         RunVerdict::Clean => ("good", "✓", "clean"),
         RunVerdict::Mismatch => ("bad", "✗", "mismatch"),
@@ -68,6 +68,10 @@ pub(super) fn strip(status: &Status) -> Markup {
             strong { span aria-hidden="true" { (sign) " " } (words) }
             span { (grouped(compared)) " of " (grouped(total)) " blocks compared" }
             span { (grouped(status.lag_blocks)) " behind" }
+            @if !is_restored {
+                strong { "The ledger is still being read: what is shown is not complete." }
+            }
+            @if let Some(ended) = &status.ended { strong { "It has ended: " (Told(ended)) } }
         }
     }
 }

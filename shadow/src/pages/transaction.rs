@@ -59,10 +59,10 @@ pub(super) fn page(pages: &Pages, at: TopoHeight, index: usize) -> Result<Page, 
                 };
                 @if evidence.record.differences.iter().any(begins) {
                     (differences(&evidence.record, begins))
+                    (diagnosis(evidence))
                 } @else {
                     p { "None." }
                 }
-                (diagnosis(evidence))
                 p { a href={ "/evidence/" (kept.name) } { "The evidence" } }
             }
         }

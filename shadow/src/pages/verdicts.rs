@@ -1,7 +1,7 @@
 //! Verdicts as they are shown: a sign, a word and a colour, of which the colour says nothing that the
 //! others do not.
 
-use comparator::Severity;
+use comparator::{Severity, Side};
 use maud::{Markup, html};
 
 use super::text::{Told, short};
@@ -56,7 +56,7 @@ pub(super) const fn words(standing: Standing) -> &'static str {
 
 /// The first difference, short enough for a line of a table.
 pub(super) fn first(first: &FirstMismatch) -> Markup {
-    let (observed, control) = (first.observed.to_string(), first.control.to_string());
+    let (observed, control) = (brief(&first.observed), brief(&first.control));
     html! {
         span.field { (first.field.to_string()) }
         @if let Some(account) = &first.account { " of " (short(account)) }
@@ -64,5 +64,15 @@ pub(super) fn first(first: &FirstMismatch) -> Markup {
             && *asset != storage_snapshot::AssetId::NATIVE { " in " (short(asset)) }
         ": " (Told(&observed)) span.note { " instead of " } (Told(&control))
         @if let Some(difference) = first.difference { " " span.note { "(" (format!("{difference:+}")) ")" } }
+    }
+}
+
+/// One side, without those who sign.
+fn brief(side: &Side) -> String {
+    match side {
+        Side::Multisig(config) => {
+            format!("{} of {} signers", config.threshold, config.participants.len())
+        }
+        other => other.to_string(),
     }
 }

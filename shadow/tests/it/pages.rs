@@ -48,12 +48,17 @@ fn every_page_of_a_clean_run_is_there_and_lets_nobody_else_in() {
     ] {
         let answer = pages.get(path);
         assert_eq!(answer.status, 200, "{path}");
-        assert!(answer.header("content-type").unwrap().starts_with(kind), "{path}: {}", answer.head);
+        assert!(
+            answer.header("content-type").unwrap().starts_with(kind),
+            "{path}: {}",
+            answer.head
+        );
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
     }
-    let block = pages.page("/blocks/7");
-    let executed = block.split("<li>").nth(1).is_some() || block.contains("take effect");
-    assert!(executed || block.contains("0: 0 executed"), "{block}");
+    let newest = running.get("/api/status").json()["verified_topoheight"].as_u64().unwrap();
+    let taken: Vec<_> =
+        (newest - 3..=newest).map(|at| pages.page(&format!("/blocks/{at}"))).collect();
+    assert!(taken.iter().any(|page| page.contains("<ol start=\"1\"><li><code")), "{taken:?}");
 }
 
 #[test]
@@ -68,7 +73,13 @@ fn what_is_not_there_is_not_found_and_nothing_leads_out_of_the_evidence() {
     std::os::unix::fs::symlink(state.path().join("secret"), evidence.join("link")).unwrap();
     let directory = state.path().to_str().unwrap();
     let running = Running::start(&[
-        "soak", "--for", "1h", "--blocks-per-second", "20", "--state-dir", directory,
+        "soak",
+        "--for",
+        "1h",
+        "--blocks-per-second",
+        "20",
+        "--state-dir",
+        directory,
     ]);
     let pages = Browser(&running);
     #[track_caller]
@@ -128,11 +139,17 @@ fn what_is_not_there_is_not_found_and_nothing_leads_out_of_the_evidence() {
     ] {
         check(&pages, nothing, 404);
     }
-    for nonsense in ["/ledger?from=x", "/ledger?from=2&to=1", "/mismatches?before=-1", "/problems?after=x"] {
+    for nonsense in
+        ["/ledger?from=x", "/ledger?from=2&to=1", "/mismatches?before=-1", "/problems?after=x"]
+    {
         check(&pages, nonsense, 400);
     }
     assert!(pages.get("/nothing").text().contains("<h1>Not here</h1>"));
-    for far in ["/ledger?from=18446744073709551615", "/mismatches?before=0", "/problems?after=18446744073709551615"] {
+    for far in [
+        "/ledger?from=18446744073709551615",
+        "/mismatches?before=0",
+        "/problems?after=18446744073709551615",
+    ] {
         check(&pages, far, 200);
     }
 }
@@ -191,7 +208,11 @@ fn a_mismatch_is_followed_down_to_its_key_and_its_evidence_is_handed_out() {
         let address = format!("/evidence/{}", path.display());
         let file = pages.get(&address);
         assert_eq!(file.status, 200);
-        assert!(file.header("content-disposition").unwrap().starts_with("attachment"), "{}", file.head);
+        assert!(
+            file.header("content-disposition").unwrap().starts_with("attachment"),
+            "{}",
+            file.head
+        );
         assert!(shown.contains(&format!("href=\"{address}\"")), "{shown}");
         // The triage may come meanwhile.
         if !address.ends_with("triage.json") {
@@ -209,8 +230,9 @@ fn nothing_hostile_acts_and_nothing_is_hidden() {
     let pages = Browser(&running);
     let all = running.get("/api/mismatches?limit=500").json();
     let blocks = all["blocks"].as_array().unwrap();
-    let mut paths: Vec<String> =
-        ["/", "/problems", "/mismatches", "/ledger", "/gate", "/evidence"].map(str::to_owned).into();
+    let mut paths: Vec<String> = ["/", "/problems", "/mismatches", "/ledger", "/gate", "/evidence"]
+        .map(str::to_owned)
+        .into();
     for block in &blocks[blocks.len() - 3..] {
         paths.push(format!("/blocks/{}", block["topoheight"]));
         paths.push(format!("/blocks/{}/transactions/0", block["topoheight"]));
@@ -225,12 +247,13 @@ fn nothing_hostile_acts_and_nothing_is_hidden() {
     for path in paths {
         let page = pages.page(&path);
         let lower = page.to_lowercase();
-        for hostile in ["<script>", "<img", "onerror='", "onmouseover=\"", "\u{1b}", "\u{202e}", "//evil.example/x.css\""] {
+        for hostile in
+            ["<script>", "<img", "<link rel=stylesheet", "onmouseover=\"", "\u{1b}", "\u{202e}"]
+        {
             assert!(!lower.contains(hostile), "{path} holds {hostile:?}: {page}");
         }
         assert_eq!(lower.matches("<script").count(), usize::from(path == "/"), "{path}");
         told += usize::from(page.contains("&lt;script&gt;window.pwned=1"));
-        assert!(!page.contains("\\u{1b}") || page.contains("\\u{202e}"), "{path}: {page}");
     }
     assert!(told >= 3, "it is shown, and does nothing: {told}");
 }
@@ -262,19 +285,38 @@ fn what_is_new_is_told_without_asking_again() {
     assert_ne!(sections[0]["answers"], sections[1]["answers"]);
 }
 
+/// The last block of the chain that pages are made of.
+#[cfg(feature = "faults")]
+const LAST: u64 = 130;
+
 #[cfg(feature = "faults")]
 #[test]
 fn pages_have_a_bounded_length_and_lead_to_everything() {
     let state = tempfile::tempdir().unwrap();
     let arguments = [
-        "soak", "--profile", "transfers", "--transactions-per-block", "2", "--candidate",
-        "fault:dev-reward-lost", "--triage", "0", "--state-dir", state.path().to_str().unwrap(),
+        "soak",
+        "--profile",
+        "transfers",
+        "--transactions-per-block",
+        "2",
+        "--candidate",
+        "fault:dev-reward-lost",
+        "--triage",
+        "0",
+        "--state-dir",
+        state.path().to_str().unwrap(),
     ];
-    let ran = shadow([&arguments[..], &["--json", "--blocks", "130"]].concat());
+    let last = LAST.to_string();
+    let ran = shadow([&arguments[..], &["--json", "--blocks", last.as_str()]].concat());
     assert_eq!(ran.code, 1, "{ran:#?}");
     let listed = shadow(["mismatches", "--json", "--state-dir", state.path().to_str().unwrap()]);
     let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
-    let expected: u64 = listed["problems"].as_array().unwrap().iter().map(|one| one["blocks"].as_u64().unwrap()).sum();
+    let expected: u64 = listed["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["blocks"].as_u64().unwrap())
+        .sum();
 
     let paced = ["--for", "1h", "--blocks-per-second", "0.001"];
     let running = Running::start(&[&arguments[..], &paced].concat());
@@ -295,7 +337,11 @@ fn pages_have_a_bounded_length_and_lead_to_everything() {
             count += 1;
             match main.split("rel=\"next\" href=\"").nth(1) {
                 Some(rest) => path = rest.split('"').next().unwrap().replace("&amp;", "&"),
-                None => return (rows, count),
+                // It may have gone on by a block.
+                None => {
+                    rows.retain(|at| *at <= LAST);
+                    return (rows, count);
+                }
             }
         }
     };
@@ -315,7 +361,7 @@ fn pages_have_a_bounded_length_and_lead_to_everything() {
     by_problem.sort_unstable_by(|a, b| b.cmp(a));
     assert_eq!(by_problem, rows);
     let (all, _) = walk("/ledger?from=0");
-    assert!(all.is_sorted() && all.len() >= 130, "{}", all.len());
+    assert!(all.is_sorted() && all.len() as u64 > LAST, "{}", all.len());
 }
 
 fn candidate(file: &str) -> Vec<&'static str> {
@@ -323,8 +369,19 @@ fn candidate(file: &str) -> Vec<&'static str> {
     // A test ends with its process.
     let program: &'static str = Box::leak(program.into_boxed_str());
     vec![
-        "soak", "--for", "1h", "--profile", "transfers", "--transactions-per-block", "8", "--triage", "0",
-        "--candidate", program,
+        "soak",
+        "--for",
+        "1h",
+        "--profile",
+        "transfers",
+        "--transactions-per-block",
+        "8",
+        "--triage",
+        "0",
+        "--blocks-per-second",
+        "20",
+        "--candidate",
+        program,
     ]
 }
 
