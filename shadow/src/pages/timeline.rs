@@ -47,7 +47,11 @@ pub(super) fn section(stretches: &Stretches, last: Option<TopoHeight>) -> Markup
                         }
                     }
                 }
-                p.axis { span { (first.first) } span { "topoheight" } span { (end.last) } }
+                @if all.len() < BARS_MIN {
+                    p.axis { "topoheights " (first.first) " to " (end.last) }
+                } @else {
+                    p.axis { span { (first.first) } span { "topoheight" } span { (end.last) } }
+                }
                 details {
                     summary { "The same as a table" }
                     (table(&all))
