@@ -1,5 +1,5 @@
 //! What a run answers over HTTP while it goes on: its metrics, whether it is alive and ready, and what
-//! it has found.
+//! it has found, to programs here and to people in [`pages`](crate::pages).
 //!
 //! Nothing here can be changed from outside, and nothing is answered that is not durable.
 
@@ -8,7 +8,10 @@ use std::{
     io::{self, Write},
     net::{SocketAddr, TcpListener},
     str::FromStr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -16,7 +19,8 @@ use std::{
 use axum::{
     Json, Router,
     extract::{Query, State, rejection::QueryRejection},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
+    middleware::map_response,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -27,6 +31,7 @@ use tokio::sync::oneshot;
 use crate::{
     ledger::{CandidateEntry, LedgerEntry, LedgerError, entries, entry_at},
     metrics::{Metrics, Status},
+    pages::{self, Pages},
 };
 
 /// Where to listen: `PORT`, which is one of the loopback interface, or `ADDRESS:PORT`. Port 0 is any
@@ -65,6 +70,8 @@ impl std::error::Error for ParseListenAddressError {}
 #[derive(Debug)]
 pub struct Server {
     stop: oneshot::Sender<()>,
+    /// For whoever is reading much.
+    stopping: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
@@ -79,7 +86,9 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let watched = Arc::clone(&metrics);
-        let router = router(Served { metrics, store });
+        let stopping = Arc::new(AtomicBool::new(false));
+        let pages = Pages::new(Arc::clone(&metrics), store.clone(), Arc::clone(&stopping));
+        let router = router(Served { metrics, store, pages: Arc::new(pages) });
         let thread =
             std::thread::Builder::new().name("shadow-http".to_owned()).spawn(move || {
                 runtime.block_on(async {
@@ -101,11 +110,12 @@ impl Server {
                 // Whoever still reads an answer has had long enough to ask again.
                 runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
             })?;
-        Ok(Self { stop, thread })
+        Ok(Self { stop, stopping, thread })
     }
 
     /// Ends it, and lets go of the store.
     pub fn stop(self) {
+        self.stopping.store(true, Ordering::Relaxed);
         let _already_ended = self.stop.send(());
         let _panicked = self.thread.join();
     }
@@ -138,9 +148,11 @@ pub fn bind(address: ListenAddress) -> io::Result<TcpListener> {
 struct Served {
     metrics: Arc<Metrics>,
     store: Store,
+    pages: Arc<Pages>,
 }
 
 fn router(served: Served) -> Router {
+    let pages = pages::router(Arc::clone(&served.pages));
     Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(livez))
@@ -150,6 +162,8 @@ fn router(served: Served) -> Router {
         .route("/api/ledger", get(ledger))
         .fallback(nothing)
         .with_state(served)
+        .merge(pages)
+        .layer(map_response(pages::guarded))
 }
 
 async fn metrics(State(served): State<Served>) -> Response {
@@ -309,13 +323,18 @@ async fn in_background<T: Send + 'static>(
     }
 }
 
-async fn nothing() -> Refusal {
+async fn nothing(State(served): State<Served>, headers: HeaderMap) -> Response {
+    let accepted = headers.get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok());
+    if accepted.is_some_and(|accepted| accepted.contains("text/html")) {
+        return pages::nothing(served.pages).await;
+    }
     Refusal {
         status: StatusCode::NOT_FOUND,
-        error: "there are /metrics, /livez, /readyz?verbose, /api/status, \
+        error: "there are pages at /, and /metrics, /livez, /readyz?verbose, /api/status, \
                 /api/mismatches?before=&limit= and /api/ledger?from=&to="
             .to_owned(),
     }
+    .into_response()
 }
 
 /// An answer that says why there is none.

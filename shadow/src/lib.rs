@@ -43,6 +43,7 @@ pub mod observe;
 pub mod opaque;
 mod other_branch;
 mod pace;
+mod pages;
 mod patience;
 pub mod prepare;
 mod progress;

@@ -10,7 +10,7 @@ use crate::{
     accept::Acceptances,
     coverage::Coverage,
     exit_code::ExitCode,
-    ledger::{LedgerError, entries},
+    ledger::{LedgerEntry, LedgerError, entries},
     requirements::Requirements,
     summary::{RunVerdict, Summary},
 };
@@ -22,6 +22,8 @@ pub struct Report {
     coverage: Coverage,
     /// What has to be met, if somebody asked.
     requirements: Option<Requirements>,
+    /// Blocks of the chain that nothing is known about, a sentence each.
+    holes: Vec<String>,
     /// What differs, a sentence each.
     differs: Vec<String>,
     /// What is missing, a sentence each.
@@ -52,16 +54,43 @@ impl Report {
         requirements: Option<Requirements>,
         acceptances: &Acceptances,
     ) -> Result<Self, LedgerError> {
+        Self::of(entries(store, TopoHeight::GENESIS), store, requirements, acceptances)
+    }
+
+    /// The same of these entries, which are those of the store's ledger in its order.
+    pub(crate) fn of(
+        entries: impl Iterator<Item = Result<LedgerEntry, LedgerError>>,
+        store: &Store,
+        requirements: Option<Requirements>,
+        acceptances: &Acceptances,
+    ) -> Result<Self, LedgerError> {
         let mut summary = Summary::new([]).accepting(acceptances.clone());
         let mut coverage = Coverage::default().accepting(acceptances.clone());
-        for entry in entries(store, TopoHeight::GENESIS) {
+        for entry in entries {
             let entry = entry?;
             summary.add(&entry);
             coverage.add(&entry);
         }
         let tip = store.tip();
         let summary = summary.ask_for_all().finish(tip.map(|tip| tip.digest), 0.0, None);
-        let mut missing = holes(&coverage, tip.map(|tip| tip.block.topoheight));
+        let holes = holes(&coverage, tip.map(|tip| tip.block.topoheight));
+        Ok(Self::concluded(summary, coverage, requirements, holes))
+    }
+
+    /// The report on the same entries under other requirements.
+    #[must_use]
+    pub fn under(&self, requirements: Option<Requirements>) -> Self {
+        let Self { summary, coverage, holes, .. } = self.clone();
+        Self::concluded(summary, coverage, requirements, holes)
+    }
+
+    fn concluded(
+        summary: Summary,
+        coverage: Coverage,
+        requirements: Option<Requirements>,
+        holes: Vec<String>,
+    ) -> Self {
+        let mut missing = holes.clone();
         let differs = match &requirements {
             None => {
                 missing.extend(summary.missing());
@@ -80,12 +109,17 @@ impl Report {
         } else {
             RunVerdict::NotEnoughEvidence
         };
-        Ok(Self { summary, coverage, requirements, differs, missing, verdict })
+        Self { summary, coverage, requirements, holes, differs, missing, verdict }
     }
 
     /// What the ledger covers.
     pub const fn coverage(&self) -> &Coverage {
         &self.coverage
+    }
+
+    /// What differs, a sentence each.
+    pub fn differs(&self) -> &[String] {
+        &self.differs
     }
 
     /// What is missing, a sentence each.

@@ -167,6 +167,7 @@ pub(crate) fn run(
             candidates: candidates.map(str::to_owned).collect(),
             options: options.numbers(),
             directory: path.clone(),
+            evidence: options.report.clone().unwrap_or_else(|| path.join(EVIDENCE)),
             lag_limit: LAG_LIMIT,
         };
         Watched::start(setup, listener, &store)

@@ -17,7 +17,8 @@ use crate::fingerprint::Fingerprint;
 /// The version of the directory format that is written and read.
 pub const FORMAT_VERSION: u64 = 1;
 
-pub(super) const MANIFEST: &str = "evidence.json";
+/// The name of the file that every directory of evidence has.
+pub(crate) const MANIFEST: &str = "evidence.json";
 pub(super) const BLOCK: &str = "block.json";
 pub(super) const PRE_STATE: &str = "pre_state.json";
 pub(super) const CONTROL: &str = "control.json";

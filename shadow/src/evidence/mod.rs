@@ -33,8 +33,9 @@ pub use archive::{Archive, ArchiveLimits, Kept, NotKept};
 use comparator::{Execution, Failure, Mismatch, MismatchRecord, Schedule, Subject};
 pub use error::{EvidenceError, Problem};
 pub use manifest::FORMAT_VERSION;
+pub(crate) use manifest::MANIFEST;
 pub use replay::{DoesNotHold, Replay, ReplayError, Run};
-pub(crate) use write::{directory_name, write_replacing};
+pub(crate) use write::{directory_name, is_unfinished, write_replacing};
 
 use crate::{
     execute::{BlockExecutor, ExecutableBlock, PreState, SerialExecutor},

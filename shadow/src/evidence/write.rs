@@ -124,6 +124,11 @@ fn sync(directory: &Path) -> Result<(), EvidenceError> {
     synced.map_err(EvidenceError::io(directory))
 }
 
+/// Whether something of this name is not complete.
+pub(crate) fn is_unfinished(name: &str) -> bool {
+    name.starts_with(UNFINISHED)
+}
+
 /// What the name of a directory begins with that is not complete.
 pub(crate) const UNFINISHED: &str = ".unfinished-";
 

@@ -8,6 +8,7 @@
 mod activity;
 mod declared;
 mod describe;
+mod found;
 mod head;
 mod levels;
 mod machine;
@@ -29,8 +30,10 @@ use std::{
 use prometheus::{Encoder, Registry, TextEncoder, process_collector::ProcessCollector};
 use storage_snapshot::TopoHeight;
 
+pub(crate) use self::found::{Problem, Standing, Stretch, Stretches};
 use self::{
     declared::Instruments,
+    found::Found,
     head::Head,
     levels::{Levels, NONE},
     machine::Machine,
@@ -46,6 +49,7 @@ pub use self::{
 };
 use crate::{
     execute::{BlockExecutor, SerialExecutor},
+    fingerprint::FingerprintId,
     ledger::{LedgerEntry, LedgerError},
     rules::RULES,
 };
@@ -72,6 +76,8 @@ pub struct Setup {
     pub options: Vec<(&'static str, f64)>,
     /// Where state and verdicts are.
     pub directory: PathBuf,
+    /// Where evidence is kept.
+    pub evidence: PathBuf,
     /// How long the oldest block may wait for its verdict until the run counts as behind.
     pub lag_limit: Duration,
 }
@@ -86,7 +92,9 @@ struct State {
     head: Head,
     /// The newest topoheights at which something differs, or did before its block was ordered away.
     mismatches: BTreeSet<TopoHeight>,
+    has_forgotten_mismatches: bool,
     problems: Problems,
+    found: Found,
     /// When the last verdict became durable.
     last_verdict: Option<Instant>,
     waiting: u64,
@@ -169,10 +177,12 @@ impl Metrics {
 
     fn add(&self, state: &mut State, entry: LedgerEntry) -> u64 {
         state.problems.add(&entry);
+        state.found.add(&entry);
         if entry.mismatches() > 0 {
             state.mismatches.insert(entry.topoheight);
             if state.mismatches.len() > MISMATCHES_MAX {
                 state.mismatches.pop_first();
+                state.has_forgotten_mismatches = true;
             }
         }
         let taken_back = state.levels.add(entry, &mut state.names, &self.instruments);
@@ -217,6 +227,47 @@ impl Metrics {
     /// ordered away; the newest first.
     pub fn mismatches_before(&self, before: TopoHeight, count: usize) -> Vec<TopoHeight> {
         self.state().mismatches.range(..before).rev().take(count).copied().collect()
+    }
+
+    /// Whether what the ledger said before the process began is known.
+    pub(crate) fn is_restored(&self) -> bool {
+        self.state().restored
+    }
+
+    /// Whether there are more of them in the ledger than are remembered.
+    pub(crate) fn has_forgotten_mismatches(&self) -> bool {
+        self.state().has_forgotten_mismatches
+    }
+
+    /// The verdicts over the whole range, as a bounded number of stretches.
+    pub(crate) fn stretches(&self) -> Stretches {
+        self.state().found.stretches().clone()
+    }
+
+    /// The problems that were found, in the order of where that was first.
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        self.state().found.problems()
+    }
+
+    /// One of them.
+    pub(crate) fn problem(&self, id: FingerprintId) -> Option<Problem> {
+        self.state().found.problem(id)
+    }
+
+    /// The newest cases of a problem below `before`, those included that were ordered away; the newest
+    /// first.
+    pub(crate) fn cases_before(
+        &self,
+        id: FingerprintId,
+        before: TopoHeight,
+        count: usize,
+    ) -> Vec<TopoHeight> {
+        self.state().found.cases_before(id, before, count)
+    }
+
+    /// What does not change while the run goes on.
+    pub(crate) const fn setup(&self) -> &Setup {
+        &self.setup
     }
 
     /// Looks again at what is not told but has to be looked at: the state directory and its disk. To be

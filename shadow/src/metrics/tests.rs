@@ -55,6 +55,17 @@ impl Model {
         entry
     }
 
+    /// How many blocks stand how, in the order of [`Standing::ALL`]. What was ordered away since the last
+    /// block was committed is stale in the ledger before anybody is told.
+    fn standings(&self) -> Vec<u64> {
+        let stands = |entry: &&LedgerEntry, standing| match standing {
+            Standing::Stale => entry.stale,
+            Standing::Judged(severity) => !entry.stale && entry.severity() == severity,
+        };
+        let count = |standing| self.ledger.values().filter(|entry| stands(entry, standing)).count();
+        Standing::ALL.map(|standing| count(standing) as u64).to_vec()
+    }
+
     fn revert(&mut self, blocks: u64) {
         let above = TopoHeight::new(self.standing().saturating_sub(blocks).max(1));
         for entry in self.ledger.range_mut(above..).map(|(_, entry)| entry) {
@@ -115,6 +126,7 @@ fn metrics() -> Metrics {
         candidates: CANDIDATES.map(str::to_owned).to_vec(),
         options: vec![("workers", 2.0)],
         directory: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src/metrics")),
+        evidence: PathBuf::from("there is none"),
         lag_limit: LAG_LIMIT,
     })
     .unwrap()
@@ -127,6 +139,13 @@ fn levels(metrics: &Metrics) -> Vec<String> {
         line.starts_with("shadow_ledger_") || line.starts_with("shadow_verified_topoheight")
     };
     text.lines().filter(is_level).map(str::to_owned).collect()
+}
+
+/// The same of the stretches together.
+fn standings(metrics: &Metrics) -> Vec<u64> {
+    let all: Vec<_> = metrics.stretches().iter(TopoHeight::MAX).collect();
+    let sum = |standing| all.iter().map(|stretch| stretch.standings.of(standing)).sum();
+    Standing::ALL.map(sum).to_vec()
 }
 
 /// The value of one series, by its name and labels.
@@ -156,6 +175,8 @@ proptest! {
                     live.judged(vec![model.commit(verdict, candidate)]);
                     let restarted = metrics();
                     restarted.restore(model.ledger.values().cloned().map(Ok)).unwrap();
+                    prop_assert_eq!(standings(&live), model.standings());
+                    prop_assert_eq!(standings(&restarted), model.standings());
                     let (live, restarted) = (levels(&live), levels(&restarted));
                     prop_assert_eq!(live.len(), restarted.len());
                     for (live, restarted) in live.iter().zip(restarted) {
@@ -165,6 +186,24 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn stretches_are_bounded_and_lose_nothing() {
+    let (mut model, metrics) = (Model::default(), metrics());
+    for number in 0..1000 {
+        metrics.judged(vec![model.commit(number % 5, 0)]);
+    }
+    let stretches: Vec<_> = metrics.stretches().iter(TopoHeight::new(999)).collect();
+    assert!((48..=96).contains(&stretches.len()), "{}", stretches.len());
+    let mut next = TopoHeight::GENESIS;
+    for stretch in &stretches {
+        assert_eq!(stretch.first, next);
+        next = stretch.last.next();
+        assert_eq!(stretch.standings.total(), stretch.last.blocks_since(stretch.first) + 1);
+    }
+    assert_eq!(next, TopoHeight::new(1000));
+    assert_eq!(standings(&metrics), model.standings());
 }
 
 #[test]

@@ -110,3 +110,13 @@ fn read(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboards").join(file);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
+
+#[test]
+fn links_lead_to_what_a_sidecar_answers() {
+    let dashboard = read(DASHBOARD);
+    let sidecar = "http://${__field.labels.instance}";
+    let links: BTreeSet<_> =
+        dashboard.split(sidecar).skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert_eq!(links, BTreeSet::from(["/", "/mismatches", "/readyz?verbose"]));
+    assert!(read(ALERTS).contains("http://{{ $labels.instance }}/mismatches"));
+}

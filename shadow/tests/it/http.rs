@@ -59,7 +59,7 @@ fn what_makes_no_sense_is_refused() {
         let error = answer.json()["error"].as_str().unwrap().to_owned();
         assert!(error.contains(named), "{path}: {error}");
     }
-    check(&running, "/", 404, "/api/status");
+    check(&running, "/nothing", 404, "/api/status");
     check(&running, "/api/ledger?from=x", 400, "from");
     check(&running, "/api/ledger?from=2&to=1", 400, "above");
     check(&running, "/api/ledger?from=-1", 400, "from");
@@ -156,14 +156,14 @@ fn the_documentation_of_the_metrics_is_that_of_the_program() {
 }
 
 /// A program that goes on until it is interrupted, or let go of.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     address: SocketAddr,
 }
 
 impl Running {
     #[track_caller]
-    fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut program = Command::new(env!("CARGO_BIN_EXE_shadow"));
         program.args(arguments).args(["--listen", "0", "--json"]).env_remove("SHADOW_STATE_DIR");
         program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -177,11 +177,16 @@ impl Running {
         Self { child, address: address.expect("it ended before it listened") }
     }
 
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
     /// Asks once.
     #[track_caller]
-    fn get(&self, path: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        let mut stream = self.connect();
         let request = format!("GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
         let mut text = String::new();
@@ -198,7 +203,7 @@ impl Running {
 
     /// Asks again and again until this is so.
     #[track_caller]
-    fn until(&self, what: &str, is_so: impl Fn(&Value) -> bool) {
+    pub(crate) fn until(&self, what: &str, is_so: impl Fn(&Value) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !is_so(&self.status()) {
             assert!(Instant::now() < deadline, "{what}: {:#}", self.status());
@@ -226,7 +231,7 @@ impl Drop for Running {
 }
 
 #[derive(Debug)]
-struct Answer {
+pub(crate) struct Answer {
     status: u16,
     head: String,
     body: String,
@@ -238,7 +243,7 @@ impl Answer {
     }
 
     #[track_caller]
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
@@ -251,4 +256,4 @@ fn number(metrics: &str, series: &str) -> f64 {
 }
 
 /// After this long something is wrong.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

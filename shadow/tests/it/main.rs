@@ -41,6 +41,7 @@ mod minimize;
 mod mismatches;
 mod model;
 mod opaque;
+mod pages;
 mod program;
 mod record_chain;
 mod recordings;
