@@ -36,12 +36,14 @@ use crate::{
     http::ListenAddress,
     ledger::LedgerError,
     metrics,
+    nightly::{self, NightlyArguments},
     node::NodeCheck,
     pace::{Length, Pace},
     record_chain::{self, command::RecordArguments},
     report::Report,
     requirements::Requirements,
     run::{RunOptions, StateDirectory, code_of, code_of_store, run},
+    run_report::{Findings, RunReport, about::About},
     source::{BlockSource, GeneratedChain, GeneratedOptions, Profile, Recording, RecordingError},
 };
 
@@ -82,6 +84,11 @@ enum Command {
     ///
     /// Exits with 0 if it can, with 2 if not, and with 4 if the node cannot be asked.
     Doctor(Doctor),
+    /// Run everything that is to be run every night, and put it into one report: generated chains of every
+    /// profile, the self-test, recordings, and a stand-in node that fails now and then.
+    ///
+    /// Exits with the worst code of its parts: 4, then 2, then 1, then 3.
+    Nightly(NightlyArguments),
     /// Serve a generated or recorded chain as a node would, for tests and demonstrations.
     ///
     /// Prints its address on standard output and serves until it is asked to stop.
@@ -261,6 +268,11 @@ struct Shared {
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
 
+    /// Where to write a report: `report.md` for people, `junit.xml`, `summary.json`, the object of
+    /// --json, and `chart.svg`. They say that the run has not ended until it has.
+    #[arg(long, value_name = "DIR")]
+    summary_dir: Option<PathBuf>,
+
     /// How often the first case of a problem is run again in the background, by the control, under its
     /// own schedule and under others, to see what kind of a problem it is; 0 for not at all.
     #[arg(long, value_name = "RUNS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(..=100_000))]
@@ -391,13 +403,15 @@ pub fn main() -> ExitCode {
     if let Err(message) = start_logging(&cli) {
         return refuse(&message);
     }
-    for Setting { name, value, from } in &settings {
+    for Setting { name, value, from, .. } in &settings {
         tracing::info!(%name, %value, %from, "option");
     }
     match cli.command {
         Command::Replay(replay) => {
             let node = if replay.check_node { NodeCheck::Compare } else { NodeCheck::Ignore };
-            verify(replay.shared, node, Pace::default(), || {
+            let operand = replay.directory.display().to_string();
+            let about = About::new("replay", operand.clone(), Some(operand), &settings);
+            verify(replay.shared, about, node, Pace::default(), || {
                 match Recording::open(&replay.directory) {
                     Ok(recording) => Ok(Box::new(recording)),
                     // Nothing is wrong with it; it only proves nothing.
@@ -413,7 +427,8 @@ pub fn main() -> ExitCode {
                 true => NodeCheck::Compare,
                 false => NodeCheck::Ignore,
             };
-            verify(shared, check, Pace::default(), || {
+            let about = About::new("attach", node.node.clone(), None, &settings);
+            verify(shared, about, check, Pace::default(), || {
                 connect(&node.options(), follow.options(check))
             })
         }
@@ -442,10 +457,13 @@ pub fn main() -> ExitCode {
                 duration: soak.length.map(|length| length.0),
                 blocks_per_second: soak.blocks_per_second,
             };
-            verify(soak.shared, NodeCheck::Ignore, pace, || {
+            let case = format!("profile {}, seed {}", soak.profile, soak.seed);
+            let about = About::new("soak", case, None, &settings);
+            verify(soak.shared, about, NodeCheck::Ignore, pace, || {
                 Ok(Box::new(GeneratedChain::new(options)))
             })
         }
+        Command::Nightly(arguments) => nightly::run(arguments),
         Command::Devnet(arguments) => devnet::command::run(arguments),
         Command::Record(arguments) => record_chain::command::run(arguments),
         Command::Bench(arguments) => measure(&arguments),
@@ -519,7 +537,7 @@ fn show_config(arguments: &ConfigArguments, file: Option<PathBuf>) -> ExitCode {
     };
     if !arguments.check {
         let line =
-            |Setting { name, value, from }: &Setting| format!("{name} = {value}  ({from})\n");
+            |Setting { name, value, from, .. }: &Setting| format!("{name} = {value}  ({from})\n");
         say(&settings.iter().map(line).collect::<String>());
     }
     ExitCode::Clean
@@ -528,6 +546,7 @@ fn show_config(arguments: &ConfigArguments, file: Option<PathBuf>) -> ExitCode {
 /// Opens the source, verifies all of it, and prints what was found.
 fn verify(
     shared: Shared,
+    about: About,
     node: NodeCheck,
     pace: Pace,
     open: impl FnOnce() -> Result<Box<dyn BlockSource>, (ExitCode, String)>,
@@ -574,7 +593,25 @@ fn verify(
         Some(path) => StateDirectory::Given(path),
         None => StateDirectory::Temporary,
     };
-    let (summary, code) = run(&options, directory, open);
+    let about = About { workers, ..about };
+    // A report that cannot be written is not worth a run.
+    let report = shared.summary_dir.map(|path| RunReport::begin(&path, about)).transpose();
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => {
+            complain(&format!("--summary-dir: {error}"));
+            return ExitCode::Infrastructure;
+        }
+    };
+    let mut findings = Findings::default();
+    let wanted = report.is_some().then_some(&mut findings);
+    let (summary, mut code) = run(&options, directory, wanted, open);
+    if let Some(report) = report
+        && let Err(error) = report.end(&summary, &findings)
+    {
+        complain(&format!("--summary-dir: {error}"));
+        code = ExitCode::Infrastructure;
+    }
     if shared.json {
         match summary.to_json() {
             Ok(json) => say(&format!("{json}\n")),

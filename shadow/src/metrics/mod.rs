@@ -31,7 +31,6 @@ use storage_snapshot::TopoHeight;
 
 use self::{
     declared::Instruments,
-    head::Head,
     levels::{Levels, NONE},
     machine::Machine,
     problems::Problems,
@@ -43,6 +42,10 @@ pub use self::{
     head::Lag,
     node::{NodeError, NodeMetrics},
     status::{CandidateStatus, Check, Status},
+};
+pub(crate) use self::{
+    head::Head,
+    words::{CONFLICT_RATES, SIZES, conflict_rate_of, size_of},
 };
 use crate::{
     execute::{BlockExecutor, SerialExecutor},
