@@ -47,9 +47,18 @@ pub(crate) struct NightlyArguments {
     #[arg(long, value_name = "DIR", default_value = "shadow/tests/fixtures/recordings")]
     pub(super) recordings: PathBuf,
 
+    /// How many blocks the stand-in node serves, one after another.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(super) attach_blocks: u64,
+
     /// How many blocks a planted fault may take to show in the self-test.
     #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub(super) selftest_blocks: u64,
+
+    /// Only plant the fault of this name in the self-test. May be given several times.
+    #[cfg(feature = "faults")]
+    #[arg(long, value_name = "NAME")]
+    pub(super) selftest_only: Vec<String>,
 }
 
 impl NightlyArguments {
@@ -67,6 +76,14 @@ impl NightlyArguments {
         }
         for profile in &self.profiles {
             text.push_str(&format!(" --profile {profile}"));
+        }
+        let Self { attach_blocks, selftest_blocks, .. } = self;
+        text.push_str(&format!(
+            " --attach-blocks {attach_blocks} --selftest-blocks {selftest_blocks}"
+        ));
+        #[cfg(feature = "faults")]
+        for name in &self.selftest_only {
+            text.push_str(&format!(" --selftest-only {}", crate::repro::as_argument(name)));
         }
         text
     }

@@ -169,7 +169,8 @@ impl Night {
         if matches!(part.what, What::Soak { .. }) {
             self.add(&state);
         }
-        if passes(&outcome.case) && state.is_dir() {
+        let found = outcome.figures.as_ref().is_some_and(|figures| figures.mismatches.total > 0);
+        if passes(&outcome.case) && !found && state.is_dir() {
             // Of no use any more, and large. One that stays does no harm.
             let _ = fs::remove_dir_all(&state);
         }

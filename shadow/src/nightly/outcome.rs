@@ -17,7 +17,7 @@ use crate::{
     run_report::{
         figures::{Figures, Word},
         files::{JUNIT, SUMMARY},
-        headline::{Headline, counted, shortened, what_and_where},
+        headline::{Headline, counted, one_line, what_and_where},
         junit,
     },
 };
@@ -40,7 +40,7 @@ impl Outcome {
     }
 
     pub(super) fn error(part: &Part, code: ExitCode, sentence: String) -> Self {
-        let headline = Headline { word: Word::Error, sentence: shortened(&sentence) };
+        let headline = Headline { word: Word::Error, sentence: one_line(&sentence) };
         Self::of(part, code, headline, None)
     }
 
@@ -238,8 +238,16 @@ fn last_line(path: &Path) -> String {
     let text = fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&text).into_owned();
     let last = text.lines().rev().map(str::trim).find(|line| !line.is_empty());
-    last.map_or(String::new(), |line| format!("; it said last: {}", shortened(line)))
+    last.map_or(String::new(), |line| {
+        let line = one_line(line.strip_prefix("error: ").unwrap_or(line));
+        let end =
+            line.char_indices().nth(LAST_LINE_CHARACTERS_MAX).map_or(line.len(), |(end, _)| end);
+        format!("; it said last: {}", &line[..end])
+    })
 }
+
+/// How much of a line of a log is shown.
+const LAST_LINE_CHARACTERS_MAX: usize = 300;
 
 #[cfg(test)]
 mod tests {

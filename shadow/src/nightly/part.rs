@@ -109,7 +109,7 @@ pub(super) fn parts(arguments: &NightlyArguments) -> Vec<Part> {
         suite: "attach",
         case: format!("stand-in node with faults, seed {}", arguments.seed),
         directory: "attach".to_owned(),
-        what: What::Attach { blocks: arguments.blocks.min(ATTACHED_BLOCKS_MAX) },
+        what: What::Attach { blocks: arguments.attach_blocks },
     });
     parts
 }
@@ -122,9 +122,6 @@ fn seeds(first: u64, count: u32) -> impl Iterator<Item = u64> {
 
 /// More than any date as a number.
 const SEED_STEP: u64 = 100_000_000;
-
-/// How many blocks the stand-in node serves, one after another.
-const ATTACHED_BLOCKS_MAX: u64 = 300;
 
 impl Part {
     /// The arguments of the program that runs it; those of a soak without its length.
@@ -144,6 +141,8 @@ impl Part {
             What::Selftest => {
                 add(&["selftest", "--seed", &seed, "--json"]);
                 add(&["--blocks", &arguments.selftest_blocks.to_string()]);
+                #[cfg(feature = "faults")]
+                arguments.selftest_only.iter().for_each(|name| add(&["--only", name]));
                 // Its own options end here.
                 return words;
             }
