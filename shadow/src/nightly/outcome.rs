@@ -314,12 +314,12 @@ mod tests {
     #[test]
     fn a_selftest_that_planted_nothing_is_a_failure() {
         #[track_caller]
-        fn check(code: i32, output: &str, expected: ExitCode, passes: bool) {
+        fn check(code: i32, output: &str, expected: ExitCode, is_success: bool) {
             let directory = tempfile::tempdir().unwrap();
             fs::write(directory.path().join(OUTPUT), output).unwrap();
             let part = Part { what: What::Selftest, ..part() };
             let outcome = Outcome::read(&part, Ended::Code(code), directory.path(), 1);
-            assert_eq!((outcome.code, passes(&outcome.case)), (expected, passes));
+            assert_eq!((outcome.code, passes(&outcome.case)), (expected, is_success));
         }
         let both = r#"{"mutants":[{"caught":true},{"caught":true}]}"#;
         let one = r#"{"mutants":[{"caught":true},{"caught":false}]}"#;

@@ -32,7 +32,9 @@ impl About {
         let chosen = settings.iter().filter(|setting| setting.from != Origin::Default);
         let is_timed = chosen.clone().any(|setting| setting.name == TIME);
         let told = chosen.filter(|setting| !LEFT_OUT.contains(&&*setting.name));
-        let options = told.flat_map(Setting::as_typed).collect();
+        let words = told.flat_map(Setting::as_typed);
+        let options = words.map(|word| without_password(&word)).collect();
+        let case = without_password(&case);
         Self { command, case, operand, options, workers: 0, is_timed }
     }
 
@@ -50,6 +52,16 @@ impl About {
         }
         words.join(" ")
     }
+}
+
+/// An address without the name and the password in it: reports are shown around.
+fn without_password(word: &str) -> String {
+    let hidden = word.split_once("://").and_then(|(scheme, rest)| {
+        let end = rest.find(['/', ' ']).unwrap_or(rest.len());
+        let (_, host) = rest.get(..end)?.rsplit_once('@')?;
+        Some(format!("{scheme}://…@{host}{}", rest.get(end..)?))
+    });
+    hidden.unwrap_or_else(|| word.to_owned())
 }
 
 /// The option for a run that goes on for a time.
@@ -94,6 +106,15 @@ mod tests {
             None,
             "shadow soak --candidate v3 --candidate \"external:python3 'a b'\" --minimize --workers 4",
         );
+    }
+
+    #[test]
+    fn a_password_is_not_shown_around() {
+        assert_eq!(without_password("http://127.0.0.1:8080"), "http://127.0.0.1:8080");
+        assert_eq!(without_password("http://me:secret@host:1/x@y"), "http://…@host:1/x@y");
+        assert_eq!(without_password("--candidate"), "--candidate");
+        let node: &[(&str, &[&str], bool)] = &[("node", &["http://me:secret@host"], false)];
+        check(node, None, "shadow soak --node http://…@host --workers 4");
     }
 
     #[test]

@@ -28,8 +28,9 @@ impl Lags {
             self.head.is_at(head, now);
         }
         let Some(verified) = positions.checked_sub(1).map(TopoHeight::new) else { return };
-        let lag = self.head.lag(now).seconds;
+        // Between two blocks everything may have had its verdict long ago.
         self.head.verified(verified);
+        let lag = self.head.lag(now).seconds;
         self.track.note_lag(verified, lag);
     }
 }

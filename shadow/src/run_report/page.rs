@@ -152,7 +152,10 @@ impl Page<'_> {
         }
         match directory {
             Some(directory) => {
-                let shown = directory.strip_prefix(self.directory).unwrap_or(directory);
+                let absolute = std::path::absolute(directory).ok();
+                let inside =
+                    absolute.as_ref().and_then(|path| path.strip_prefix(self.directory).ok());
+                let shown = inside.unwrap_or(directory);
                 let shown = shown.display().to_string();
                 writeln!(text, "* evidence: {}", code(&shown))?;
                 let command = evidence.as_ref().and_then(Evidence::command_again);
@@ -234,7 +237,16 @@ impl Page<'_> {
             };
             writeln!(text, "* {} is build {}{whose}", plain(name), plain(build))?;
         }
-        writeln!(text, "* it took {:.1} seconds", figures.seconds.elapsed)?;
+        let lags = self.findings.track.iter().filter_map(|(_, _, stretch)| stretch.lag_seconds);
+        let waited = lags.reduce(f64::max).map(|lag| {
+            format!("; when a block came, one before it had waited up to {lag:.1} seconds for its verdict")
+        });
+        writeln!(
+            text,
+            "* it took {:.1} seconds{}",
+            figures.seconds.elapsed,
+            waited.unwrap_or_default()
+        )?;
         writeln!(text)
     }
 
