@@ -1,14 +1,21 @@
 //! The commands about mismatches that were found: run again, listed, shown, accepted.
 
 use std::{
+    fs::File,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::Args;
-use comparator::{ExplainLimits, explain};
+use comparator::{ExplainLimits, MismatchRecord, explain};
 
-use super::{budget, complain, minimize::labelled, open, refuse, say, unreadable};
+use super::{
+    minimize::labelled,
+    output::{complain, refuse, say},
+    state::{open, unreadable},
+    values::budget,
+};
 use crate::{
     accept::{Acceptance, Acceptances},
     candidate_spec::CandidateSpec,
@@ -20,6 +27,13 @@ use crate::{
     repro::{Repro, ReproOptions},
     triage::Triage,
 };
+
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    /// A directory with evidence; or a file of mismatch records, one JSON object a line, such as
+    /// `mismatches.jsonl` of a state directory.
+    path: PathBuf,
+}
 
 #[derive(Debug, Args)]
 pub(super) struct ReproArguments {
@@ -178,7 +192,38 @@ pub(super) fn accept(arguments: AcceptArguments) -> ExitCode {
 }
 
 /// Shows evidence: what differs, account by account, and what is known about it.
-pub(super) fn explain_directory(directory: &Path) -> ExitCode {
+pub(super) fn explain_path(Explain { path }: &Explain) -> ExitCode {
+    if path.is_dir() {
+        return explain_directory(path);
+    }
+    match explain_file(path) {
+        Ok(()) => ExitCode::Clean,
+        Err(message) => refuse(&message),
+    }
+}
+
+/// Shows every record of a file; one that cannot be read does not keep the others from being shown.
+fn explain_file(path: &Path) -> Result<(), String> {
+    let place = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let file = File::open(path).map_err(|error| place(&error))?;
+    let mut unreadable = None;
+    for (number, line) in (1..).zip(BufReader::new(file).lines()) {
+        let line = line.map_err(|error| place(&error))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        match MismatchRecord::from_json(&line) {
+            Ok(record) => say(&format!("{}\n", explain(&record, &ExplainLimits::default()))),
+            Err(error) => {
+                let message = format!("{}, line {number}: {error}", path.display());
+                unreadable.get_or_insert(message);
+            }
+        }
+    }
+    unreadable.map_or(Ok(()), Err)
+}
+
+fn explain_directory(directory: &Path) -> ExitCode {
     let evidence = match Evidence::read(directory) {
         Ok(evidence) => evidence,
         Err(error) => return refuse(&error.to_string()),

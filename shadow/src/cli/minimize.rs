@@ -6,7 +6,10 @@ use clap::Args;
 use comparator::Field;
 use serde_json::json;
 
-use super::{budget, complain, say};
+use super::{
+    output::{complain, say},
+    values::budget,
+};
 use crate::{
     candidate_spec::CandidateSpec,
     diagnosis::Diagnosis,

@@ -39,8 +39,9 @@ impl Files {
         let text = self.text("junit.xml");
         let document = Document::parse(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
         let cases = document.descendants().filter(|node| node.has_tag_name("testcase"));
-        let attribute =
-            |node: roxmltree::Node<'_, '_>, name| node.attribute(name).unwrap().to_owned();
+        let attribute = |node: roxmltree::Node<'_, '_>, name: &str| {
+            node.attribute(name).unwrap_or_else(|| panic!("no {name} in {text}")).to_owned()
+        };
         let cases: Vec<_> = cases
             .map(|case| {
                 let wrong = case

@@ -1,0 +1,55 @@
+//! The command that plants faults.
+
+use clap::Args;
+
+use super::output::{complain, refuse, say};
+use crate::exit_code::ExitCode;
+
+#[derive(Debug, Args)]
+pub(super) struct Selftest {
+    /// What the chain is generated from that the faults are planted in.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+
+    /// How many blocks a fault may take to show.
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    blocks: u64,
+
+    /// Plant only the fault of this name. May be given several times.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+
+    /// Also minimise the block in which each fault is caught, and diagnose what is left.
+    #[arg(long)]
+    diagnose: bool,
+
+    /// Print the result as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn selftest(arguments: Selftest) -> ExitCode {
+    let Selftest { seed, blocks, only, diagnose, json } = arguments;
+    let options = crate::selftest::Options { seed, blocks, only, diagnose, ..Default::default() };
+    let report = match crate::selftest::run(&options) {
+        Ok(report) => report,
+        Err(error) => {
+            complain(&error.to_string());
+            return error.exit_code();
+        }
+    };
+    if !json {
+        say(&report.to_string());
+        return report.exit_code();
+    }
+    match serde_json::to_string(&report) {
+        Ok(json) => {
+            say(&format!("{json}\n"));
+            for failure in report.failures() {
+                complain(&failure);
+            }
+            report.exit_code()
+        }
+        Err(error) => refuse(&format!("the result has no JSON form: {error}")),
+    }
+}

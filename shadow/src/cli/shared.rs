@@ -1,0 +1,177 @@
+//! The options that every run has, and running.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{ArgAction, Args};
+
+use super::{
+    output::{complain, refuse, say},
+    values::{budget, default_workers},
+};
+use crate::{
+    canary::CanaryRate,
+    candidate_spec::CandidateSpec,
+    exit_code::ExitCode,
+    http::ListenAddress,
+    node::NodeCheck,
+    pace::Pace,
+    run::{RunOptions, StateDirectory, run},
+    run_report::{Findings, RunReport, about::About},
+    source::BlockSource,
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Shared {
+    /// Where state and verdicts are kept. A run on the same directory goes on where the last one
+    /// stopped. Without it a temporary directory is used, and kept only if something differs.
+    #[arg(long, env = "SHADOW_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+
+    /// How many workers the parallel engine runs on; by default one per core, but at least 2.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    workers: Option<u32>,
+
+    /// Who is put under test: `v3`, the engine that is built in; `external:COMMAND`, a program that
+    /// speaks the candidate protocol; attached to one, `node`; or `fault:NAME`, the engine with a fault,
+    /// to see what happens then. May be given several times.
+    #[arg(long = "candidate", value_name = "CANDIDATE", default_value = "v3")]
+    pub(super) candidates: Vec<CandidateSpec>,
+
+    /// How much memory an outside program may have, in mebibytes.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1 << 24))]
+    candidate_memory_mib: Option<u64>,
+
+    /// How often each candidate runs each block: once as in earnest, and then under other numbers of
+    /// workers, in another order within a batch, and with pauses.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    schedules: u32,
+
+    /// Put a block to the candidates only if it has at least so many transactions, as a chain does that
+    /// executes smaller ones serially (20 on the main network, 10 on the test network, 4 on a devnet).
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    min_txs_for_parallel: usize,
+
+    /// Whether the built-in engine may be put under test; `false` leaves the other candidates.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    parallel_execution_enabled: bool,
+
+    /// Whether blocks are executed in parallel only to be compared. Nothing else is done here, so it
+    /// can only be `true`.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    parallel_execution_test_mode: bool,
+
+    /// How long a candidate may take for one run of a block before it counts as hanging.
+    #[arg(long, default_value_t = 10.0, value_parser = budget)]
+    budget_seconds: f64,
+
+    /// Alter one result in so many blocks on purpose, to see whether that is noticed; 0 for never.
+    #[arg(long, default_value_t = 1000)]
+    canary_every: u64,
+
+    /// Answer over HTTP while it goes on: `/metrics`, `/livez`, `/readyz`, `/api/status`,
+    /// `/api/mismatches` and `/api/ledger`. A port alone is one of the loopback interface; 0 is any that
+    /// is free. Standard error tells the address.
+    #[arg(long, value_name = "ADDRESS", env = "SHADOW_LISTEN")]
+    listen: Option<ListenAddress>,
+    /// Where the evidence of mismatches is kept; by default `evidence` in the state directory.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+
+    /// Where to write a report: `report.md` for people, `junit.xml`, `summary.json`, the object of
+    /// --json, and `chart.svg`. They say that the run has not ended until it has.
+    #[arg(long, value_name = "DIR")]
+    summary_dir: Option<PathBuf>,
+
+    /// How often the first case of a problem is run again in the background, by the control, under its
+    /// own schedule and under others, to see what kind of a problem it is; 0 for not at all.
+    #[arg(long, value_name = "RUNS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(..=100_000))]
+    triage: u32,
+
+    /// Also minimise the first case of a problem in the background, into a directory beside it.
+    #[arg(long)]
+    minimize: bool,
+
+    /// Print the summary as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Opens the source, verifies all of it, and prints what was found.
+pub(super) fn verify(
+    shared: Shared,
+    about: About,
+    node: NodeCheck,
+    pace: Pace,
+    open: impl FnOnce() -> Result<Box<dyn BlockSource>, (ExitCode, String)>,
+) -> ExitCode {
+    if node == NodeCheck::Ignore && shared.candidates.contains(&CandidateSpec::Node) {
+        return refuse(
+            "candidate `node` has to be attached to; what a node answered for a recording is compared \
+             with --check-node",
+        );
+    }
+    if !shared.parallel_execution_test_mode {
+        return refuse(
+            "parallel_execution_test_mode is false, and verifying is all that is done here: start \
+             nothing, or leave it out",
+        );
+    }
+    let mut candidates = shared.candidates;
+    if !shared.parallel_execution_enabled {
+        candidates.retain(|candidate| *candidate != CandidateSpec::V3);
+    }
+    if candidates.is_empty() {
+        return refuse(
+            "parallel_execution_enabled is false, and no other candidate was given: nothing would be \
+             put under test",
+        );
+    }
+    let workers = shared.workers.unwrap_or_else(default_workers);
+    let options = RunOptions {
+        candidates,
+        memory_bytes: shared.candidate_memory_mib.map(|mebibytes| mebibytes << 20),
+        workers,
+        schedules: shared.schedules,
+        transactions_min: shared.min_txs_for_parallel,
+        budget: Duration::from_secs_f64(shared.budget_seconds),
+        canaries: CanaryRate::every(shared.canary_every),
+        node,
+        listen: shared.listen,
+        pace,
+        report: shared.report,
+        triage_runs: shared.triage,
+        minimize: shared.minimize,
+    };
+    let directory = match shared.state_dir {
+        Some(path) => StateDirectory::Given(path),
+        None => StateDirectory::Temporary,
+    };
+    let about = About { workers, ..about };
+    // A report that cannot be written is not worth a run.
+    let report = shared.summary_dir.map(|path| RunReport::begin(&path, about)).transpose();
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => {
+            complain(&format!("--summary-dir: {error}"));
+            return ExitCode::Infrastructure;
+        }
+    };
+    let mut findings = Findings::default();
+    let wanted = report.is_some().then_some(&mut findings);
+    let (summary, mut code) = run(&options, directory, wanted, open);
+    if let Some(report) = report
+        && let Err(error) = report.end(&summary, &findings)
+    {
+        complain(&format!("--summary-dir: {error}"));
+        code = ExitCode::Infrastructure;
+    }
+    if shared.json {
+        match summary.to_json() {
+            Ok(json) => say(&format!("{json}\n")),
+            Err(error) => return refuse(&format!("the summary has no JSON form: {error}")),
+        }
+    } else {
+        say(&summary.to_text());
+    }
+    code
+}
