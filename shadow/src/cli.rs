@@ -32,6 +32,7 @@ use crate::{
     devnet::{self, command::DevnetArguments},
     exit_code::ExitCode,
     metrics,
+    nightly::{self, NightlyArguments},
     record_chain::{self, command::RecordArguments},
 };
 
@@ -72,6 +73,11 @@ enum Command {
     ///
     /// Exits with 0 if it can, with 2 if not, and with 4 if the node cannot be asked.
     Doctor(runs::Doctor),
+    /// Run everything that is to be run every night, and put it into one report: generated chains of every
+    /// profile, the self-test, recordings, and a stand-in node that fails now and then.
+    ///
+    /// Exits with the worst code of its parts: 4, then 2, then 1, then 3.
+    Nightly(NightlyArguments),
     /// Serve a generated or recorded chain as a node would, for tests and demonstrations.
     ///
     /// Prints its address on standard output and serves until it is asked to stop.
@@ -150,14 +156,15 @@ pub fn main() -> ExitCode {
     if let Err(message) = start_logging(&cli) {
         return output::refuse(&message);
     }
-    for Setting { name, value, from } in &settings {
+    for Setting { name, value, from, .. } in &settings {
         tracing::info!(%name, %value, %from, "option");
     }
     match cli.command {
-        Command::Replay(arguments) => runs::replay(arguments),
-        Command::Attach(arguments) => runs::attach(arguments),
+        Command::Replay(arguments) => runs::replay(arguments, &settings),
+        Command::Attach(arguments) => runs::attach(arguments, &settings),
         Command::Doctor(arguments) => runs::doctor(&arguments),
-        Command::Soak(arguments) => runs::soak(arguments),
+        Command::Soak(arguments) => runs::soak(arguments, &settings),
+        Command::Nightly(arguments) => nightly::run(arguments),
         Command::Devnet(arguments) => devnet::command::run(arguments),
         Command::Record(arguments) => record_chain::command::run(arguments),
         Command::Bench(arguments) => measure::measure(&arguments),

@@ -117,8 +117,32 @@ pub(crate) struct Setting {
     pub(crate) name: String,
     /// Empty if it is not set.
     pub(crate) value: String,
+    /// The same, one by one, for an option that is given several times.
+    pub(crate) values: Vec<String>,
+    /// Whether it is typed without a value.
+    pub(crate) is_flag: bool,
     /// Where the value is from.
     pub(crate) from: Origin,
+}
+
+impl Setting {
+    /// As it would be typed.
+    pub(crate) fn as_typed(&self) -> Vec<String> {
+        let name = format!("--{}", self.name.replace('_', "-"));
+        if self.is_flag {
+            return self
+                .values
+                .iter()
+                .filter(|value| *value == "true")
+                .map(|_| name.clone())
+                .collect();
+        }
+        let words = self.values.iter().flat_map(|value| match value.starts_with('-') {
+            true => vec![format!("{name}={value}")],
+            false => vec![name.clone(), value.clone()],
+        });
+        words.collect()
+    }
 }
 
 /// Where a value is from.
@@ -153,14 +177,15 @@ pub(crate) fn effective(
         let name = option_name(arg).filter(|_| takes_part(arg))?;
         let id = arg.get_id().as_str();
         let values = matches.try_get_raw(id).ok().flatten().into_iter().flatten();
-        let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
+        let values: Vec<_> = values.map(|value| value.to_string_lossy().into_owned()).collect();
         let from = match matches.value_source(id) {
             Some(ValueSource::CommandLine) => Origin::CommandLine,
             Some(ValueSource::EnvVariable) => Origin::Environment,
             _ if file.is_some_and(|file| file.sets(&name)) => Origin::File,
             _ => Origin::Default,
         };
-        Some(Setting { name, value: values.join(", "), from })
+        let is_flag = matches!(arg.get_action(), ArgAction::SetTrue);
+        Some(Setting { name, value: values.join(", "), values, is_flag, from })
     };
     let mut settings: Vec<_> = command.get_arguments().filter_map(setting).collect();
     settings.sort_by(|one, other| one.name.cmp(&other.name));

@@ -414,7 +414,7 @@ impl BlockCounts {
         } += 1;
     }
 
-    const fn add(&mut self, other: &Self) {
+    pub(crate) const fn add(&mut self, other: &Self) {
         self.total += other.total;
         self.matching += other.matching;
         self.mismatch += other.mismatch;

@@ -38,6 +38,7 @@ pub mod locate;
 pub mod metrics;
 pub mod minimize;
 pub mod mismatches;
+mod nightly;
 pub mod node;
 pub mod observe;
 pub mod opaque;
@@ -54,6 +55,7 @@ pub mod repro;
 pub mod requirements;
 pub mod rules;
 mod run;
+mod run_report;
 pub mod schedules;
 #[cfg(feature = "faults")]
 pub mod selftest;

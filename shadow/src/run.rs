@@ -32,6 +32,7 @@ use crate::{
     node::NodeCheck,
     pace::Pace,
     progress::{Reporter, note},
+    run_report::{Findings, Lags},
     schedules::Schedules,
     source::{BlockSource, ChainEvent, SourceError},
     summary::{RunVerdict, Summary, TrafficOfRun},
@@ -93,10 +94,12 @@ pub(crate) enum StateDirectory {
     Temporary,
 }
 
-/// Verifies everything that a source yields and sums up the ledger.
+/// Verifies everything that a source yields and sums up the ledger. Whoever wants to tell more about it
+/// than the summary does is told what there is, once there is a ledger.
 pub(crate) fn run(
     options: &RunOptions,
     directory: StateDirectory,
+    findings: Option<&mut Findings>,
     open: impl FnOnce() -> Result<Box<dyn BlockSource>, (ExitCode, String)>,
 ) -> (Summary, ExitCode) {
     let started = Instant::now();
@@ -179,12 +182,16 @@ pub(crate) fn run(
     if let Some((metrics, watch)) = metrics.as_ref().zip(source.watch()) {
         watch.traffic.observe(Arc::clone(metrics));
     }
-    let outside = Outside { metrics, stop: &stop };
+    let mut lags = Lags::default();
+    let outside = Outside { metrics, stop: &stop, lags: &mut lags };
     let mut traffic = None;
     let outcome = verify(options, executors, &path, &store, outside, &mut *source, &mut traffic);
     summary.add_traffic(traffic);
     if let Some(server) = server {
         server.stop();
+    }
+    if let Some(findings) = findings {
+        *findings = Findings::of(&store, &path, lags);
     }
     // Read at the end: something may have been accepted while the run went on.
     match Acceptances::read(&path) {
@@ -275,6 +282,8 @@ struct Outside<'a> {
     metrics: Option<Arc<Metrics>>,
     /// Set when somebody asks the run to stop.
     stop: &'a AtomicBool,
+    /// How far the verdicts are behind.
+    lags: &'a mut Lags,
 }
 
 fn verify(
@@ -286,7 +295,7 @@ fn verify(
     source: &mut dyn BlockSource,
     traffic: &mut Option<TrafficOfRun>,
 ) -> Result<End, VerifyError> {
-    let Outside { metrics, stop } = outside;
+    let Outside { metrics, stop, lags } = outside;
     let progress = Arc::new(Progress { metrics: metrics.clone(), ..Progress::default() });
     let schedules = Schedules::disturbed(options.schedules, options.workers)
         .from_transactions(options.transactions_min);
@@ -305,7 +314,7 @@ fn verify(
     source.go_on(&verifier.held()).map_err(VerifyError::Source)?;
     // A run that goes on for a time is nowhere near the end of its source.
     let total = source.block_count().filter(|_| options.pace.duration.is_none());
-    let mut reporter = Reporter::new(total, progress);
+    let mut reporter = Reporter::new(total, options.pace.duration, Arc::clone(&progress));
 
     let mut walk = options.pace.start();
     let mut end = End::Complete;
@@ -336,6 +345,7 @@ fn verify(
                 if let Err(error) = verifier.take(event) {
                     break Err(error);
                 }
+                lags.note(head, progress.positions.load(Ordering::Relaxed));
                 reporter.tick();
             }
             Ok(None) => {

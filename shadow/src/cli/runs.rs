@@ -12,10 +12,12 @@ use super::{
 use crate::{
     attach::{FollowArguments, NodeArguments, connect},
     candidate_spec::CandidateSpec,
+    config::Setting,
     doctor,
     exit_code::ExitCode,
     node::NodeCheck,
     pace::{Length, Pace},
+    run_report::about::About,
     source::{GeneratedChain, GeneratedOptions, Profile, Recording, RecordingError},
 };
 
@@ -88,24 +90,31 @@ pub(super) struct Soak {
     shared: Shared,
 }
 
-pub(super) fn replay(replay: Replay) -> ExitCode {
+pub(super) fn replay(replay: Replay, settings: &[Setting]) -> ExitCode {
     let node = if replay.check_node { NodeCheck::Compare } else { NodeCheck::Ignore };
-    verify(replay.shared, node, Pace::default(), || match Recording::open(&replay.directory) {
-        Ok(recording) => Ok(Box::new(recording)),
-        // Nothing is wrong with it; it only proves nothing.
-        Err(error @ RecordingError::Empty { .. }) => {
-            Err((ExitCode::NotEnoughEvidence, error.to_string()))
+    let operand = replay.directory.display().to_string();
+    let about = About::new("replay", operand.clone(), Some(operand), settings);
+    verify(replay.shared, about, node, Pace::default(), || {
+        match Recording::open(&replay.directory) {
+            Ok(recording) => Ok(Box::new(recording)),
+            // Nothing is wrong with it; it only proves nothing.
+            Err(error @ RecordingError::Empty { .. }) => {
+                Err((ExitCode::NotEnoughEvidence, error.to_string()))
+            }
+            Err(error) => Err((ExitCode::BadInput, error.to_string())),
         }
-        Err(error) => Err((ExitCode::BadInput, error.to_string())),
     })
 }
 
-pub(super) fn attach(Attach { node, follow, shared }: Attach) -> ExitCode {
+pub(super) fn attach(Attach { node, follow, shared }: Attach, settings: &[Setting]) -> ExitCode {
     let check = match shared.candidates.contains(&CandidateSpec::Node) {
         true => NodeCheck::Compare,
         false => NodeCheck::Ignore,
     };
-    verify(shared, check, Pace::default(), || connect(&node.options(), follow.options(check)))
+    let about = About::new("attach", node.node.clone(), None, settings);
+    verify(shared, about, check, Pace::default(), || {
+        connect(&node.options(), follow.options(check))
+    })
 }
 
 pub(super) fn doctor(Doctor { node, json }: &Doctor) -> ExitCode {
@@ -121,7 +130,7 @@ pub(super) fn doctor(Doctor { node, json }: &Doctor) -> ExitCode {
     }
 }
 
-pub(super) fn soak(soak: Soak) -> ExitCode {
+pub(super) fn soak(soak: Soak, settings: &[Setting]) -> ExitCode {
     let options = GeneratedOptions {
         profile: soak.profile,
         seed: soak.seed,
@@ -136,7 +145,11 @@ pub(super) fn soak(soak: Soak) -> ExitCode {
         duration: soak.length.map(|length| length.0),
         blocks_per_second: soak.blocks_per_second,
     };
-    verify(soak.shared, NodeCheck::Ignore, pace, || Ok(Box::new(GeneratedChain::new(options))))
+    let case = format!("profile {}, seed {}", soak.profile, soak.seed);
+    let about = About::new("soak", case, None, settings);
+    verify(soak.shared, about, NodeCheck::Ignore, pace, || {
+        Ok(Box::new(GeneratedChain::new(options)))
+    })
 }
 
 /// No run gets there.

@@ -71,7 +71,7 @@ pub(super) fn show_config(arguments: &ConfigArguments, file: Option<PathBuf>) ->
     };
     if !arguments.check {
         let line =
-            |Setting { name, value, from }: &Setting| format!("{name} = {value}  ({from})\n");
+            |Setting { name, value, from, .. }: &Setting| format!("{name} = {value}  ({from})\n");
         say(&settings.iter().map(line).collect::<String>());
     }
     ExitCode::Clean

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{ArgAction, Args};
 
 use super::{
-    output::{refuse, say},
+    output::{complain, refuse, say},
     values::{budget, default_workers},
 };
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     node::NodeCheck,
     pace::Pace,
     run::{RunOptions, StateDirectory, run},
+    run_report::{Findings, RunReport, about::About},
     source::BlockSource,
 };
 
@@ -76,6 +77,11 @@ pub(super) struct Shared {
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
 
+    /// Where to write a report: `report.md` for people, `junit.xml`, `summary.json`, the object of
+    /// --json, and `chart.svg`. They say that the run has not ended until it has.
+    #[arg(long, value_name = "DIR")]
+    summary_dir: Option<PathBuf>,
+
     /// How often the first case of a problem is run again in the background, by the control, under its
     /// own schedule and under others, to see what kind of a problem it is; 0 for not at all.
     #[arg(long, value_name = "RUNS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(..=100_000))]
@@ -93,6 +99,7 @@ pub(super) struct Shared {
 /// Opens the source, verifies all of it, and prints what was found.
 pub(super) fn verify(
     shared: Shared,
+    about: About,
     node: NodeCheck,
     pace: Pace,
     open: impl FnOnce() -> Result<Box<dyn BlockSource>, (ExitCode, String)>,
@@ -139,7 +146,25 @@ pub(super) fn verify(
         Some(path) => StateDirectory::Given(path),
         None => StateDirectory::Temporary,
     };
-    let (summary, code) = run(&options, directory, open);
+    let about = About { workers, ..about };
+    // A report that cannot be written is not worth a run.
+    let report = shared.summary_dir.map(|path| RunReport::begin(&path, about)).transpose();
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => {
+            complain(&format!("--summary-dir: {error}"));
+            return ExitCode::Infrastructure;
+        }
+    };
+    let mut findings = Findings::default();
+    let wanted = report.is_some().then_some(&mut findings);
+    let (summary, mut code) = run(&options, directory, wanted, open);
+    if let Some(report) = report
+        && let Err(error) = report.end(&summary, &findings)
+    {
+        complain(&format!("--summary-dir: {error}"));
+        code = ExitCode::Infrastructure;
+    }
     if shared.json {
         match summary.to_json() {
             Ok(json) => say(&format!("{json}\n")),

@@ -123,6 +123,11 @@ impl Evidence {
         }
     }
 
+    /// The command that runs it again in its directory, unless the candidate is a node.
+    pub(crate) fn command_again(&self) -> Option<String> {
+        self.can_be_run().then(|| self.repro_command())
+    }
+
     const fn can_be_run(&self) -> bool {
         !matches!(self.observed, Observed::Answers(_))
     }

@@ -6,7 +6,7 @@ use storage_snapshot::TopoHeight;
 
 /// When which head was first known.
 #[derive(Debug, Default)]
-pub(super) struct Head {
+pub(crate) struct Head {
     head: Option<TopoHeight>,
     stable: Option<TopoHeight>,
     verified: Option<TopoHeight>,
@@ -25,7 +25,7 @@ pub struct Lag {
 
 impl Head {
     /// The source is known to have a block at this topoheight, and none above.
-    pub(super) fn is_at(&mut self, head: TopoHeight, now: Instant) {
+    pub(crate) fn is_at(&mut self, head: TopoHeight, now: Instant) {
         while self.waiting.back().is_some_and(|(waiting, _)| *waiting >= head) {
             self.waiting.pop_back();
         }
@@ -45,7 +45,7 @@ impl Head {
     }
 
     /// Everything through this topoheight has a verdict.
-    pub(super) fn verified(&mut self, through: TopoHeight) {
+    pub(crate) fn verified(&mut self, through: TopoHeight) {
         self.verified = Some(through);
         self.head = self.head.max(Some(through));
         while self.waiting.front().is_some_and(|(waiting, _)| *waiting <= through) {
@@ -57,7 +57,7 @@ impl Head {
         self.stable = Some(stable);
     }
 
-    pub(super) fn lag(&self, now: Instant) -> Lag {
+    pub(crate) fn lag(&self, now: Instant) -> Lag {
         let first_missing = self.verified.map_or(0, |verified| verified.as_u64() + 1);
         let heads = self.head.map_or(0, |head| head.as_u64() + 1);
         let seconds = self

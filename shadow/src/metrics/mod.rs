@@ -34,7 +34,6 @@ pub(crate) use self::found::{Problem, Standing, Stretch, Stretches};
 use self::{
     declared::Instruments,
     found::Found,
-    head::Head,
     levels::{Levels, NONE},
     machine::Machine,
     problems::Problems,
@@ -46,6 +45,10 @@ pub use self::{
     head::Lag,
     node::{NodeError, NodeMetrics},
     status::{CandidateStatus, Check, Status},
+};
+pub(crate) use self::{
+    head::Head,
+    words::{CONFLICT_RATES, SIZES, conflict_rate_of, size_of},
 };
 use crate::{
     execute::{BlockExecutor, SerialExecutor},

@@ -82,7 +82,7 @@ pub(super) fn fields() -> impl Iterator<Item = &'static str> {
 }
 
 /// The size of a block, as a range that a person reads.
-pub(super) const fn size_of(transactions: u64) -> &'static str {
+pub(crate) const fn size_of(transactions: u64) -> &'static str {
     match transactions {
         0..10 => "0-9",
         10..50 => "10-49",
@@ -92,11 +92,11 @@ pub(super) const fn size_of(transactions: u64) -> &'static str {
     }
 }
 
-pub(super) const SIZES: &[&str] = &["0-9", "10-49", "50-199", "200-999", "1000+"];
+pub(crate) const SIZES: &[&str] = &["0-9", "10-49", "50-199", "200-999", "1000+"];
 
 /// How many of a block's transactions meet others in the way that is most common in it: a lower bound
 /// of how many meet others at all.
-pub(super) fn conflict_rate_of(entry: &LedgerEntry) -> &'static str {
+pub(crate) fn conflict_rate_of(entry: &LedgerEntry) -> &'static str {
     let most = most_common_meeting(&entry.shapes);
     // In four parts; a block without transactions has no conflicts.
     match (most * 4).checked_div(entry.transactions.total).unwrap_or_default() {
@@ -107,7 +107,7 @@ pub(super) fn conflict_rate_of(entry: &LedgerEntry) -> &'static str {
     }
 }
 
-pub(super) const CONFLICT_RATES: &[&str] = &["0-25%", "25-50%", "50-75%", "75-100%"];
+pub(crate) const CONFLICT_RATES: &[&str] = &["0-25%", "25-50%", "50-75%", "75-100%"];
 
 fn most_common_meeting(shapes: &ShapeCounts) -> u64 {
     [Shape::SameSenderChain, Shape::SharedReceiver, Shape::ReceiverSpends, Shape::SpenderReceives]

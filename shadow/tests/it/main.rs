@@ -40,6 +40,7 @@ mod minimize;
 #[cfg(feature = "faults")]
 mod mismatches;
 mod model;
+mod nightly;
 mod opaque;
 mod pages;
 mod program;
@@ -51,6 +52,7 @@ mod report;
 mod requirements;
 mod resume;
 mod rules;
+mod run_report;
 #[cfg(feature = "faults")]
 mod selftest;
 mod shapes;

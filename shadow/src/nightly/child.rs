@@ -1,0 +1,157 @@
+//! A part runs in a process of its own, so that one that crashes, hangs or takes all the memory is a
+//! result, and not the end of the night.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader},
+    os::unix::process::{CommandExt, ExitStatusExt},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// With this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// Not in time, so that it was ended.
+    TimedOut,
+}
+
+/// Runs this program with these arguments until its end, at most for so long. What it writes goes into
+/// files of the directory: what it answers, and the way there.
+pub(super) fn run(
+    arguments: &[String],
+    directory: &Path,
+    limit: Duration,
+    stop: &AtomicBool,
+) -> io::Result<Ended> {
+    let mut command = program()?;
+    command.args(arguments);
+    command.stdout(File::create(directory.join(OUTPUT))?);
+    command.stderr(File::create(directory.join(LOG))?);
+    let mut child = command.spawn()?;
+    let mut until = Instant::now() + limit;
+    let mut was_asked = false;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(ended(status));
+        }
+        let now = Instant::now();
+        if !was_asked && (stop.load(Ordering::Relaxed) || now >= until) {
+            was_asked = true;
+            send(&child, Signal::INT);
+            until = now + STOPPING_MAX;
+        } else if was_asked && now >= until {
+            end(&mut child);
+            return Ok(Ended::TimedOut);
+        }
+        thread::sleep(LOOK_INTERVAL);
+    }
+}
+
+/// Another process of this program that serves until it is not needed any more.
+#[derive(Debug)]
+pub(super) struct Server {
+    child: Child,
+    /// What it wrote first: its address.
+    pub(super) address: String,
+}
+
+impl Server {
+    pub(super) fn start(arguments: &[String], directory: &Path) -> io::Result<Self> {
+        let mut command = program()?;
+        command.args(arguments).stdout(Stdio::piped());
+        command.stderr(File::create(directory.join("node.log"))?);
+        let mut child = command.spawn()?;
+        let mut address = String::new();
+        let read = match child.stdout.take() {
+            Some(output) => BufReader::new(output).read_line(&mut address),
+            None => Ok(0),
+        };
+        let mut server = Self { child, address: address.trim().to_owned() };
+        match read {
+            Ok(_) if !server.address.is_empty() => Ok(server),
+            read => {
+                end(&mut server.child);
+                read?;
+                Err(io::Error::other("the stand-in node told no address; node.log says why"))
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It has nothing to lose.
+        end(&mut self.child);
+    }
+}
+
+/// This program, in a process group of its own: a signal from the terminal is for this process, which
+/// tells its children.
+fn program() -> io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.stdin(Stdio::null()).process_group(0);
+    for variable in NOT_FOR_PARTS {
+        command.env_remove(format!("SHADOW_{variable}"));
+    }
+    Ok(command)
+}
+
+fn ended(status: ExitStatus) -> Ended {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Ended::Code(code),
+        (None, signal) => Ended::Signal(signal.unwrap_or_default()),
+    }
+}
+
+fn send(child: &Child, signal: Signal) {
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    // One that has ended needs no signal.
+    let _ = group.map(|group| kill_process_group(group, signal));
+}
+
+fn end(child: &mut Child) {
+    send(child, Signal::KILL);
+    let _ = child.wait();
+}
+
+/// What a part answers.
+pub(super) const OUTPUT: &str = "output.txt";
+
+/// What it says on the way there.
+pub(super) const LOG: &str = "log.txt";
+
+/// Options that mean something else for a part than for a night.
+const NOT_FOR_PARTS: [&str; 16] = [
+    "BLOCKS",
+    "CANDIDATE",
+    "CONFIG",
+    "FAULTS",
+    "FOR",
+    "JSON",
+    "LISTEN",
+    "NODE",
+    "ONLY",
+    "PROFILE",
+    "RECORDING",
+    "REPORT",
+    "SCHEDULES",
+    "SEED",
+    "STATE_DIR",
+    "SUMMARY_DIR",
+];
+
+/// How often a process is looked after.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How long a process that was asked to stop may take.
+const STOPPING_MAX: Duration = Duration::from_secs(10);
