@@ -40,6 +40,7 @@ pub mod minimize;
 pub mod mismatches;
 pub mod node;
 pub mod observe;
+mod on_mismatch;
 pub mod opaque;
 mod other_branch;
 mod pace;

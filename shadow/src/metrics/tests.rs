@@ -115,7 +115,7 @@ fn metrics() -> Metrics {
         candidates: CANDIDATES.map(str::to_owned).to_vec(),
         options: vec![("workers", 2.0)],
         directory: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src/metrics")),
-        lag_limit: LAG_LIMIT,
+        lag_limit: LagLimit::default(),
     })
     .unwrap()
 }
