@@ -156,14 +156,14 @@ fn the_documentation_of_the_metrics_is_that_of_the_program() {
 }
 
 /// A program that goes on until it is interrupted, or let go of.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     address: SocketAddr,
 }
 
 impl Running {
     #[track_caller]
-    fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut program = Command::new(env!("CARGO_BIN_EXE_shadow"));
         program.args(arguments).args(["--listen", "0", "--json"]).env_remove("SHADOW_STATE_DIR");
         program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -179,7 +179,7 @@ impl Running {
 
     /// Asks once.
     #[track_caller]
-    fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
@@ -192,13 +192,13 @@ impl Running {
         Answer { status, head: head.to_owned(), body: body.to_owned() }
     }
 
-    fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         self.get("/api/status").json()
     }
 
     /// Asks again and again until this is so.
     #[track_caller]
-    fn until(&self, what: &str, is_so: impl Fn(&Value) -> bool) {
+    pub(crate) fn until(&self, what: &str, is_so: impl Fn(&Value) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !is_so(&self.status()) {
             assert!(Instant::now() < deadline, "{what}: {:#}", self.status());
@@ -207,7 +207,7 @@ impl Running {
     }
 
     /// Asks it to stop, and waits for the exit code and the summary.
-    fn interrupt(mut self) -> (i32, Value) {
+    pub(crate) fn interrupt(mut self) -> (i32, Value) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::INT).unwrap();
         let mut stdout = String::new();
@@ -226,14 +226,14 @@ impl Drop for Running {
 }
 
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
     body: String,
 }
 
 impl Answer {
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.body.clone()
     }
 

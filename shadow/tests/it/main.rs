@@ -7,6 +7,7 @@
 )]
 
 mod attach;
+mod attach_live;
 mod bench;
 mod chain_address;
 mod chain_altered;
@@ -40,7 +41,9 @@ mod minimize;
 #[cfg(feature = "faults")]
 mod mismatches;
 mod model;
+mod on_mismatch;
 mod opaque;
+mod packaging;
 mod program;
 mod record_chain;
 mod recordings;

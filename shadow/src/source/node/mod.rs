@@ -208,6 +208,8 @@ impl NodeSource {
             sender,
             tops: Tops { top: self.facts.top, stable: TopoHeight::GENESIS },
             before: None,
+            // What was followed by another process may have had anything in it.
+            all_named: first == TopoHeight::GENESIS && held.judged.is_none(),
             block_bytes: BLOCK_BYTES_TYPICAL,
             at_once_max: BLOCKS_AT_ONCE_MAX,
         };
