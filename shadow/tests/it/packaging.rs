@@ -32,6 +32,10 @@ fn the_unit_calls_the_program_as_it_is() {
         let ran = shadow(&all);
         assert_eq!(ran.code, 0, "{all:?}: {ran:#?}");
     }
+    // A group of the name that the unit has is there on most systems, and is not one to be in.
+    assert!(unit.contains("\nDynamicUser=yes\n"), "{unit}");
+    let user = unit.lines().find_map(|line| line.strip_prefix("User="));
+    assert!(user.is_some_and(|user| user != "shadow"), "{user:?}");
     // Where the comment says that it is put is where it is looked for.
     assert!(unit.contains(&format!("scripts/shadow.toml {CONFIG}")), "{unit}");
 }
@@ -54,6 +58,8 @@ fn the_container_is_made_of_what_there_is_and_told_what_is_understood() {
             _ => {}
         }
     }
+    let user = container.lines().find_map(|line| line.strip_prefix("USER "));
+    assert!(user.is_some_and(|user| user != "shadow"), "{user:?}");
     assert!(container.contains("--locked") && root.join("Cargo.lock").is_file());
     assert!(!variables.is_empty(), "{container}");
     let mut program = Command::new(env!("CARGO_BIN_EXE_shadow"));
