@@ -92,6 +92,9 @@ fn what_is_kept_is_bounded_and_every_verdict_stays() {
             &blocks.to_string(),
             "--transactions-per-block",
             "4",
+            // Without re-orders, of which some would be too deep.
+            "--profile",
+            "transfers",
             "--state-dir",
             state.path().to_str().unwrap(),
             "--keep-blocks",

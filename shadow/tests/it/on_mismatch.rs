@@ -12,7 +12,11 @@ use crate::program::{Ran, shadow};
 
 /// Verifies a chain with a candidate that is wrong, and with more arguments.
 fn soak(state: &Path, arguments: &[&str]) -> Ran {
-    let fixed = ["soak", "--blocks", "12", "--transactions-per-block", "8", "--json"];
+    soak_blocks(state, "12", arguments)
+}
+
+fn soak_blocks(state: &Path, blocks: &str, arguments: &[&str]) -> Ran {
+    let fixed = ["soak", "--blocks", blocks, "--transactions-per-block", "8", "--json"];
     let wrong = ["--profile", "transfers", "--candidate", WRONG, "--triage", "0"];
     let state = ["--state-dir", state.to_str().unwrap()];
     shadow(fixed.iter().chain(&wrong).chain(&state).chain(arguments))
@@ -68,7 +72,7 @@ fn each_problem_is_told_once_with_its_evidence_on_the_disk() {
     assert_eq!(counts["failed"], 0, "{counts}");
 
     // The same problems again are nothing new, in this process or the next.
-    let ran = soak(&state, &["--on-mismatch", &command, "--blocks", "20"]);
+    let ran = soak_blocks(&state, "20", &["--on-mismatch", &command]);
     assert_eq!(ran.summary()["blocks"]["total"], 21, "{ran:#?}");
     let lines = told(&out);
     let fingerprints: BTreeSet<_> = lines.iter().map(|line| line[1].clone()).collect();
