@@ -149,14 +149,7 @@ fn commit(criterion: &mut Criterion) {
                     let hash = *blake3::hash(&topoheight.as_u64().to_be_bytes()).as_bytes();
                     let block = BlockRef { topoheight, hash: BlockHash::new(hash) };
                     topoheight = topoheight.next();
-                    BlockCommit {
-                        block,
-                        facts: BlockFacts::default(),
-                        delta: delta.clone(),
-                        correction: StateDelta::new(),
-                        unknown: Vec::new(),
-                        executed: Vec::new(),
-                    }
+                    BlockCommit::new(block, BlockFacts::default(), delta.clone())
                 },
                 |block| {
                     let tip = store.commit(block).expect("the next block is committed");

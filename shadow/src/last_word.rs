@@ -175,11 +175,8 @@ mod tests {
             if differed {
                 correction.set_nonce(A, Nonce::new(77));
             }
-            let (facts, unknown, executed) = (BlockFacts::default(), Vec::new(), Vec::new());
-            let block = block(at);
-            store
-                .commit(BlockCommit { block, facts, delta, correction, unknown, executed })
-                .unwrap();
+            let commit = BlockCommit::new(block(at), BlockFacts::default(), delta);
+            store.commit(BlockCommit { correction, ..commit }).unwrap();
         }
         let fields = if differed { BTreeMap::from([(Field::Nonce, 1)]) } else { BTreeMap::new() };
         let entry = serde_json::json!({

@@ -13,8 +13,8 @@ use std::{
 
 use comparator::{Expectations, Inconclusive, OpaqueKind, Severity, check};
 use storage_snapshot::{
-    BlockCommit, BlockFacts, BlockHash, BlockRef, ReadError, StateDelta, StateKey, Store,
-    StoreError, TopoHeight, TxHash,
+    BlockCommit, BlockFacts, BlockHash, BlockRef, ReadError, StateKey, Store, StoreError,
+    TopoHeight, TxHash,
 };
 
 pub use crate::verify_error::VerifyError;
@@ -136,10 +136,9 @@ impl Verifier {
             }
         };
         drop(parent);
-        let (tip, commit) = timed(|| self.store.commit(step.commit));
+        let block = BlockCommit { base: before.base, ..step.commit };
+        let (tip, commit) = timed(|| self.store.commit(block));
         let digest = tip?.digest;
-        // Only now, so that a store that knows anything also knows what it is about.
-        self.store.learn(&before.base)?;
         if step.blind {
             self.blind_since = Some(place.topoheight);
         }
@@ -319,13 +318,11 @@ impl Verifier {
             }
         };
         let answers = node.is_some().then_some(answers);
+        let execution = &control.control.execution;
         let commit = BlockCommit {
-            block: prepared.executable.block,
-            facts,
-            delta: control.control.execution.delta.clone(),
             correction: node.as_ref().map(|node| node.correction.clone()).unwrap_or_default(),
-            unknown: Vec::new(),
-            executed: executed_transactions(&control.control.execution, answers),
+            executed: executed_transactions(execution, answers),
+            ..BlockCommit::new(prepared.executable.block, facts, execution.delta.clone())
         };
         Ok(Step {
             commit,
@@ -355,12 +352,9 @@ impl Verifier {
         facts.burned_supply =
             facts.burned_supply.zip(burned).and_then(|(supply, burned)| supply.checked_add(burned));
         let commit = BlockCommit {
-            block: prepared.executable.block,
-            facts,
-            delta: writes,
-            correction: StateDelta::new(),
             unknown,
             executed,
+            ..BlockCommit::new(prepared.executable.block, facts, writes)
         };
         let finding = match reason {
             NoControl::Opaque(kind) => Finding::Opaque(kind),

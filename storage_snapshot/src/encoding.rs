@@ -13,7 +13,7 @@
 //! facts    blue_score:u64 side_block:u8 emitted:u64 (0 | 1 burned:u64)
 //! tip      topoheight:u64 hash facts digest
 //! log      tip, previous (00 | 01 hash), delta list(key version), correction list(key version),
-//!          unknown list(key), executed list(hash)
+//!          unknown list(key), executed list(hash), base list(key version)
 //! record   list(slot position version), slot = a key without its address
 //! view     tip (00 | 01 tip), folding_to position
 //! ```
@@ -97,7 +97,8 @@ pub(crate) fn put_version(out: &mut Vec<u8>, version: &Version) {
 
 pub(crate) fn put_log_entry(out: &mut Vec<u8>, entry: &CommittedBlock) {
     let commit = &entry.commit;
-    let writes = commit.delta.len() + commit.correction.len() + commit.unknown.len();
+    let deltas = commit.delta.len() + commit.correction.len() + commit.base.len();
+    let writes = deltas + commit.unknown.len();
     out.reserve(256 + 80 * writes + 32 * commit.executed.len());
     put_tip(out, &entry.tip());
     match entry.previous {
@@ -111,6 +112,7 @@ pub(crate) fn put_log_entry(out: &mut Vec<u8>, entry: &CommittedBlock) {
     put_delta(out, &commit.correction);
     put_list(out, &commit.unknown, put_key);
     put_list(out, &commit.executed, |out, tx| out.extend_from_slice(tx.as_bytes()));
+    put_delta(out, &commit.base);
 }
 
 pub(crate) fn read_log_entry(bytes: &[u8]) -> Result<CommittedBlock, Malformed> {
@@ -128,6 +130,7 @@ pub(crate) fn read_log_entry(bytes: &[u8]) -> Result<CommittedBlock, Malformed> 
         correction: bytes.delta()?,
         unknown: bytes.list(Bytes::key)?,
         executed: bytes.list(|bytes| bytes.array().map(TxHash::new))?,
+        base: bytes.delta()?,
     };
     bytes.end()?;
     Ok(CommittedBlock { commit, digest: tip.digest, previous })

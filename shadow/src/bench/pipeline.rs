@@ -11,9 +11,7 @@ use std::{
 
 use comparator::MemorySink;
 use cpu_time::ProcessTime;
-use storage_snapshot::{
-    Address, BlockCommit, StateDelta, Store, StoreError, StoreOptions, TopoHeight, TxHash,
-};
+use storage_snapshot::{Address, BlockCommit, Store, StoreError, StoreOptions, TopoHeight, TxHash};
 
 use super::{Length, PipelineRow, Report, median, medians, micros_each, speed_up};
 use crate::{
@@ -198,12 +196,12 @@ impl Chain {
                 .control(&prepared.executable, &pre_state)
                 .map_err(|error| SourceError::Input(Box::new(error)))?;
             store.commit(BlockCommit {
-                block: prepared.executable.block,
-                facts: prepared.facts,
                 executed: executed_transactions(&control.execution, None),
-                delta: control.execution.delta,
-                correction: StateDelta::new(),
-                unknown: Vec::new(),
+                ..BlockCommit::new(
+                    prepared.executable.block,
+                    prepared.facts,
+                    control.execution.delta,
+                )
             })?;
         }
         drop(stop);

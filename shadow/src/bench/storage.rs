@@ -308,14 +308,7 @@ fn account(number: u64) -> Address {
 
 fn block(topoheight: TopoHeight, delta: StateDelta) -> BlockCommit {
     let hash = BlockHash::new(*blake3::hash(&topoheight.as_u64().to_be_bytes()).as_bytes());
-    BlockCommit {
-        block: BlockRef { topoheight, hash },
-        facts: BlockFacts::default(),
-        delta,
-        correction: StateDelta::new(),
-        unknown: Vec::new(),
-        executed: Vec::new(),
-    }
+    BlockCommit::new(BlockRef { topoheight, hash }, BlockFacts::default(), delta)
 }
 
 /// Of the files in a directory and below.

@@ -23,9 +23,28 @@ pub struct BlockCommit {
     pub unknown: Vec<StateKey>,
     /// The transactions that it executed.
     pub executed: Vec<TxHash>,
+    /// Values of the base that nobody had needed to know before: what keys were before the first
+    /// block, found out because this one names them.
+    ///
+    /// A key that has a value of the base already, or that a folded block wrote, keeps what it has.
+    /// Open snapshots see what was added, and rolling the block back does not take it away.
+    pub base: StateDelta,
 }
 
 impl BlockCommit {
+    /// A block that wrote what is in `delta`, and nothing else.
+    pub fn new(block: BlockRef, facts: BlockFacts, delta: StateDelta) -> Self {
+        Self {
+            block,
+            facts,
+            delta,
+            correction: StateDelta::new(),
+            unknown: Vec::new(),
+            executed: Vec::new(),
+            base: StateDelta::new(),
+        }
+    }
+
     /// The last version of every key that the block touches, in the order of the keys.
     pub(crate) fn versions(&self) -> Vec<(StateKey, Version)> {
         let known =

@@ -1,7 +1,7 @@
 //! Putting a block on the tip, and taking blocks off it.
 //!
-//! A commit writes the log first and memory afterwards, and shows the tip last: a reader that can ask
-//! for a block finds all of it. A rollback hides the tip first.
+//! A commit writes the log first, what is new of the base next and memory afterwards, and shows the tip
+//! last: a reader that can ask for a block finds all of it. A rollback hides the tip first.
 
 use super::{
     Inner,
@@ -23,11 +23,7 @@ pub(super) struct Scratch {
 }
 
 impl Inner {
-    pub(super) fn commit(
-        &self,
-        block: BlockCommit,
-        ledger: Option<&[u8]>,
-    ) -> Result<Tip, StoreError> {
+    pub(super) fn commit(&self, block: BlockCommit) -> Result<Tip, StoreError> {
         let mut writer = self.writer.lock();
         let Scratch { replaced, terms, bytes } = &mut *writer;
         self.disk.writable()?;
@@ -36,11 +32,7 @@ impl Inner {
         if let Some(tip) = tip {
             let last = tip.block.topoheight;
             if topoheight <= last {
-                let committed = self.committed(block.block)?;
-                if let Some(entry) = ledger {
-                    self.ledger.tree().apply(self.ledger.staged(topoheight, entry)?)?;
-                }
-                return Ok(committed);
+                return self.committed(block.block);
             }
             if topoheight != last.next() {
                 return Err(StoreError::NotNext { expected: last.next(), found: topoheight });
@@ -70,18 +62,14 @@ impl Inner {
             digest.subtract(term);
         }
 
+        // Nobody else rewrites records while some are added to the base.
+        let _folding = (!block.base.is_empty()).then(|| self.folding.lock());
+        let news = self.view.news(&block.base)?;
+
         let previous = tip.map(|tip| tip.block.hash);
         let entry = CommittedBlock { commit: block, digest, previous };
-        let staged = self.log.staged(&entry, bytes)?;
-        match ledger {
-            None => self.log.tree().append(staged)?,
-            Some(ledger) => {
-                let ledger_writes = self.ledger.staged(topoheight, ledger)?;
-                let ledger_tree = self.ledger.tree();
-                self.disk.apply_both((self.log.tree(), staged), (ledger_tree, ledger_writes))?;
-            }
-        }
-
+        self.log.append(&entry, bytes)?;
+        self.view.learn(news)?;
         self.window.push(topoheight, writes);
         self.recent.write().push(&entry);
         let tip = entry.tip();
@@ -132,6 +120,8 @@ impl Inner {
             frontier.retreat(tip);
             tip.map(|tip| tip.block.topoheight)
         };
+        // The values of the base that these blocks brought are nowhere else then.
+        self.disk.flush()?;
         self.log.drop_above(to)?;
         self.recent.write().drop_above(to);
         self.window.drop_above(to);

@@ -27,11 +27,10 @@ impl Inner {
         };
         let (true, Some(after)) = (before.is_some() == view.is_some(), after) else {
             // The blocks from the view's tip on are always in memory.
-            let key = super::log::key(target);
-            return Err(self.log.tree().corrupt(&key, Corruption::Sequence));
+            return Err(super::log::corrupt(target, Corruption::Sequence));
         };
         // The view must never be found ahead of the log.
-        self.disk.flush()?;
+        self.log.sync()?;
         let written = self.window.written(view, target);
         // Every written key has such a version: they are dropped below, and by no rollback.
         let versions = written.iter().filter_map(|key| {
@@ -65,17 +64,11 @@ mod tests {
         for account in ACCOUNTS {
             delta.set_balance(account, AssetId::NATIVE, Amount::new(topoheight * 10));
         }
-        BlockCommit {
-            block: BlockRef {
-                topoheight: TopoHeight::new(topoheight),
-                hash: BlockHash::new([topoheight as u8; 32]),
-            },
-            facts: BlockFacts::default(),
-            delta,
-            correction: StateDelta::new(),
-            unknown: Vec::new(),
-            executed: Vec::new(),
-        }
+        let block = BlockRef {
+            topoheight: TopoHeight::new(topoheight),
+            hash: BlockHash::new([topoheight as u8; 32]),
+        };
+        BlockCommit::new(block, BlockFacts::default(), delta)
     }
 
     #[test]

@@ -6,8 +6,9 @@
 use std::{ops::RangeInclusive, sync::Arc};
 
 use super::{
-    disk::{BATCH_ENTRIES, Disk, Tree, Writes},
+    disk::Disk,
     log::{key, parse_key},
+    tree::{BATCH_ENTRIES, Tree, Writes},
 };
 use crate::{Corruption, StoreError, TopoHeight, TreeName};
 

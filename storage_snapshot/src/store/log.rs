@@ -1,105 +1,416 @@
 //! The log: every committed block, and the only thing that a commit writes.
 //!
 //! Everything else (window, facts, executed transactions, and with them the tip) is derived from it
-//! when the store is opened. A block is there once the first part of its entry is, which is written
-//! last, so the log ends with a whole block after any crash; each entry names the hash before it, so a
-//! block that is missing is noticed.
+//! when the store is opened. It is kept in files of its own, each with a run of blocks, because it is
+//! only ever appended to, cut off at the end, and forgotten from the beginning: an append is one
+//! write, and forgetting is removing files. Each entry names the hash before it, so a block that is
+//! missing is noticed.
+//!
+//! **What is found after a crash.** Of a process: every block whose commit returned, because the
+//! operating system has it; of the one that was being written a piece, which is cut off. Of the
+//! machine: everything up to the last sync, to which the headers of the files bear witness, and what
+//! does not verify below that is damage, never cut off. Above it the disk may have written in any
+//! order, so there may be holes, zeros and remains; the first thing there that does not verify ends
+//! the log, whatever follows. A cut that the disk had not heard of leaves blocks of the branch that
+//! was taken back, never a mixture of both.
+
+use std::{
+    collections::VecDeque,
+    fs,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::{Mutex, RwLock};
 
 use super::{
     block::CommittedBlock,
-    disk::{Disk, Tree, Writes},
+    health::Health,
+    segment::{
+        self, RECORD_HEAD_BYTES, Scanned, Segment, UNFINISHED, finish_record, sync_directory,
+    },
 };
 use crate::{Corruption, StoreError, TopoHeight, TreeName, encoding};
-use std::sync::Arc;
 
-pub(super) struct Log(Tree);
+pub(super) struct Log {
+    directory: PathBuf,
+    file_bytes: u64,
+    health: Arc<Health>,
+    /// Held by whoever syncs, and by whoever changes which files there are or cuts one off.
+    syncing: Mutex<()>,
+    /// Without gaps. Written with `syncing` held, but for a record at the end.
+    segments: RwLock<VecDeque<Segment>>,
+}
 
 impl Log {
-    pub(super) fn open(disk: &Arc<Disk>) -> Result<Self, StoreError> {
-        Ok(Self(disk.tree(TreeName::Log)?))
+    /// Makes the directory; it is there whenever the store is.
+    pub(super) fn make(directory: &Path) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Io { path: directory.to_owned(), source };
+        fs::create_dir_all(directory).map_err(failed)?;
+        directory.parent().map_or(Ok(()), sync_directory)
     }
 
-    /// Forgets a block that was being written when the process died.
-    pub(super) fn drop_unfinished(&self) -> Result<(), StoreError> {
-        self.0.drop_unfinished()
+    /// Whether there is no file of a log in the directory, if there is one.
+    pub(super) fn is_absent(directory: &Path) -> Result<bool, StoreError> {
+        match directory.try_exists() {
+            Ok(true) => Ok(files(directory)?.is_empty()),
+            Ok(false) => Ok(true),
+            Err(source) => Err(StoreError::Io { path: directory.to_owned(), source }),
+        }
     }
 
-    pub(super) const fn tree(&self) -> &Tree {
-        &self.0
+    /// Reads and verifies everything that is there, and cuts off what was being written.
+    pub(super) fn open(
+        directory: PathBuf,
+        file_bytes: u64,
+        health: Arc<Health>,
+    ) -> Result<Self, StoreError> {
+        clear_unfinished(&directory)?;
+        let scanned: Vec<_> = files(&directory)?
+            .into_iter()
+            .map(|(first, path)| segment::scan(path, first))
+            .collect::<Result<_, _>>()?;
+        let mut segments = intact(&directory, scanned)?;
+        if let Some(last) = segments.back_mut() {
+            last.keep_open()?;
+        }
+        let log = Self {
+            directory,
+            file_bytes,
+            health,
+            syncing: Mutex::new(()),
+            segments: RwLock::new(segments),
+        };
+        log.sync()?;
+        Ok(log)
     }
 
-    /// The buffer is scratch space.
-    pub(super) fn staged(
+    /// Writes the next block. The buffer is scratch space.
+    pub(super) fn append(
         &self,
         entry: &CommittedBlock,
         buffer: &mut Vec<u8>,
-    ) -> Result<Writes, StoreError> {
-        let mut writes = Writes::default();
-        let key = key(entry.commit.block.topoheight);
+    ) -> Result<(), StoreError> {
+        self.health.writable()?;
+        let topoheight = entry.commit.block.topoheight;
         buffer.clear();
+        buffer.resize(RECORD_HEAD_BYTES, 0);
         encoding::put_log_entry(buffer, entry);
-        self.0.stage(&mut writes, &key, buffer)?;
-        Ok(writes)
+        if !self.has_room(topoheight) {
+            self.begin_file(topoheight).map_err(|error| self.health.failed(error))?;
+        }
+        let (file, offset, before, path) = {
+            let segments = self.segments.read();
+            // There is one: it had room or was just begun.
+            let Some(last) = segments.back() else { return Err(StoreError::Broken) };
+            (last.file()?, last.length, last.last_checksum(), last.path.clone())
+        };
+        let checksum = finish_record(buffer, before, topoheight);
+        if let Err(source) = file.write_all_at(buffer, offset) {
+            // What cannot be cut off now is cut off when the store is opened.
+            let _cut = file.set_len(offset);
+            return Err(self.health.failed(StoreError::Io { path, source }));
+        }
+        if let Some(last) = self.segments.write().back_mut() {
+            last.push(checksum, buffer.len() as u64);
+        }
+        Ok(())
     }
 
+    fn has_room(&self, topoheight: TopoHeight) -> bool {
+        self.segments
+            .read()
+            .back()
+            .is_some_and(|last| last.length < self.file_bytes && last.end() == topoheight.as_u64())
+    }
+
+    fn begin_file(&self, topoheight: TopoHeight) -> Result<(), StoreError> {
+        let _syncing = self.syncing.lock();
+        let mut segments = self.segments.write();
+        // What was begun for another first block, which was never written.
+        if let Some(empty) = segments.back().filter(|last| last.is_empty()) {
+            remove(&self.directory, &empty.path)?;
+            segments.pop_back();
+        }
+        // The files after the first are vouched for by the one before, once they are on the disk.
+        let segment = Segment::create(&self.directory, topoheight, segments.is_empty())?;
+        if let Some(last) = segments.back_mut() {
+            last.close();
+        }
+        segments.push_back(segment);
+        Ok(())
+    }
+
+    /// Brings everything that was written to the disk.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        self.health.writable()?;
+        let _syncing = self.syncing.lock();
+        self.sync_held().map_err(|error| self.health.failed(error))
+    }
+
+    fn sync_held(&self) -> Result<(), StoreError> {
+        let mut written = Vec::new();
+        let mut is_new = false;
+        for segment in &*self.segments.read() {
+            if segment.length > segment.header.synced {
+                is_new |= segment.header.synced == 0;
+                let path = segment.path.clone();
+                written.push((segment.first(), segment.length, segment.file()?, path));
+            }
+        }
+        for (_, _, file, path) in &written {
+            let synced = file.sync_data();
+            synced.map_err(|source| StoreError::Io { path: path.clone(), source })?;
+        }
+        if is_new {
+            sync_directory(&self.directory)?;
+        }
+        let mut is_followed = false;
+        for segment in self.segments.write().iter_mut().rev() {
+            let found = written.iter().find(|(first, ..)| *first == segment.first());
+            let before = (segment.header.synced, segment.header.followed);
+            segment.header.synced = found.map_or(before.0, |(_, length, ..)| *length);
+            segment.header.followed = is_followed;
+            if (segment.header.synced, segment.header.followed) != before {
+                segment.write_header()?;
+            }
+            is_followed = true;
+        }
+        Ok(())
+    }
+
+    /// A block, if it is there and was not dropped.
     pub(super) fn read(
         &self,
         topoheight: TopoHeight,
     ) -> Result<Option<CommittedBlock>, StoreError> {
-        let key = key(topoheight);
-        let Some(bytes) = self.0.read(&key)? else { return Ok(None) };
-        let entry = encoding::read_log_entry(&bytes)
-            .map_err(|encoding::Malformed| self.0.corrupt(&key, Corruption::Form))?;
-        if entry.commit.block.topoheight != topoheight {
-            return Err(self.0.corrupt(&key, Corruption::Sequence));
+        let segments = self.segments.read();
+        match segments.front() {
+            Some(first) if topoheight >= first.header.begins => find(&segments, topoheight),
+            _ => Ok(None),
         }
-        Ok(Some(entry))
     }
 
     /// Reads the blocks from `from` on in order, and requires each to follow the one before it.
     ///
-    /// With `from` of `None` the first entry must be the first block ever committed.
+    /// With `from` of `None` the first entry must be the first block ever committed. What was dropped
+    /// and is still there is read as well: the view may be older than the drop.
     pub(super) fn replay(
         &self,
         from: Option<TopoHeight>,
         mut absorb: impl FnMut(CommittedBlock) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
+        let segments = self.segments.read();
+        let first = segments.front().map_or(TopoHeight::GENESIS, Segment::first);
+        let mut cursor = from.map_or(first, |from| from.max(first));
         let mut before = None;
-        let mut cursor = from.unwrap_or(TopoHeight::GENESIS);
-        while let Some(found) = self.0.next_key(&key(cursor))? {
-            let out_of_sequence = || self.0.corrupt(&found, Corruption::Sequence);
-            let topoheight = parse_key(&found).ok_or_else(out_of_sequence)?;
-            let entry = self.read(topoheight)?.ok_or_else(out_of_sequence)?;
+        while let Some(entry) = find(&segments, cursor)? {
             let follows = match before {
-                Some(_) => topoheight == cursor && entry.previous == before,
-                None => from.is_some() || entry.previous.is_none(),
+                Some(_) => entry.previous == before,
+                // Only a block that was committed first may be above what was asked for.
+                None => from >= Some(cursor) || entry.previous.is_none(),
             };
             if !follows {
-                return Err(out_of_sequence());
+                return Err(corrupt(cursor, Corruption::Sequence));
             }
             before = Some(entry.commit.block.hash);
             absorb(entry)?;
-            if topoheight.next() == topoheight {
+            if cursor.next() == cursor {
                 break;
             }
-            cursor = topoheight.next();
+            cursor = cursor.next();
         }
         Ok(())
     }
 
-    /// Drops every block above `to`, the last one first.
+    /// Drops every block above `to`, the last files first.
     pub(super) fn drop_above(&self, to: Option<TopoHeight>) -> Result<(), StoreError> {
-        match to {
-            None => self.0.remove_last(&[]),
-            Some(to) if to.next() == to => Ok(()),
-            Some(to) => self.0.remove_last(&key(to.next())),
-        }
+        self.health.writable()?;
+        let _syncing = self.syncing.lock();
+        self.cut_above(to).map_err(|error| self.health.failed(error))
     }
 
-    /// Drops every block below `bound`, the first one first.
-    pub(super) fn drop_below(&self, bound: TopoHeight) -> Result<u64, StoreError> {
-        self.0.remove_first(&[], &key(bound))
+    fn cut_above(&self, to: Option<TopoHeight>) -> Result<(), StoreError> {
+        loop {
+            // A reader finds the record and reads it under the same lock.
+            let mut segments = self.segments.write();
+            if segments.back().is_none_or(|last| Some(last.first()) <= to) {
+                break;
+            }
+            let Some(last) = segments.pop_back() else { break };
+            if let Some(before) = segments.back_mut() {
+                before.keep_open()?;
+                if before.header.followed {
+                    before.header.followed = false;
+                    before.write_header()?;
+                    before.sync()?;
+                }
+            }
+            remove(&self.directory, &last.path)?;
+        }
+        let mut segments = self.segments.write();
+        if let (Some(last), Some(to)) = (segments.back_mut(), to)
+            && last.end() > to.next().as_u64()
+        {
+            last.forget_above(to);
+            last.cut()?;
+        }
+        Ok(())
     }
+
+    /// Drops every block below `bound` and returns how many that were. Whole files are removed, so
+    /// some of it stays on the disk, but is not shown any more.
+    ///
+    /// What these blocks were folded into has to be on the disk before they are gone: `settle` sees
+    /// to it, and is called only if files are removed.
+    pub(super) fn drop_below(
+        &self,
+        bound: TopoHeight,
+        settle: impl FnOnce() -> Result<(), StoreError>,
+    ) -> Result<u64, StoreError> {
+        self.health.writable()?;
+        let _syncing = self.syncing.lock();
+        let (begins, end, superfluous) = {
+            let segments = self.segments.read();
+            let (Some(first), Some(last)) = (segments.front(), segments.back()) else {
+                return Ok(0);
+            };
+            let later = segments.iter().skip(1);
+            let superfluous = later.take_while(|segment| segment.first() <= bound).count();
+            (first.header.begins, last.end(), superfluous)
+        };
+        let bound = bound.min(TopoHeight::new(end));
+        if bound <= begins {
+            return Ok(0);
+        }
+        if superfluous > 0 {
+            // Afterwards nothing vouches for the file that is the first one then.
+            self.sync_held().map_err(|error| self.health.failed(error))?;
+            settle()?;
+        }
+        self.forget_below(bound, superfluous).map_err(|error| self.health.failed(error))?;
+        Ok(bound.as_u64() - begins.as_u64())
+    }
+
+    fn forget_below(&self, bound: TopoHeight, superfluous: usize) -> Result<(), StoreError> {
+        for _ in 0..superfluous {
+            let Some(segment) = self.segments.write().pop_front() else { break };
+            remove(&self.directory, &segment.path)?;
+        }
+        if let Some(first) = self.segments.write().front_mut() {
+            first.header.begins = bound;
+            first.write_header()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        // Whoever needs to know whether this works flushes before.
+        let _synced = self.sync();
+    }
+}
+
+fn find(
+    segments: &VecDeque<Segment>,
+    topoheight: TopoHeight,
+) -> Result<Option<CommittedBlock>, StoreError> {
+    let after = segments.partition_point(|segment| segment.first() <= topoheight);
+    let Some(segment) = after.checked_sub(1).and_then(|index| segments.get(index)) else {
+        return Ok(None);
+    };
+    let Some(content) = segment.read(topoheight)? else { return Ok(None) };
+    let entry = encoding::read_log_entry(&content)
+        .map_err(|encoding::Malformed| corrupt(topoheight, Corruption::Form))?;
+    if entry.commit.block.topoheight != topoheight {
+        return Err(corrupt(topoheight, Corruption::Sequence));
+    }
+    Ok(Some(entry))
+}
+
+/// Keeps the files up to the first thing that is wrong and removes the rest, if nothing vouches for
+/// it; otherwise it is damage.
+fn intact(directory: &Path, scanned: Vec<Scanned>) -> Result<VecDeque<Segment>, StoreError> {
+    let mut intact: VecDeque<Segment> = VecDeque::new();
+    let mut rest = VecDeque::from(scanned);
+    let mut wrong = None;
+    while let Some(file) = rest.pop_front() {
+        let before = intact.back();
+        match file.segment {
+            Some(segment) if before.is_none_or(|before| before.end() == file.first.as_u64()) => {
+                let is_short = segment.length < segment.header.synced;
+                let is_promised = is_short || segment.header.followed;
+                let end = TopoHeight::new(segment.end());
+                intact.push_back(segment);
+                if let Some(problem) = file.problem.or(is_short.then_some(Corruption::Parts)) {
+                    wrong = Some((end, problem, is_promised));
+                    break;
+                }
+            }
+            segment => {
+                let is_promised = before.is_none_or(|before| before.header.followed);
+                let sequence = segment.as_ref().map(|_| Corruption::Sequence);
+                let problem = sequence.or(file.problem).unwrap_or(Corruption::Form);
+                wrong = Some((file.first, problem, is_promised));
+                rest.push_front(Scanned { segment, ..file });
+                break;
+            }
+        }
+    }
+    let is_synced =
+        |file: &Scanned| file.segment.as_ref().is_some_and(|segment| segment.header.synced > 0);
+    match (wrong, intact.back_mut()) {
+        (Some((at, problem, is_promised)), _) if is_promised || rest.iter().any(is_synced) => {
+            return Err(corrupt(at, problem));
+        }
+        (Some(_), Some(last)) => {
+            for file in rest.iter().rev() {
+                remove(directory, &file.path)?;
+            }
+            last.cut()?;
+        }
+        (None, Some(last)) if last.header.followed => {
+            return Err(corrupt(TopoHeight::new(last.end()), Corruption::Parts));
+        }
+        _ => {}
+    }
+    Ok(intact)
+}
+
+/// The files of a log, in order.
+fn files(directory: &Path) -> Result<Vec<(TopoHeight, PathBuf)>, StoreError> {
+    let failed = |source| StoreError::Io { path: directory.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        files.extend(segment::parse_name(&path).map(|first| (first, path)));
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Removes what was being made when the process died.
+fn clear_unfinished(directory: &Path) -> Result<(), StoreError> {
+    let failed = |source| StoreError::Io { path: directory.to_owned(), source };
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|extension| extension == UNFINISHED) {
+            remove(directory, &path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a file, for good: the next one may only go after it.
+fn remove(directory: &Path, path: &Path) -> Result<(), StoreError> {
+    fs::remove_file(path).map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
+    sync_directory(directory)
+}
+
+pub(super) fn corrupt(topoheight: TopoHeight, problem: Corruption) -> StoreError {
+    StoreError::Corrupt { tree: TreeName::Log, key: key(topoheight).to_vec(), problem }
 }
 
 pub(super) const fn key(topoheight: TopoHeight) -> [u8; 8] {

@@ -20,7 +20,7 @@
 //! A directory is created by [`Store::open`], filled with [`Store::seed`], given its meaning with
 //! [`Store::set_identity`] (do it last: a store with an identity has a complete base), and then grows
 //! by [`Store::commit`], one block after the other. A caller that did not know the whole base beforehand
-//! adds to it with [`Store::learn`]. [`Store::advance_view`] folds blocks that will
+//! adds to it with the block that needs more of it. [`Store::advance_view`] folds blocks that will
 //! not be rolled back, which bounds the memory of the window, and [`Store::prune_log`] then drops
 //! what the log need not keep. [`Store::rollback`] drops blocks above the view, and never goes below.
 //!
@@ -30,38 +30,38 @@
 //!
 //! # Durability
 //!
-//! What a commit writes goes into a buffer of the database in this process. From there it is written
-//! to the file, in the order of the commits, when the buffer is full, when somebody flushes, and every
-//! `flush_every_ms`. A commit does not flush by itself, but every 128 KiB of commits are flushed on
-//! another thread, and a commit that would leave 512 KiB unflushed waits for the disk.
+//! The log is in files of its own, the ledger and the view are in a database. A commit is one write to
+//! a file of the log: when it returns, the operating system has the block. What the database is given
+//! goes into a buffer in this process, and is written to its file in order when the buffer is full,
+//! when somebody flushes, every `flush_every_ms`, and after every 128 KiB on another thread.
 //!
-//! * **When the process crashes**, however it ends, the store opens again at a moment through which it
-//!   went: some first part of everything that was written to log and ledger, in order and with no
-//!   gap, so with nothing torn and a tip that was committed. That part has at least everything up to
-//!   the last [`Store::flush`] that returned. Since then may be missing what the buffer held: without
-//!   another flush that is what was committed in the last `flush_every_ms` and what the last flush of
-//!   the background took, and never more than about 512 KiB of it. With `None` only the latter bound
-//!   remains. These blocks are to be committed again: at 20 blocks a second and the usual 100 ms that
-//!   are two or three. What was handed to the operating system does not depend on the process any more.
-//! * **When the power fails**, the promise is weaker. On Linux the database's `flush` is a `write`
-//!   and a `sync_file_range` that waits for the data to be sent to the disk. It neither empties the
-//!   disk's own cache nor writes the file's metadata, such as the new length of a file that grew, so
-//!   even what was flushed may be missing. An `fsync` happens in the background every
-//!   `flush_every_ms`, and when the store is closed. What was written before the last one is found
-//!   again, if the disk is honest; what was written after it may be missing or, where the disk wrote
-//!   in another order, be found damaged. That is refused as such, or it ends the database's own log
-//!   and so is found as an older tip. Without `flush_every_ms` there is no `fsync` before the store is
-//!   closed. The directory in which a new store was made is not synchronized either: after a loss of
-//!   power within seconds of that there may be none.
-//! * The log is flushed before a fold writes what is in it to the view, and the view before the log
-//!   is pruned, so neither depends on the other's luck when the process crashes.
+//! * **When the process crashes**, however it ends, every block whose commit returned is there, and
+//!   of the one that was being written nothing. A rollback that was going on has dropped all, some or
+//!   none of its blocks, the last ones first. Of the ledger and the view some first part of what was
+//!   written is there, in order and with no gap: everything up to the last [`Store::flush`] that
+//!   returned, and without one all but what was written in the last `flush_every_ms`, or in the last
+//!   512 KiB. So the ledger may end below the tip, and never has a verdict whose block was not
+//!   committed.
+//! * **When the power fails**, every block that was there when the last flush began that returned is
+//!   found again, if the disk is honest: a flush waits for `fdatasync` of the log before it turns to the
+//!   database, and the files say how far they are known to be on the disk. Below that everything has to
+//!   be right; above it the first thing that is not right, be it torn, zeros or noise, ends the log,
+//!   whatever follows, because a disk writes in any order. A rollback that no flush followed may be
+//!   undone. For ledger and view the promise is weaker: on Linux the database's own flush is a `write`
+//!   and a `sync_file_range`, which neither empties the disk's cache nor writes the new length of a
+//!   file that grew. An `fsync` happens in the background every `flush_every_ms`, and when the store is
+//!   closed; by that the ledger may also be ahead of the log. What the disk wrote in another order is
+//!   refused as damaged, or ends the database's own log and so is found as an older moment.
+//! * The log is brought to the disk before a fold writes what is in it to the view, and the view
+//!   before files of the log are removed, so neither depends on the other's luck.
 //! * A new database is made aside and then renamed, because one whose making was killed half way
 //!   cannot be opened.
 //! * Everything that is read is verified by a checksum. A byte that changed is
-//!   [`StoreError::Corrupt`] or [`StoreError::Database`], never state. Where the file was cut, or
-//!   damaged in what the database had written last, it opens at an older block, and *whatever was
-//!   flushed above that is lost without a word*: the database cannot tell damage at the end of its
-//!   log from a write that was never finished.
+//!   [`StoreError::Corrupt`] or [`StoreError::Database`], never state. Of the log that holds up to the
+//!   last flush, the end of it included. Where the file of the database was cut, or damaged in what was
+//!   written last, it opens with an older ledger and view, and *whatever was flushed above that is lost
+//!   without a word*: the database cannot tell damage at the end of its file from a write that was
+//!   never finished.
 //! * After a failed write every further write is refused until the store is opened again, because
 //!   what is on disk is only known then. A disk without room is such a failure: it is met by the
 //!   write or the flush that follows, as [`StoreError::Io`] or [`StoreError::Database`], and what was
@@ -85,13 +85,16 @@ mod commit;
 mod disk;
 mod flusher;
 mod fold;
+mod health;
 mod ledger;
 mod lock;
 mod log;
 mod pins;
 mod recent;
 mod recover;
+mod segment;
 mod snapshot;
+mod tree;
 mod view;
 mod window;
 
@@ -105,12 +108,14 @@ pub use snapshot::Snapshot;
 
 use self::{
     commit::Scratch,
-    disk::{Disk, Tree, Writes},
+    disk::Disk,
+    health::Health,
     ledger::Ledger,
     lock::DirectoryLock,
     log::Log,
     pins::Frontier,
     recent::{Recent, oldest_kept},
+    tree::{Tree, Writes},
     view::View,
     window::Window,
 };
@@ -130,14 +135,16 @@ pub struct Store {
 /// How a store is opened.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
-    /// How often the database writes out and fsyncs by itself, in milliseconds; `None` for never. At
-    /// each of these times it also reclaims a piece of its file, so this bounds how fast the file can
-    /// shrink behind [`Store::prune_log`].
+    /// How often the database, which holds ledger and view, writes out and fsyncs by itself, in
+    /// milliseconds; `None` for never.
     pub flush_every_ms: Option<u64>,
     /// How much memory decoded records of accounts may take.
     pub cache_bytes: u64,
     /// How much memory the database may take for its own pages.
     pub page_cache_bytes: u64,
+    /// How long a file of the log gets before another one is begun, in bytes. [`Store::prune_log`]
+    /// removes whole files.
+    pub log_file_bytes: u64,
     /// Where this process answers questions; whoever finds the directory locked is told.
     pub listen_address: Option<String>,
 }
@@ -148,6 +155,7 @@ impl Default for StoreOptions {
             flush_every_ms: Some(100),
             cache_bytes: 64 << 20,
             page_cache_bytes: 8 << 20,
+            log_file_bytes: 4 << 20,
             listen_address: None,
         }
     }
@@ -155,7 +163,7 @@ impl Default for StoreOptions {
 
 impl Store {
     /// The form that a directory is in. It changes with every change of what is on disk.
-    pub const FORMAT_VERSION: u32 = 3;
+    pub const FORMAT_VERSION: u32 = 4;
 
     /// Opens a directory, and creates it if there is none.
     ///
@@ -168,12 +176,17 @@ impl Store {
         fs::create_dir_all(directory)
             .map_err(|source| StoreError::Io { path: directory.to_owned(), source })?;
         let lock = DirectoryLock::acquire(directory, options.listen_address)?;
-        let disk =
-            Disk::open(directory.join("state"), options.page_cache_bytes, options.flush_every_ms)?;
+        let health = Arc::new(Health::default());
+        let disk = Disk::open(
+            directory.join("state"),
+            options.page_cache_bytes,
+            options.flush_every_ms,
+            Arc::clone(&health),
+        )?;
         let meta = disk.tree(TreeName::Meta)?;
-        let log = Log::open(&disk)?;
         let ledger = Ledger::open(&disk)?;
         let view = View::open(&disk, options.cache_bytes)?;
+        let log_directory = directory.join("log");
         match disk.format_version()? {
             Some(Self::FORMAT_VERSION) => {}
             Some(found) => {
@@ -183,16 +196,17 @@ impl Store {
                     supported: Self::FORMAT_VERSION,
                 });
             }
-            None if [&meta, log.tree(), ledger.tree(), view.tree()]
-                .iter()
-                .all(|t| t.is_empty()) =>
+            None if [&meta, ledger.tree(), view.tree()].iter().all(|tree| tree.is_empty())
+                && Log::is_absent(&log_directory)? =>
             {
+                // Before there is a version, so that a log that is missing later is noticed.
+                Log::make(&log_directory)?;
                 disk.set_format_version(Self::FORMAT_VERSION)?;
             }
             None => return Err(meta.corrupt(b"format_version", Corruption::Parts)),
         }
 
-        log.drop_unfinished()?;
+        let log = Log::open(log_directory, options.log_file_bytes, health)?;
         let ViewState { tip: view_tip, folding_to } = view.state()?;
         let recovered = recover::recover(&log, view.tree(), view_tip, folding_to)?;
         let store = Self {
@@ -210,6 +224,10 @@ impl Store {
                 _lock: lock,
             }),
         };
+        // The database may have heard of it later than the log did.
+        for base in &recovered.bases {
+            store.inner.view.learn(store.inner.view.news(base)?)?;
+        }
         if let Some(folding_to) = folding_to {
             store.advance_view(folding_to)?;
         }
@@ -274,36 +292,6 @@ impl Store {
         self.inner.view.write(versions, &ViewState::default(), &ViewState::default())
     }
 
-    /// Adds values of the base while blocks are being committed: what a key was before the first
-    /// block, found out when the first block that names it came along.
-    ///
-    /// A key that has a value of the base already, or that a folded block wrote, keeps what it has.
-    /// Open snapshots see what was added. What is learned before a block is committed survives if the
-    /// block does, and rolling the block back does not take it away.
-    ///
-    /// # Errors
-    ///
-    /// When reading or writing fails.
-    pub fn learn(&self, base: &StateDelta) -> Result<(), StoreError> {
-        // Nobody else rewrites records meanwhile.
-        let _folding = self.inner.folding.lock();
-        self.inner.disk.writable()?;
-        let view = &self.inner.view;
-        let mut values = Vec::with_capacity(base.len());
-        for (key, value) in base.iter() {
-            if view.read(key, Some(TopoHeight::MAX))?.is_none() {
-                let version = Version::Known(value.cloned());
-                values.push((*key, Stamped { written_at: None, version }));
-            }
-        }
-        if values.is_empty() {
-            return Ok(());
-        }
-        values.sort_by_key(|(key, _)| *key.account());
-        let state = view.state()?;
-        view.write(values, &state, &state)
-    }
-
     /// The last block and the state after it.
     pub fn tip(&self) -> Option<Tip> {
         self.inner.frontier.tip()
@@ -326,17 +314,7 @@ impl Store {
     /// [`StoreError::NotNext`], [`StoreError::OtherBlock`], [`StoreError::Pruned`], and whatever
     /// reading the replaced versions or writing the log may say. Then nothing was committed.
     pub fn commit(&self, block: BlockCommit) -> Result<Tip, StoreError> {
-        self.inner.commit(block, None)
-    }
-
-    /// Commits a block together with its entry in the ledger: after a crash both are there or
-    /// neither. For a block that is committed already the entry is still written.
-    ///
-    /// # Errors
-    ///
-    /// As [`Store::commit`].
-    pub fn commit_with_ledger(&self, block: BlockCommit, entry: &[u8]) -> Result<Tip, StoreError> {
-        self.inner.commit(block, Some(entry))
+        self.inner.commit(block)
     }
 
     /// The state just after a block, pinned.
@@ -410,7 +388,8 @@ impl Store {
     }
 
     /// Drops the log below a topoheight, as far as the view has it, and returns how many blocks that
-    /// were. The last 64 blocks up to the view's tip are kept for their facts.
+    /// were. The last 64 blocks up to the view's tip are kept for their facts. Only whole files are
+    /// removed, so up to one file more stays on the disk.
     ///
     /// # Errors
     ///
@@ -419,7 +398,7 @@ impl Store {
         let _writer = self.inner.writer.lock();
         let Some(kept) = self.inner.frontier.view().and_then(oldest_kept) else { return Ok(0) };
         self.inner.disk.flush()?;
-        self.inner.log.drop_below(below.min(kept))
+        self.inner.log.drop_below(below.min(kept), || self.inner.disk.sync())
     }
 
     /// Writes the entry of a block in the ledger, over the one that may be there.
@@ -466,12 +445,15 @@ impl Store {
         self.inner.ledger.last()
     }
 
-    /// Makes everything that was written so far survive a crash of the process.
+    /// Makes everything that was written so far survive a crash of the process, and the blocks also a
+    /// loss of power.
     ///
     /// # Errors
     ///
     /// When writing fails.
     pub fn flush(&self) -> Result<(), StoreError> {
+        // In this order, so that no verdict is there without its block.
+        self.inner.log.sync()?;
         self.inner.disk.flush()
     }
 }
@@ -487,9 +469,9 @@ impl fmt::Debug for Store {
 
 /// The parts of a store. Locks are taken in the order `folding`, `writer`, `frontier`, `recent`.
 pub(crate) struct Inner {
+    log: Log,
     disk: Arc<Disk>,
     meta: Tree,
-    log: Log,
     ledger: Ledger,
     view: View,
     window: Window,

@@ -4,20 +4,23 @@ use std::sync::Arc;
 
 use super::{
     block::Tip,
-    disk::Tree,
     log::Log,
     pins::Frontier,
     recent::{Recent, oldest_kept},
+    tree::Tree,
     view::STATE_KEY,
     window::Window,
 };
-use crate::{Corruption, StoreError, TopoHeight, digest::Terms, version::Position};
+use crate::{Corruption, StateDelta, StoreError, TopoHeight, digest::Terms, version::Position};
 
 /// What is derived from the log.
 pub(super) struct Recovered {
     pub(super) window: Window,
     pub(super) recent: Recent,
     pub(super) frontier: Arc<Frontier>,
+    /// What the blocks above the view brought to the base. The view has that of the others, because a
+    /// fold is written after it.
+    pub(super) bases: Vec<StateDelta>,
 }
 
 pub(super) fn recover(
@@ -31,10 +34,12 @@ pub(super) fn recover(
     let view_at = view_tip.map(|tip| tip.block.topoheight);
     let oldest = view_at.map(|view_at| oldest_kept(view_at).unwrap_or(TopoHeight::GENESIS));
     let (mut first, mut tip, mut terms) = (None, None, Terms::default());
+    let mut bases = Vec::new();
     log.replay(oldest, |entry| {
         let topoheight = entry.commit.block.topoheight;
         if Some(topoheight) > view_at {
             window.push(topoheight, window.writes(entry.commit.versions(), &mut terms));
+            bases.extend(Some(&entry.commit.base).filter(|base| !base.is_empty()).cloned());
         }
         recent.push(&entry);
         first = first.or(Some(topoheight));
@@ -51,5 +56,5 @@ pub(super) fn recover(
     }
     let first = if view_at.is_none() { first } else { None };
     let frontier = Frontier::new(first, tip, view_at, folding_to.max(view_at));
-    Ok(Recovered { window, recent, frontier })
+    Ok(Recovered { window, recent, frontier, bases })
 }

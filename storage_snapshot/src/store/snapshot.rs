@@ -127,16 +127,7 @@ mod tests {
             let mut delta = StateDelta::new();
             delta.set_nonce(account, Nonce::new(number));
             let block = BlockRef { topoheight, hash: BlockHash::new([number as u8; 32]) };
-            store
-                .commit(BlockCommit {
-                    block,
-                    facts: BlockFacts::default(),
-                    delta,
-                    correction: StateDelta::new(),
-                    unknown: Vec::new(),
-                    executed: Vec::new(),
-                })
-                .unwrap();
+            store.commit(BlockCommit::new(block, BlockFacts::default(), delta)).unwrap();
         }
         let snapshot = store.snapshot_at(TopoHeight::new(1)).unwrap();
         let held = store.inner.window.hold();

@@ -20,11 +20,14 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use quick_cache::{Weighter, sync::Cache};
 
-use super::disk::{BATCH_ENTRIES, Disk, Tree, Writes, parts};
+use super::{
+    disk::Disk,
+    tree::{BATCH_ENTRIES, Tree, Writes, parts},
+};
 use crate::{
-    Address, Corruption, StateKey, StoreError, TreeName,
+    Address, Corruption, StateDelta, StateKey, StoreError, TopoHeight, TreeName,
     encoding::{self, Malformed, Slot, ViewState},
-    version::{Position, Stamped},
+    version::{Position, Stamped, Version},
 };
 
 pub(super) struct View {
@@ -145,6 +148,30 @@ impl View {
         self.apply(batch, last)
     }
 
+    /// What of some values of the base is new.
+    pub(super) fn news(&self, base: &StateDelta) -> Result<Option<News>, StoreError> {
+        let mut values = Vec::with_capacity(base.len());
+        for (key, value) in base.iter() {
+            if self.read(key, Some(TopoHeight::MAX))?.is_none() {
+                let version = Version::Known(value.cloned());
+                values.push((*key, Stamped { written_at: None, version }));
+            }
+        }
+        if values.is_empty() {
+            return Ok(None);
+        }
+        values.sort_by_key(|(key, _)| *key.account());
+        Ok(Some(News { values, state: self.state()? }))
+    }
+
+    /// Adds to the base.
+    pub(super) fn learn(&self, news: Option<News>) -> Result<(), StoreError> {
+        match news {
+            Some(News { values, state }) => self.write(values, &state, &state),
+            None => Ok(()),
+        }
+    }
+
     fn apply(&self, mut batch: RecordBatch, state: &ViewState) -> Result<(), StoreError> {
         self.tree.stage(&mut batch.writes, STATE_KEY, &encoding::view_state(state))?;
         self.tree.apply(batch.writes)?;
@@ -187,6 +214,12 @@ impl View {
     }
 }
 
+/// Values of the base that the view does not have, and the state that it keeps.
+pub(super) struct News {
+    values: Vec<(StateKey, Stamped)>,
+    state: ViewState,
+}
+
 #[derive(Default)]
 struct RecordBatch {
     writes: Writes,
@@ -219,12 +252,13 @@ impl Weighter<Address, Arc<Record>> for RecordWeight {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{StateValue, TopoHeight, version::Version};
+    use crate::StateValue;
 
     #[test]
     fn a_record_that_was_loaded_before_a_rewrite_is_not_cached_after_it() {
         let directory = tempfile::tempdir().unwrap();
-        let disk = Disk::open(directory.path().join("state"), 1 << 20, None).unwrap();
+        let path = directory.path().join("state");
+        let disk = Disk::open(path, 1 << 20, None, Arc::default()).unwrap();
         let view = View::open(&disk, 1 << 20).unwrap();
         let account = Address::new([1; 32]);
         let key = StateKey::Registered(account);

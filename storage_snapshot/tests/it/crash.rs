@@ -1,5 +1,6 @@
 //! A process that writes is killed at any moment, again and again in one directory, and what is found
-//! afterwards is what it had come to at one moment since its last flush.
+//! afterwards is every block that it had committed, with the verdicts of one moment since its last
+//! flush.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -113,12 +114,9 @@ pub(crate) struct Believed {
 impl Believed {
     fn apply(&mut self, step: Step) {
         match step {
-            Step::Commit { topoheight, branch, verdict } => {
+            Step::Commit { topoheight, branch } => {
                 assert_eq!(topoheight, self.chain.len() as u64, "the writer wrote elsewhere");
                 self.chain.push(branch);
-                if verdict {
-                    self.verdicts.insert(topoheight, branch);
-                }
             }
             Step::Verdicts { from, below, branch } => {
                 self.verdicts.extend((from..below).map(|topoheight| (topoheight, branch)));
@@ -128,27 +126,33 @@ impl Believed {
         }
     }
 
-    /// Goes on to the last moment since the last flush that looks like what was found, and returns
-    /// how many steps after the flush that was.
+    /// Goes on to what was found, and returns how many steps ago the last flush was.
+    ///
+    /// Every step that changed the chain has to be there, but for the last one, which may not have
+    /// begun or not have ended. The verdicts are those of any moment since the last flush.
     pub(crate) fn replay(&mut self, steps: &[Step], found: &Found) -> Option<usize> {
         let mut now = self.clone();
-        let mut same = found.is(&now).then(|| (0, now.clone()));
-        let mut since = 0;
+        let mut before_last = self.chain.clone();
+        let (mut since, mut has_verdicts) = (0, found.verdicts == now.verdicts);
         for (index, step) in steps.iter().enumerate() {
             if steps.get(index + 1) == Some(&Step::Refused) {
                 continue;
             }
+            before_last.clone_from(&now.chain);
             now.apply(*step);
             since += 1;
             if *step == Step::Flushed {
-                (since, same) = (0, None);
+                (since, has_verdicts) = (0, false);
             }
-            if found.is(&now) {
-                same = Some((since, now.clone()));
-            }
+            has_verdicts |= found.verdicts == now.verdicts;
         }
-        let (since, now) = same?;
-        *self = now;
+        // A rollback that was not ended has dropped the last blocks already.
+        let chain = [&now.chain, &before_last].into_iter().find_map(|chain| {
+            let found = chain.get(..found.below as usize).filter(|chain| found.is(chain))?;
+            (found.len() >= now.chain.len().min(before_last.len())).then(|| found.to_vec())
+        })?;
+        has_verdicts.then_some(())?;
+        *self = Self { chain, verdicts: found.verdicts.clone() };
         Some(since)
     }
 }
@@ -177,12 +181,10 @@ impl Found {
         Self { below, log, verdicts }
     }
 
-    fn is(&self, believed: &Believed) -> bool {
-        self.below == believed.chain.len() as u64
-            && self.verdicts == believed.verdicts
-            && self.log.iter().all(|(topoheight, branch)| {
-                believed.chain.get(*topoheight as usize) == Some(branch)
-            })
+    fn is(&self, chain: &[u32]) -> bool {
+        let is_there =
+            |(topoheight, branch): &(u64, u32)| chain.get(*topoheight as usize) == Some(branch);
+        self.log.iter().all(is_there)
     }
 }
 

@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use storage_snapshot::{
-    Address, Corruption, ReadError, StateDelta, StateRead, Store, StoreError, StoreOptions,
-    TreeName,
+    Address, ReadError, StateDelta, StateRead, Store, StoreError, StoreOptions, TreeName,
 };
 
 use crate::support::{ALICE, at, balance, block, close_raw, native, open, pays, raw};
@@ -54,15 +53,6 @@ fn check_corrupt<T>(result: Result<T, StoreError>, expected: TreeName) {
 
 fn reopen(directory: &Path) -> Result<Store, StoreError> {
     Store::open(directory, StoreOptions::default())
-}
-
-#[test]
-fn a_flipped_byte_in_the_log_is_refused_on_open() {
-    for byte in BYTES {
-        let directory = prepared();
-        flip(directory.path(), "log", &7_u64.to_be_bytes(), byte);
-        check_corrupt(reopen(directory.path()), TreeName::Log);
-    }
 }
 
 #[test]
@@ -145,39 +135,6 @@ fn a_fold_that_failed_half_way_is_ended_once_it_can_be() {
 }
 
 #[test]
-fn a_missing_block_is_noticed() {
-    for missing in 4..9_u64 {
-        let directory = prepared();
-        let database = raw(directory.path());
-        let log = database.open_tree("log").unwrap();
-        log.remove(part(&missing.to_be_bytes())).unwrap().expect("the block is there");
-        drop(log);
-        close_raw(database, directory.path());
-        assert!(
-            matches!(
-                reopen(directory.path()),
-                Err(StoreError::Corrupt { problem: Corruption::Sequence, .. })
-            ),
-            "block {missing}"
-        );
-    }
-}
-
-#[test]
-fn a_missing_first_block_is_noticed() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
-    for topoheight in 0..3 {
-        store.commit(pays(topoheight, 1)).unwrap();
-    }
-    drop(store);
-    let database = raw(directory.path());
-    database.open_tree("log").unwrap().remove(part(&[0; 8])).unwrap().expect("it is there");
-    close_raw(database, directory.path());
-    check_corrupt(reopen(directory.path()), TreeName::Log);
-}
-
-#[test]
 fn a_missing_part_is_noticed() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
@@ -235,19 +192,6 @@ fn a_part_of_another_writing_of_the_entry_is_noticed() {
 }
 
 #[test]
-fn a_log_that_ends_below_the_view_is_noticed() {
-    let directory = prepared();
-    let database = raw(directory.path());
-    let log = database.open_tree("log").unwrap();
-    for topoheight in 4_u64..10 {
-        log.remove(part(&topoheight.to_be_bytes())).unwrap().expect("the block is there");
-    }
-    drop(log);
-    close_raw(database, directory.path());
-    check_corrupt(reopen(directory.path()), TreeName::View);
-}
-
-#[test]
 fn a_record_of_a_later_view_is_not_served() {
     let (directory, later) = (prepared(), prepared());
     open(later.path()).advance_view(at(8)).unwrap();
@@ -272,27 +216,4 @@ fn an_entry_that_was_moved_is_not_served() {
     drop(ledger);
     close_raw(database, directory.path());
     check_corrupt(open(directory.path()).ledger(at(3)), TreeName::Ledger);
-}
-
-#[test]
-fn a_block_of_another_branch_is_out_of_sequence() {
-    let directory = prepared();
-    let stranger = tempfile::tempdir().unwrap();
-    let store = open(stranger.path());
-    for topoheight in 0..8 {
-        store.commit(block(topoheight, 3, Default::default())).unwrap();
-    }
-    drop(store);
-    let database = raw(stranger.path());
-    let key = part(&7_u64.to_be_bytes());
-    let foreign = database.open_tree("log").unwrap().get(&key).unwrap().expect("it is there");
-    close_raw(database, stranger.path());
-
-    let database = raw(directory.path());
-    database.open_tree("log").unwrap().insert(key, foreign).unwrap();
-    close_raw(database, directory.path());
-    assert!(matches!(
-        reopen(directory.path()),
-        Err(StoreError::Corrupt { tree: TreeName::Log, problem: Corruption::Sequence, .. })
-    ));
 }

@@ -14,7 +14,7 @@ use storage_snapshot::{StateRead, Store, StoreError, StoreOptions};
 
 use crate::{
     crash::number,
-    support::{ALICE, at, balance, native, open},
+    support::{ALICE, at, balance, native},
     writer::{commit, entry, next},
 };
 
@@ -25,13 +25,17 @@ const SEED: u64 = 5;
 fn prepared() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     for life in 0..3 {
-        let store = open(directory.path());
+        // Several files of the log, of which the first is dropped by the end.
+        let options = StoreOptions { log_file_bytes: 32 << 10, ..StoreOptions::default() };
+        let store = Store::open(directory.path(), options).unwrap();
         store.set_identity(b"a chain").unwrap();
         for topoheight in life * BLOCKS / 3..(life + 1) * BLOCKS / 3 {
             let verdict = entry(SEED, topoheight, 0);
-            store.commit_with_ledger(block(topoheight), &verdict).unwrap();
+            store.commit(block(topoheight)).unwrap();
+            store.put_ledger(at(topoheight), &verdict).unwrap();
         }
         store.advance_view(at((life + 1) * BLOCKS / 3 - 10)).unwrap();
+        store.prune_log(at(BLOCKS)).unwrap();
     }
     directory
 }
@@ -72,20 +76,22 @@ fn check(what: &str, damage: impl Fn(&Path, &mut ChaCha8Rng)) {
     for case in 0..number("SHADOW_KILLS").unwrap_or(24) {
         let mut random = ChaCha8Rng::seed_from_u64(seed.wrapping_mul(1_000_003) + case);
         let directory = tempfile::tempdir().unwrap();
-        let state = directory.path().join("state");
-        fs::create_dir(&state).unwrap();
-        fs::create_dir(state.join("blobs")).unwrap();
-        let files = files_of(&prepared.path().join("state"));
-        for file in &files {
-            fs::copy(file, state.join(file.file_name().unwrap())).unwrap();
-        }
-        // The large file has most of the content, so it is damaged most of the time.
-        let picked = match random.random_ratio(2, 3) {
-            true => state.join("db"),
-            false => {
-                let file = &files[random.random_range(0..files.len())];
-                state.join(file.file_name().unwrap())
-            }
+        fs::create_dir_all(directory.path().join("state/blobs")).unwrap();
+        fs::create_dir(directory.path().join("log")).unwrap();
+        let [database, log] = ["state", "log"].map(|under| {
+            let copied = files_of(&prepared.path().join(under)).into_iter().map(|file| {
+                let copy = directory.path().join(under).join(file.file_name().unwrap());
+                fs::copy(file, &copy).unwrap();
+                copy
+            });
+            copied.collect::<Vec<_>>()
+        });
+        assert!(log.len() > 2, "{log:?}");
+        // The large file of the database has most of the content.
+        let picked = match random.random_range(0..6) {
+            0..2 => directory.path().join("state/db"),
+            2..5 => log[random.random_range(0..log.len())].clone(),
+            _ => database[random.random_range(0..database.len())].clone(),
         };
         damage(&picked, &mut random);
         let place = format!("SHADOW_SEED={seed}, case {case}: {} {what}", picked.display());
@@ -98,6 +104,8 @@ fn check(what: &str, damage: impl Fn(&Path, &mut ChaCha8Rng)) {
                 let named = message.contains(directory.path().to_str().unwrap());
                 assert!(named || matches!(error, StoreError::Corrupt { .. }), "{place}: {message}");
             }
+            // The store was closed, so all of its log is vouched for.
+            Ok(_) if log.contains(&picked) => panic!("{place}: it was not noticed"),
             Ok(BLOCKS) => whole += 1,
             Ok(_) => older += 1,
         }

@@ -7,6 +7,7 @@ mod crash;
 mod damage;
 mod files;
 mod full;
+mod log_files;
 mod model;
 mod prop;
 mod restart;

@@ -246,20 +246,6 @@ fn a_shorter_entry_leaves_nothing_of_a_longer_one_behind() {
 }
 
 #[test]
-fn a_block_and_its_ledger_entry_are_committed_together() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
-    store.commit_with_ledger(pays(0, 1), b"corrected").unwrap();
-    assert_eq!(store.ledger(at(0)).unwrap().as_deref(), Some(b"corrected".as_slice()));
-    store.commit_with_ledger(pays(0, 1), b"again").unwrap();
-    assert!(store.commit_with_ledger(block(0, 9, StateDelta::new()), b"wrong").is_err());
-    drop(store);
-    let store = open(directory.path());
-    assert_eq!(store.ledger(at(0)).unwrap().as_deref(), Some(b"again".as_slice()));
-    assert_eq!(store.tip().unwrap().block, pays(0, 1).block);
-}
-
-#[test]
 fn a_large_block_is_one_commit() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());

@@ -1,8 +1,8 @@
 //! Snapshots, pins, rollback and folding, case by case.
 
 use storage_snapshot::{
-    Amount, AssetId, MultisigConfig, ReadError, Snapshot, StateDelta, StateKey, StateRead,
-    StateValue, Store, StoreError, TxHash, Version,
+    Amount, AssetId, BlockCommit, MultisigConfig, ReadError, Snapshot, StateDelta, StateKey,
+    StateRead, StateValue, Store, StoreError, TxHash, Version,
 };
 
 use crate::support::{ALICE, BOB, at, balance, block, native, nonce, open, pays};
@@ -347,7 +347,7 @@ fn what_is_learned_of_the_base_is_there_for_every_reader_and_stays() {
     let mut base = StateDelta::new();
     base.set_balance(BOB, AssetId::NATIVE, Amount::new(5));
     base.insert(StateKey::Nonce(BOB), None);
-    store.learn(&base).unwrap();
+    store.commit(BlockCommit { base, ..pays(8, 80) }).unwrap();
     let learned = |snapshot: &Snapshot| {
         check(snapshot, native(BOB), Ok(Some(balance(5))));
         let none = Some((None, Version::Known(None)));
@@ -357,9 +357,7 @@ fn what_is_learned_of_the_base_is_there_for_every_reader_and_stays() {
     learned(&store.base_snapshot().unwrap());
     drop(open_before);
 
-    store.commit(pays(8, 80)).unwrap();
     store.rollback(Some(at(7))).unwrap();
-    store.flush().unwrap();
     drop(store);
     let store = open(directory.path());
     learned(&store.snapshot_at(at(7)).unwrap());
@@ -376,19 +374,19 @@ fn what_is_learned_never_replaces_what_is_known() {
     let mut base = StateDelta::new();
     base.set_balance(ALICE, AssetId::NATIVE, Amount::new(1));
     base.set_balance(BOB, AssetId::NATIVE, Amount::new(2));
-    store.learn(&base).unwrap();
-    store.commit(pays(7, 70)).unwrap();
+    store.commit(BlockCommit { base, ..pays(7, 70) }).unwrap();
     let mut other = StateDelta::new();
     other.set_balance(ALICE, AssetId::NATIVE, Amount::new(9));
     other.set_balance(BOB, AssetId::NATIVE, Amount::new(9));
-    let unfolded = |expected: u64| {
-        store.learn(&other).unwrap();
-        let snapshot = store.snapshot_at(at(7)).unwrap();
-        check(&snapshot, native(ALICE), Ok(Some(balance(expected))));
+    let unchanged_by = |topoheight: u64| {
+        let block = block(topoheight, 0, StateDelta::new());
+        store.commit(BlockCommit { base: other.clone(), ..block }).unwrap();
+        let snapshot = store.snapshot_at(at(topoheight)).unwrap();
+        check(&snapshot, native(ALICE), Ok(Some(balance(70))));
         check(&snapshot, native(BOB), Ok(Some(balance(2))));
     };
-    unfolded(70);
+    unchanged_by(8);
     check(&store.base_snapshot().unwrap(), native(ALICE), Ok(Some(balance(1))));
-    store.advance_view(at(7)).unwrap();
-    unfolded(70);
+    store.advance_view(at(8)).unwrap();
+    unchanged_by(9);
 }

@@ -22,19 +22,14 @@ pub(crate) fn open(directory: &Path) -> Store {
 pub(crate) fn block(topoheight: u64, branch: u8, delta: StateDelta) -> BlockCommit {
     let mut hash = [branch; 32];
     hash[..8].copy_from_slice(&topoheight.to_be_bytes());
-    BlockCommit {
-        block: BlockRef { topoheight: at(topoheight), hash: BlockHash::new(hash) },
-        facts: BlockFacts {
-            blue_score: BlueScore::new(topoheight * 2),
-            side_block: topoheight % 3 == 1,
-            emitted_supply: Amount::new(topoheight * 50),
-            burned_supply: (branch > 0).then(|| Amount::new(u64::from(branch))),
-        },
-        delta,
-        correction: StateDelta::new(),
-        unknown: Vec::new(),
-        executed: Vec::new(),
-    }
+    let block = BlockRef { topoheight: at(topoheight), hash: BlockHash::new(hash) };
+    let facts = BlockFacts {
+        blue_score: BlueScore::new(topoheight * 2),
+        side_block: topoheight % 3 == 1,
+        emitted_supply: Amount::new(topoheight * 50),
+        burned_supply: (branch > 0).then(|| Amount::new(u64::from(branch))),
+    };
+    BlockCommit::new(block, facts, delta)
 }
 
 /// A block that sets Alice's native balance.

@@ -2,7 +2,7 @@
 
 use storage_snapshot::{
     Address, Amount, AssetId, BlockCommit, BlockFacts, BlockHash, BlockRef, BlueScore,
-    MultisigConfig, Nonce, StateDelta, StateKey, TxHash,
+    MultisigConfig, Nonce, StateDelta, StateKey, StateValue, TxHash,
 };
 
 use crate::support::{at, close_raw, open, raw};
@@ -31,18 +31,15 @@ fn first() -> BlockCommit {
         correction,
         unknown: vec![StateKey::Nonce(B)],
         executed: vec![TxHash::new([0xee; 32])],
+        base: [(StateKey::Nonce(B), Some(StateValue::Nonce(Nonce::new(0x0506))))]
+            .into_iter()
+            .collect(),
     }
 }
 
 fn second() -> BlockCommit {
-    BlockCommit {
-        block: BlockRef { topoheight: at(0x12), hash: BlockHash::new([0xdf; 32]) },
-        facts: BlockFacts::default(),
-        delta: StateDelta::new(),
-        correction: StateDelta::new(),
-        unknown: Vec::new(),
-        executed: Vec::new(),
-    }
+    let block = BlockRef { topoheight: at(0x12), hash: BlockHash::new([0xdf; 32]) };
+    BlockCommit::new(block, BlockFacts::default(), StateDelta::new())
 }
 
 /// Joins what is written in groups, with `x*n` for a byte that is repeated.
@@ -83,37 +80,9 @@ fn the_bytes_on_disk_are_these() {
     drop(store);
 
     let database = raw(directory.path());
-    assert_eq!(database.get("format_version").unwrap().unwrap(), [0, 0, 0, 3]);
+    assert_eq!(database.get("format_version").unwrap().unwrap(), [0, 0, 0, 4]);
     check(&database, "meta", "6964656e74697479", "6964");
     check(&database, "ledger", "0000000000000011", "6f6b");
-    check(
-        &database,
-        "log",
-        "0000000000000011",
-        &format!(
-            "0000000000000011 dd*32 0000000000000022 01 0000000000000033 01 0000000000000044 {DIGEST}
-             00
-             0000000000000005
-             01 aa*32 02 0000000000000102
-             05 aa*32 03 0000000000000304
-             02 aa*32 cc*32 03 ff*8
-             03 aa*32 04 02 0000000000000002 bb*32 aa*32
-             04 aa*32 05
-             0000000000000001 03 bb*32 00
-             0000000000000001 01 bb*32
-             0000000000000001 ee*32"
-        ),
-    );
-    check(
-        &database,
-        "log",
-        "0000000000000012",
-        &format!(
-            "0000000000000012 df*32 00*8 00 00*8 01 00*8 {DIGEST}
-             01 dd*32
-             00*8 00*8 00*8 00*8"
-        ),
-    );
     check(
         &database,
         "view",
@@ -142,6 +111,67 @@ fn the_bytes_on_disk_are_these() {
         ),
     );
     close_raw(database, directory.path());
+}
+
+/// A record behind the one that has the checksum `before`, and its own.
+fn record(before: &[u8], topoheight: u64, content: &str) -> (Vec<u8>, Vec<u8>) {
+    let content = hex::decode(bytes(content)).unwrap();
+    let checksum = blake3::hash(&[before, &topoheight.to_be_bytes(), &content].concat());
+    let checksum = checksum.as_bytes()[..8].to_vec();
+    let length = (content.len() as u64).to_be_bytes();
+    ([&length[..], &checksum, &content].concat(), checksum)
+}
+
+#[test]
+fn the_bytes_of_a_file_of_the_log_are_these() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let mut base = StateDelta::new();
+    base.set_balance(B, AssetId::NATIVE, Amount::new(5));
+    store.seed(&base).unwrap();
+    store.commit(first()).unwrap();
+    store.commit(second()).unwrap();
+    drop(store);
+
+    let (one, checksum) = record(
+        &[0; 8],
+        0x11,
+        &format!(
+            "0000000000000011 dd*32 0000000000000022 01 0000000000000033 01 0000000000000044 {DIGEST}
+             00
+             0000000000000005
+             01 aa*32 02 0000000000000102
+             05 aa*32 03 0000000000000304
+             02 aa*32 cc*32 03 ff*8
+             03 aa*32 04 02 0000000000000002 bb*32 aa*32
+             04 aa*32 05
+             0000000000000001 03 bb*32 00
+             0000000000000001 01 bb*32
+             0000000000000001 ee*32
+             0000000000000001 01 bb*32 02 0000000000000506"
+        ),
+    );
+    let (two, _) = record(
+        &checksum,
+        0x12,
+        &format!(
+            "0000000000000012 df*32 00*8 00 00*8 01 00*8 {DIGEST}
+             01 dd*32
+             00*8 00*8 00*8 00*8 00*8"
+        ),
+    );
+    // The magic, the format, the first block, from where on it is shown, how much is on the disk,
+    // and that no other file follows.
+    let synced = 45 + one.len() + two.len();
+    let header = format!(
+        "{} 00000004 0000000000000011 0000000000000011 {synced:016x} 00",
+        hex::encode("shadowlg")
+    );
+    let header = hex::decode(bytes(&header)).unwrap();
+    let check = blake3::hash(&header);
+    let expected = [&header[..], &check.as_bytes()[..8], &one, &two].concat();
+    let found = std::fs::read(directory.path().join("log/00000000000000000017.log")).unwrap();
+    assert_eq!(hex::encode(found), hex::encode(expected));
 }
 
 const DIGEST: &str = "c6a3223a93fb746a1bad6f3c930187d92a2f55472cf9c3a037371ec2e38d296c";

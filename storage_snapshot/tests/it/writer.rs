@@ -25,8 +25,8 @@ use crate::{
 /// What the process was about to do, or did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// About to commit a block, with or without its verdict.
-    Commit { topoheight: u64, branch: u32, verdict: bool },
+    /// About to commit a block.
+    Commit { topoheight: u64, branch: u32 },
     /// About to write the verdicts of `from` up to, but without, `below`.
     Verdicts { from: u64, below: u64, branch: u32 },
     /// About to drop every block from `from` on.
@@ -40,9 +40,7 @@ pub(crate) enum Step {
 impl Step {
     fn to_line(self) -> String {
         match self {
-            Self::Commit { topoheight, branch, verdict } => {
-                format!("> commit {topoheight} {branch} {}\n", u8::from(verdict))
-            }
+            Self::Commit { topoheight, branch } => format!("> commit {topoheight} {branch}\n"),
             Self::Verdicts { from, below, branch } => {
                 format!("> verdicts {from} {below} {branch}\n")
             }
@@ -58,11 +56,7 @@ impl Step {
         let words: Vec<_> = line.split(' ').collect();
         let number = |index: usize| words[index].parse::<u64>().unwrap();
         Some(match words[0] {
-            "commit" => Self::Commit {
-                topoheight: number(1),
-                branch: number(2) as u32,
-                verdict: number(3) == 1,
-            },
+            "commit" => Self::Commit { topoheight: number(1), branch: number(2) as u32 },
             "verdicts" => {
                 Self::Verdicts { from: number(1), below: number(2), branch: number(3) as u32 }
             }
@@ -145,7 +139,9 @@ fn fail(error: &StoreError) -> ! {
 }
 
 fn write(directory: &Path, seed: u64, life: u32, work: Work) -> Result<(), StoreError> {
-    let store = Store::open(directory, StoreOptions::default())?;
+    // Small files, so that they are begun and removed all the time.
+    let options = StoreOptions { log_file_bytes: 20_000, ..StoreOptions::default() };
+    let store = Store::open(directory, options)?;
     if work == Work::Hold {
         say("opened\n");
         // Nobody writes to it: it ends with the process that started this one.
@@ -175,14 +171,11 @@ fn write(directory: &Path, seed: u64, life: u32, work: Work) -> Result<(), Store
         let choice = if topoheight > bound { 75 } else { random.random_range(0..100) };
         match choice {
             0..70 => {
-                let verdict = random.random();
-                tell(Step::Commit { topoheight, branch, verdict });
-                let commit = commit(seed, topoheight, branch);
-                if verdict {
-                    let entry = entry(seed, topoheight, branch);
-                    store.commit_with_ledger(commit, &entry)?;
-                } else {
-                    store.commit(commit)?;
+                tell(Step::Commit { topoheight, branch });
+                store.commit(commit(seed, topoheight, branch))?;
+                if random.random() {
+                    tell(Step::Verdicts { from: topoheight, below: topoheight + 1, branch });
+                    store.put_ledger(at(topoheight), &entry(seed, topoheight, branch))?;
                 }
             }
             70..78 => {
