@@ -50,7 +50,8 @@ impl NodeArguments {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct FollowArguments {
     /// Where to begin if nothing of the chain is in the state directory: `genesis`, `tip` (the block
-    /// up to which the node orders nothing anew), or a topoheight.
+    /// up to which the node orders nothing anew), or a topoheight. One that may still be ordered anew
+    /// is begun with a little below, where that cannot happen.
     #[arg(long, default_value = "genesis", value_name = "genesis|tip|N")]
     from: From,
 

@@ -20,8 +20,8 @@ use std::{
 };
 
 use comparator::{
-    Execution, Limits, Mismatch, MismatchSink, NotExercised, Observation, Schedule, Verdict,
-    compare_with_sound,
+    Execution, Limits, Mismatch, MismatchRecord, MismatchSink, NotExercised, Observation, Schedule,
+    Verdict, compare_with_sound,
 };
 pub use error::JudgeError;
 pub(crate) use pending::FLUSH_INTERVAL;
@@ -42,6 +42,7 @@ use crate::{
     ledger::{CandidateEntry, LedgerEntry, entry_at},
     locate::Rerun,
     node::NodeFindings,
+    on_mismatch::Announcer,
     patience::Patience,
     record::{Ran, add_mismatch, candidate_entry, exercise_of, log_canary, record_of},
     source::AnswersAgain,
@@ -194,6 +195,10 @@ pub struct Keeping {
     pub state_dir: PathBuf,
     /// Who looks into the first case of each problem, if anybody.
     pub triager: Option<Triager>,
+    /// Who tells somebody of each problem, if anybody.
+    pub announcer: Option<Announcer>,
+    /// How many blocks below the last judged one can be rolled back.
+    pub keep_blocks: u64,
 }
 
 /// A candidate, and what to expect of it.
@@ -488,8 +493,17 @@ impl JudgeLoop {
             add_mismatch(&mut entry, &record);
             self.log.mismatch(&record);
             self.sink.publish(&record).map_err(JudgeError::Sink)?;
+            self.tell(&record);
         }
         Ok(entry)
+    }
+
+    /// Has somebody told of it. By now what there is to be seen of it is on the disk.
+    fn tell(&mut self, record: &MismatchRecord) {
+        let announcer = self.keeping.as_mut().and_then(|keeping| keeping.announcer.as_mut());
+        if let Some(announcer) = announcer {
+            announcer.announce(record);
+        }
     }
 
     /// A block whose node was asked again: what differs only now is added to its verdict.
@@ -498,6 +512,7 @@ impl JudgeLoop {
         if let Some(record) = &amended.record {
             self.log.mismatch(record);
             self.sink.publish(record).map_err(JudgeError::Sink)?;
+            self.tell(record);
         }
         let bytes = amended.entry.encode().map_err(JudgeError::Ledger)?;
         self.store.put_ledger(amended.entry.topoheight, &bytes).map_err(JudgeError::Store)?;
@@ -544,10 +559,11 @@ impl JudgeLoop {
     /// verdicts and digests are in the ledger, and what a later block asks of earlier ones the store
     /// keeps by itself. Otherwise the directory would grow by every block for as long as this runs.
     fn advance_view(&mut self, judged: TopoHeight) -> Result<(), JudgeError> {
-        let Some(target) = judged.checked_sub(RETAINED_BLOCKS) else { return Ok(()) };
+        let kept = self.keeping.as_ref().map_or(KEEP_BLOCKS, |keeping| keeping.keep_blocks);
+        let Some(target) = judged.checked_sub(kept) else { return Ok(()) };
         let view = self.store.view_tip();
         let behind = view.map_or(target.as_u64(), |view| target.blocks_since(view));
-        if behind >= FOLDED_BLOCKS_MIN {
+        if behind >= FOLDED_BLOCKS_MIN.min(kept) {
             let view = self.store.advance_view(target).map_err(JudgeError::Store)?;
             self.store.prune_log(view.unwrap_or(target)).map_err(JudgeError::Store)?;
         }
@@ -612,9 +628,9 @@ const AHEAD_MAX: usize = 4;
 /// How many blocks may wait for their verdict.
 pub(crate) const QUEUE_LENGTH_MAX: usize = 64;
 
-/// How many blocks below the last judged one can still be rolled back. The chain orders its last 60
-/// blue scores anew at will, and several blocks may share one.
-const RETAINED_BLOCKS: u64 = 256;
+/// How many blocks below the last judged one can still be rolled back, unless somebody says otherwise.
+/// The chain orders its last 60 blue scores anew at will, and several blocks may share one.
+pub const KEEP_BLOCKS: u64 = 256;
 
 /// Folding fewer blocks at a time than this costs more than it frees: an account that many of them
 /// write is written to disk once.

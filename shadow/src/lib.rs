@@ -41,6 +41,7 @@ pub mod mismatches;
 mod nightly;
 pub mod node;
 pub mod observe;
+mod on_mismatch;
 pub mod opaque;
 mod other_branch;
 mod pace;

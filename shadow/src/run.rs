@@ -28,8 +28,9 @@ use crate::{
     http::{ListenAddress, Server, bind},
     judge::{Candidate, Judge, JudgeError, Keeping, NODE, NODE_BUILD, Progress},
     ledger::{LedgerError, entries},
-    metrics::{LAG_LIMIT, Metrics, Setup},
+    metrics::{LagLimit, Metrics, Setup},
     node::NodeCheck,
+    on_mismatch::{self, Announcer, CommandCounts, MismatchCommand, OnMismatch},
     pace::Pace,
     progress::{Reporter, note},
     run_report::{Findings, Lags},
@@ -69,6 +70,12 @@ pub(crate) struct RunOptions {
     pub(crate) triage_runs: u32,
     /// Whether the first case of a problem is also minimised.
     pub(crate) minimize: bool,
+    /// What is run when a problem is found, and how long it may take.
+    pub(crate) on_mismatch: Option<(MismatchCommand, Duration)>,
+    /// How many blocks below the last judged one can be rolled back.
+    pub(crate) keep_blocks: u64,
+    /// When a run counts as behind.
+    pub(crate) lag_limit: LagLimit,
 }
 
 impl RunOptions {
@@ -80,6 +87,8 @@ impl RunOptions {
             ("budget_seconds", self.budget.as_secs_f64()),
             ("canary_every_blocks", self.canaries.every_blocks() as f64),
             ("candidate_memory_bytes", self.memory_bytes.unwrap_or_default() as f64),
+            ("keep_blocks", self.keep_blocks as f64),
+            ("ready_lag_seconds", self.lag_limit.age.as_secs_f64()),
             ("check_node", f64::from(u8::from(self.node == NodeCheck::Compare))),
         ]
     }
@@ -171,7 +180,7 @@ pub(crate) fn run(
             options: options.numbers(),
             directory: path.clone(),
             evidence: options.report.clone().unwrap_or_else(|| path.join(EVIDENCE)),
-            lag_limit: LAG_LIMIT,
+            lag_limit: options.lag_limit,
         };
         Watched::start(setup, listener, &store)
     });
@@ -184,9 +193,10 @@ pub(crate) fn run(
     }
     let mut lags = Lags::default();
     let outside = Outside { metrics, stop: &stop, lags: &mut lags };
-    let mut traffic = None;
-    let outcome = verify(options, executors, &path, &store, outside, &mut *source, &mut traffic);
-    summary.add_traffic(traffic);
+    let mut told = Told::default();
+    let outcome = verify(options, executors, &path, &store, outside, &mut *source, &mut told);
+    summary.add_traffic(told.traffic);
+    summary.add_commands(told.commands);
     if let Some(server) = server {
         server.stop();
     }
@@ -277,6 +287,13 @@ impl Watched {
     }
 }
 
+/// What a run has to say besides what is in its ledger.
+#[derive(Default)]
+struct Told {
+    traffic: Option<TrafficOfRun>,
+    commands: Option<CommandCounts>,
+}
+
 /// What goes on beside a run.
 struct Outside<'a> {
     metrics: Option<Arc<Metrics>>,
@@ -293,7 +310,7 @@ fn verify(
     store: &Store,
     outside: Outside<'_>,
     source: &mut dyn BlockSource,
-    traffic: &mut Option<TrafficOfRun>,
+    told: &mut Told,
 ) -> Result<End, VerifyError> {
     let Outside { metrics, stop, lags } = outside;
     let progress = Arc::new(Progress { metrics: metrics.clone(), ..Progress::default() });
@@ -301,13 +318,19 @@ fn verify(
         .from_transactions(options.transactions_min);
     let candidates = executors.into_iter().map(|executor| Candidate { executor, schedules });
     let sink = RecordFile::open(path).map_err(SourceError::Io)?;
+    let evidence = options.report.clone().unwrap_or_else(|| path.join(EVIDENCE));
+    let on_mismatch = options.on_mismatch.clone().map(|(command, limit)| {
+        OnMismatch::start(command, limit, path, &evidence).map_err(SourceError::Io)
+    });
+    let on_mismatch = on_mismatch.transpose()?;
+    let announcer = on_mismatch.as_ref().map(OnMismatch::announcer);
     let judge = Judge::start_keeping(
         store.clone(),
         candidates.collect(),
         options.canaries,
         Box::new(sink),
         Arc::clone(&progress),
-        Some(keeping(options, path)?),
+        Some(keeping(options, path, evidence, announcer)?),
     )
     .map_err(SourceError::Io)?;
     let mut verifier = Verifier::new(store.clone(), source, options.node, judge)?;
@@ -357,7 +380,7 @@ fn verify(
             Err(error) => break Err(VerifyError::Source(error)),
         }
     };
-    *traffic = watch.map(|watch| TrafficOfRun::new(blocks, watch.traffic.counts()));
+    told.traffic = watch.map(|watch| TrafficOfRun::new(blocks, watch.traffic.counts()));
     // What the judge failed with is the cause of what the verifier saw of it.
     let judged = match end {
         End::Complete => verifier.finish(),
@@ -365,6 +388,10 @@ fn verify(
         End::Interrupted(Interruption::Source(_)) | End::TimeIsUp => verifier.stop(),
     };
     reporter.finish();
+    told.commands = on_mismatch.map(|on_mismatch| match end {
+        End::Interrupted(Interruption::Signal) => on_mismatch.abandon(),
+        _ => on_mismatch.finish(),
+    });
     match (taken, judged) {
         (Err(VerifyError::Judge(_) | VerifyError::Store(StoreError::Broken)), Err(cause)) => {
             Err(cause)
@@ -377,10 +404,14 @@ fn verify(
 }
 
 /// Where evidence goes, and who looks into it.
-fn keeping(options: &RunOptions, state_dir: &Path) -> Result<Keeping, VerifyError> {
-    let directory = options.report.clone().unwrap_or_else(|| state_dir.join(EVIDENCE));
+fn keeping(
+    options: &RunOptions,
+    state_dir: &Path,
+    evidence: PathBuf,
+    announcer: Option<Announcer>,
+) -> Result<Keeping, VerifyError> {
     let archive =
-        Archive::open(directory, ArchiveLimits::default()).map_err(JudgeError::Evidence)?;
+        Archive::open(evidence, ArchiveLimits::default()).map_err(JudgeError::Evidence)?;
     let (workers, budget, memory) = (options.workers, options.budget, options.memory_bytes);
     let start_again = move |spec: &str| {
         let spec: CandidateSpec =
@@ -395,7 +426,8 @@ fn keeping(options: &RunOptions, state_dir: &Path) -> Result<Keeping, VerifyErro
             Some(triager.map_err(SourceError::Io)?)
         }
     };
-    Ok(Keeping { archive, state_dir: state_dir.to_owned(), triager })
+    let (state_dir, keep_blocks) = (state_dir.to_owned(), options.keep_blocks);
+    Ok(Keeping { archive, state_dir, triager, announcer, keep_blocks })
 }
 
 fn add_ledger(summary: &mut Summary, store: &Store) -> Result<(), VerifyError> {
@@ -450,6 +482,7 @@ pub(crate) fn code_of(error: &VerifyError) -> ExitCode {
         VerifyError::Source(SourceError::Input(_))
         | VerifyError::OtherChain { .. }
         | VerifyError::OtherBlock { .. }
+        | VerifyError::DeepReOrder { .. }
         | VerifyError::Ledger(LedgerError::Version { .. }) => ExitCode::BadInput,
         VerifyError::Store(error) => code_of_store(error),
         VerifyError::Source(SourceError::Io(_) | SourceError::Unreachable(_))
@@ -494,6 +527,7 @@ fn listen(stop: Arc<AtomicBool>, what: &'static str) -> std::io::Result<()> {
             note(what);
             let again = tokio::time::timeout(STOPPING_MAX, signals.next()).await;
             end_all();
+            on_mismatch::end_running();
             let code = match again {
                 Ok(()) => ExitCode::Infrastructure,
                 Err(_) => {

@@ -19,6 +19,7 @@ use crate::{
         StepSeconds, TransactionCounts, entries,
     },
     node::NodeCounts,
+    on_mismatch::CommandCounts,
     report::stale_difference,
     rules::RULES,
     source::node::TrafficCounts,
@@ -78,6 +79,9 @@ pub struct Summary {
     /// What was asked of the node by this process, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     traffic: Option<TrafficOfRun>,
+    /// How the command fared that this process ran for new problems, if it was given one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_mismatch: Option<CommandCounts>,
     /// What ended the run early.
     error: Option<String>,
     /// The candidates that the run was asked for: each has to have been exercised.
@@ -234,6 +238,7 @@ impl Summary {
             interrupted: false,
             interrupted_because: None,
             traffic: None,
+            on_mismatch: None,
             error: None,
             asked: candidates.into_iter().map(|name| Asked { name, configuration: None }).collect(),
             latest: BTreeMap::new(),
@@ -373,6 +378,11 @@ impl Summary {
     /// Adds what was asked of the node.
     pub(crate) fn add_traffic(&mut self, traffic: Option<TrafficOfRun>) {
         self.traffic = traffic;
+    }
+
+    /// Adds what became of the command that is run for new problems.
+    pub(crate) const fn add_commands(&mut self, commands: Option<CommandCounts>) {
+        self.on_mismatch = commands;
     }
 
     fn count_latest(&mut self, entry: &LedgerEntry, judged: &CandidateEntry, exercised: bool) {

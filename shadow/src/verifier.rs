@@ -13,7 +13,8 @@ use std::{
 
 use comparator::{Inconclusive, OpaqueKind, Severity, check};
 use storage_snapshot::{
-    BlockCommit, BlockFacts, BlockHash, BlockRef, ReadError, StateKey, Store, TopoHeight, TxHash,
+    BlockCommit, BlockFacts, BlockHash, BlockRef, ReadError, StateKey, Store, StoreError,
+    TopoHeight, TxHash,
 };
 
 pub use crate::verify_error::VerifyError;
@@ -199,7 +200,10 @@ impl Verifier {
             return Ok(());
         }
         self.judge.settle()?;
-        self.store.rollback(Some(to))?;
+        self.store.rollback(Some(to)).map_err(|error| match error {
+            StoreError::BelowView { oldest, .. } => VerifyError::DeepReOrder { to, oldest },
+            error => error.into(),
+        })?;
         mark_stale(&self.store, to.next())?;
         // Everything that stands has a verdict, and what the ledger says of it is known already.
         self.judged = self.judged.min(Some(to));

@@ -32,6 +32,13 @@ pub enum VerifyError {
         /// The hash of the block that is there.
         held: BlockHash,
     },
+    /// Blocks were ordered anew whose state before is not kept any more.
+    DeepReOrder {
+        /// The last block that stays where it was.
+        to: TopoHeight,
+        /// The oldest state that is kept.
+        oldest: TopoHeight,
+    },
     /// The store does not know the block before the one that was offered.
     NoParent(TopoHeight),
     /// The ledger cannot be read or written.
@@ -57,6 +64,12 @@ impl fmt::Display for VerifyError {
                  about another chain, use another --state-dir",
                 place.topoheight, place.hash
             ),
+            Self::DeepReOrder { to, oldest } => write!(
+                f,
+                "the chain was ordered anew above topoheight {to}, and the state is kept from \
+                 topoheight {oldest} on: what was found stays in this state directory, go on with \
+                 another --state-dir and a greater --keep-blocks"
+            ),
             Self::NoParent(topoheight) => {
                 write!(f, "nothing is known of the block at topoheight {topoheight}")
             }
@@ -77,7 +90,10 @@ impl std::error::Error for VerifyError {
             Self::Judge(error) => Some(error),
             Self::Ledger(error) => Some(error),
             Self::Identity(error) => Some(error),
-            Self::OtherChain { .. } | Self::OtherBlock { .. } | Self::NoParent(_) => None,
+            Self::OtherChain { .. }
+            | Self::OtherBlock { .. }
+            | Self::DeepReOrder { .. }
+            | Self::NoParent(_) => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Everything is told as a ratio of medians from alternating runs in one process, because the machine
 //! that this runs on has other things to do. Where the parallel engine loses it is said so.
 
+pub mod attach;
 mod engines;
 mod pipeline;
 mod simulate;

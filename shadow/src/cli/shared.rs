@@ -13,7 +13,10 @@ use crate::{
     candidate_spec::CandidateSpec,
     exit_code::ExitCode,
     http::ListenAddress,
+    judge::KEEP_BLOCKS,
+    metrics::LagLimit,
     node::NodeCheck,
+    on_mismatch::MismatchCommand,
     pace::Pace,
     run::{RunOptions, StateDirectory, run},
     run_report::{Findings, RunReport, about::About},
@@ -91,6 +94,32 @@ pub(super) struct Shared {
     #[arg(long)]
     minimize: bool,
 
+    /// Run this command for each new problem, once its evidence is on the disk: with the directory of
+    /// the evidence as its last argument, and with `SHADOW_RECORD` (the same) and
+    /// `SHADOW_MISMATCH_FINGERPRINT`, `_TOPOHEIGHT`, `_CANDIDATE` and `_FIELD` in its environment. One
+    /// runs at a time, at most one is begun in a second, and verification does not wait for it.
+    #[arg(long, value_name = "COMMAND")]
+    on_mismatch: Option<MismatchCommand>,
+
+    /// How long this command may take before it is ended, with what it started.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0, value_parser = budget)]
+    on_mismatch_seconds: f64,
+
+    /// How many blocks below the last one with a verdict can be taken back when the chain is ordered
+    /// anew. What is older is folded into one state, so that the disk holds no more; verdicts and
+    /// evidence stay. More than the chain's own limit costs disk and memory, less ends the run at a
+    /// re-order that is deeper.
+    #[arg(long, value_name = "N", default_value_t = KEEP_BLOCKS, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    keep_blocks: u64,
+
+    /// `/readyz` says no while a block has waited for its verdict for longer than this.
+    #[arg(long, value_name = "SECONDS", default_value_t = LagLimit::default().age.as_secs_f64(), value_parser = budget)]
+    ready_lag_seconds: f64,
+
+    /// The same while more than so many blocks wait; without it any number may.
+    #[arg(long, value_name = "N")]
+    ready_lag_blocks: Option<u64>,
+
     /// Print the summary as one JSON object.
     #[arg(long)]
     json: bool,
@@ -141,6 +170,14 @@ pub(super) fn verify(
         report: shared.report,
         triage_runs: shared.triage,
         minimize: shared.minimize,
+        on_mismatch: shared
+            .on_mismatch
+            .map(|command| (command, Duration::from_secs_f64(shared.on_mismatch_seconds))),
+        keep_blocks: shared.keep_blocks,
+        lag_limit: LagLimit {
+            age: Duration::from_secs_f64(shared.ready_lag_seconds),
+            blocks: shared.ready_lag_blocks,
+        },
     };
     let directory = match shared.state_dir {
         Some(path) => StateDirectory::Given(path),

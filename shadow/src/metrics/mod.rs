@@ -81,12 +81,39 @@ pub struct Setup {
     pub directory: PathBuf,
     /// Where evidence is kept.
     pub evidence: PathBuf,
-    /// How long the oldest block may wait for its verdict until the run counts as behind.
-    pub lag_limit: Duration,
+    /// When the run counts as behind.
+    pub lag_limit: LagLimit,
 }
 
-/// For how long a block may wait for its verdict unless somebody says otherwise.
-pub const LAG_LIMIT: Duration = Duration::from_secs(60);
+/// How far the verdicts may be behind until a run is not ready any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LagLimit {
+    /// For how long the oldest block may wait for its verdict.
+    pub age: Duration,
+    /// How many blocks may wait; `None` for any number.
+    pub blocks: Option<u64>,
+}
+
+impl Default for LagLimit {
+    /// A minute. How many blocks that is depends on the chain.
+    fn default() -> Self {
+        Self { age: Duration::from_secs(60), blocks: None }
+    }
+}
+
+impl LagLimit {
+    fn allows(self, lag: Lag) -> bool {
+        lag.seconds <= self.age.as_secs_f64() && self.blocks.is_none_or(|most| lag.blocks <= most)
+    }
+}
+
+/// What is more than what is allowed.
+impl fmt::Display for LagLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} s", self.age.as_secs_f64())?;
+        self.blocks.map_or(Ok(()), |most| write!(f, " or {most} blocks"))
+    }
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -358,7 +385,7 @@ impl Metrics {
     }
 
     fn is_up_to_date(&self, lag: Lag) -> bool {
-        lag.seconds <= self.setup.lag_limit.as_secs_f64()
+        self.setup.lag_limit.allows(lag)
     }
 
     /// A thread that panicked half way through counting left numbers, not broken memory.

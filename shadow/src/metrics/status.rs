@@ -188,10 +188,8 @@ impl Metrics {
             |last| format!("the last verdict was {:.0} s ago", last.elapsed().as_secs_f64()),
         );
         format!(
-            "{} blocks wait, the oldest for {:.0} s, which is more than {} s; {verdict}",
-            lag.blocks,
-            lag.seconds,
-            self.setup.lag_limit.as_secs()
+            "{} blocks wait, the oldest for {:.0} s, which is more than {}; {verdict}",
+            lag.blocks, lag.seconds, self.setup.lag_limit
         )
     }
 }

@@ -127,7 +127,7 @@ fn metrics() -> Metrics {
         options: vec![("workers", 2.0)],
         directory: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src/metrics")),
         evidence: PathBuf::from("there is none"),
-        lag_limit: LAG_LIMIT,
+        lag_limit: LagLimit::default(),
     })
     .unwrap()
 }
@@ -320,15 +320,31 @@ fn what_is_missing_for_being_ready_is_said() {
 
 #[test]
 fn a_run_that_falls_behind_is_not_up_to_date() {
-    let metrics = Metrics::new(Setup { lag_limit: Duration::ZERO, ..metrics().setup }).unwrap();
-    metrics.restore(std::iter::empty()).unwrap();
-    assert_eq!(value(&metrics, "shadow_up_to_date"), 1.0);
-    metrics.head(TopoHeight::new(7));
-    assert_eq!(value(&metrics, "shadow_up_to_date"), 0.0);
-    assert_eq!(value(&metrics, "shadow_lag_blocks"), 8.0);
-    assert!(!metrics.status().up_to_date);
-    let problem = metrics.checks().into_iter().find_map(|check| check.problem).unwrap();
-    assert!(problem.starts_with("8 blocks wait"), "{problem}");
+    #[track_caller]
+    fn check(lag_limit: LagLimit, expected: Option<&str>) {
+        let metrics = Metrics::new(Setup { lag_limit, ..metrics().setup }).unwrap();
+        metrics.restore(std::iter::empty()).unwrap();
+        assert_eq!(value(&metrics, "shadow_up_to_date"), 1.0);
+        metrics.head(TopoHeight::new(7));
+        let up_to_date = expected.is_none();
+        assert_eq!(value(&metrics, "shadow_up_to_date"), f64::from(u8::from(up_to_date)));
+        assert_eq!(value(&metrics, "shadow_lag_blocks"), 8.0);
+        assert_eq!(metrics.status().up_to_date, up_to_date);
+        let problem = metrics.checks().into_iter().find_map(|check| check.problem);
+        match (problem, expected) {
+            (None, None) => {}
+            (Some(problem), Some(expected)) => {
+                assert!(problem.starts_with("8 blocks wait"), "{problem}");
+                assert!(problem.contains(expected), "{problem}");
+            }
+            (problem, _) => panic!("{lag_limit:?}: {problem:?}"),
+        }
+    }
+    let long = Duration::from_secs(1_000_000);
+    check(LagLimit { age: Duration::ZERO, blocks: None }, Some("which is more than 0 s;"));
+    check(LagLimit { age: long, blocks: None }, None);
+    check(LagLimit { age: long, blocks: Some(8) }, None);
+    check(LagLimit { age: long, blocks: Some(7) }, Some("or 7 blocks;"));
 }
 
 #[test]

@@ -106,6 +106,13 @@ impl Summary {
                 traffic.counts.in_flight_max
             )?;
         }
+        if let Some(told) = &self.on_mismatch {
+            writeln!(
+                text,
+                "on mismatch   {} commands succeeded, {} failed, {} took too long, {} were left out",
+                told.succeeded, told.failed, told.timed_out, told.left_out
+            )?;
+        }
         self.write_counts(text, "because", &self.reasons)?;
         if self.conservation_unchecked_blocks > 0 {
             writeln!(

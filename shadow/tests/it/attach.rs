@@ -116,30 +116,44 @@ fn a_run_that_is_killed_again_and_again_ends_like_one_that_never_was() {
     assert_eq!(verdicts(state.path()), expected, "SHADOW_SEED={seed}");
 }
 
+/// By default in a small form. `SHADOW_BLOCKS=1000 SHADOW_BLOCKS_PER_SECOND=8` is one of minutes, with a
+/// kill every few seconds.
 #[test]
 fn a_node_that_fails_in_every_way_is_verified_like_one_that_never_does() {
-    let seed = std::env::var("SHADOW_SEED").map_or(6, |seed| seed.parse().unwrap());
-    let expected = undisturbed(seed, 120);
+    let number = |name: &str, usual: u64| {
+        std::env::var(name).map_or(usual, |number| number.parse().unwrap())
+    };
+    let seed = number("SHADOW_SEED", 6);
+    let blocks = number("SHADOW_BLOCKS", 120);
+    let per_second = number("SHADOW_BLOCKS_PER_SECOND", 125);
+    let expected = undisturbed(seed, blocks);
     let options = DevnetOptions {
-        pace: Pace::Every(Duration::from_millis(8)),
+        pace: Pace::Every(Duration::from_secs(1) / per_second.try_into().unwrap()),
         faults: "all=0.01,restart=0.001,reorder=0.1".parse().unwrap(),
         seed,
-        ..DevnetOptions::new(generated(seed, 120))
+        ..DevnetOptions::new(generated(seed, blocks))
     };
     let node = DevnetNode::start(options).unwrap();
     let state = tempfile::tempdir().unwrap();
-    let arguments = with_state(&state, &["--until", "120", "--candidate", "node"]);
+    let until = blocks.to_string();
+    let arguments = with_state(&state, &["--until", &until, "--candidate", "node"]);
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    for _ in 0..4 {
+    let mut kills = 0;
+    // A life is long enough to do something at this pace, and not too long.
+    let (least, most) = (25_000 / per_second, 100_000 / per_second);
+    while kills < 4 || !node.progress().is_complete {
         let mut child = spawn(&node, &arguments);
-        std::thread::sleep(Duration::from_millis(random.random_range(200..800)));
+        std::thread::sleep(Duration::from_millis(random.random_range(least..most).min(4000)));
         child.kill().unwrap();
         child.wait().unwrap();
+        kills += 1;
     }
-    wait_until("the chain is complete", || node.progress().is_complete);
     let ran = attach(&node, &arguments);
     assert_eq!(ran.code, 0, "SHADOW_SEED={seed}: {ran:#?}");
-    assert_eq!(verdicts(state.path()), expected, "SHADOW_SEED={seed}");
+    let found = verdicts(state.path());
+    assert_eq!(found.len(), usize::try_from(blocks).unwrap() + 1);
+    assert_eq!(found, expected, "SHADOW_SEED={seed}");
+    println!("{kills} kills, faults {:?}\n{}", node.requests().faults, ran.stdout);
 }
 
 #[test]
@@ -226,15 +240,15 @@ fn a_node_with_a_planted_fault_is_found_out_and_the_engine_beside_it_is_not() {
 
 /// What a ledger says of a block, but for how long it took.
 #[derive(Debug, PartialEq, Eq)]
-struct Verdict {
-    at: TopoHeight,
+pub(crate) struct Verdict {
+    pub(crate) at: TopoHeight,
     block: BlockHash,
     digest: String,
     candidates: Vec<(String, Severity)>,
 }
 
 /// What a run on the whole chain comes to that nothing ever happened to.
-fn undisturbed(seed: u64, blocks: u64) -> Vec<Verdict> {
+pub(crate) fn undisturbed(seed: u64, blocks: u64) -> Vec<Verdict> {
     let node = serve(generated(seed, blocks), Pace::AllAtOnce);
     let state = tempfile::tempdir().unwrap();
     let until = blocks.to_string();
@@ -244,7 +258,7 @@ fn undisturbed(seed: u64, blocks: u64) -> Vec<Verdict> {
 }
 
 /// The current verdicts: one for each position, or the ledger is wrong.
-fn verdicts(state: &Path) -> Vec<Verdict> {
+pub(crate) fn verdicts(state: &Path) -> Vec<Verdict> {
     let _nobody = nobody_starts();
     let store = Store::open(state, StoreOptions::default()).unwrap();
     let all: Vec<_> = entries(&store, TopoHeight::GENESIS).map(|entry| entry.unwrap()).collect();
@@ -265,7 +279,7 @@ fn verdicts(state: &Path) -> Vec<Verdict> {
         .collect()
 }
 
-fn generated(seed: u64, blocks: u64) -> DevnetChain {
+pub(crate) fn generated(seed: u64, blocks: u64) -> DevnetChain {
     DevnetChain::Generated(GeneratedOptions {
         profile: Profile::SideBlocks,
         seed,
@@ -275,15 +289,15 @@ fn generated(seed: u64, blocks: u64) -> DevnetChain {
     })
 }
 
-fn serve(chain: DevnetChain, pace: Pace) -> DevnetNode {
+pub(crate) fn serve(chain: DevnetChain, pace: Pace) -> DevnetNode {
     DevnetNode::start(DevnetOptions { pace, ..DevnetOptions::new(chain) }).unwrap()
 }
 
-fn attach<A: AsRef<str>>(node: &DevnetNode, arguments: &[A]) -> Ran {
+pub(crate) fn attach<A: AsRef<str>>(node: &DevnetNode, arguments: &[A]) -> Ran {
     shadow(command(node, arguments))
 }
 
-fn spawn(node: &DevnetNode, arguments: &[String]) -> Child {
+pub(crate) fn spawn(node: &DevnetNode, arguments: &[String]) -> Child {
     let mut program = Command::new(env!("CARGO_BIN_EXE_shadow"));
     program.args(command(node, arguments)).env_remove("SHADOW_STATE_DIR").stdin(Stdio::null());
     start(program.stdout(Stdio::piped()).stderr(Stdio::null()))
@@ -302,13 +316,13 @@ fn command<A: AsRef<str>>(node: &DevnetNode, arguments: &[A]) -> Vec<String> {
     all
 }
 
-fn with_state(state: &tempfile::TempDir, arguments: &[&str]) -> Vec<String> {
+pub(crate) fn with_state(state: &tempfile::TempDir, arguments: &[&str]) -> Vec<String> {
     let state = ["--state-dir", state.path().to_str().unwrap()];
     arguments.iter().copied().chain(state).map(str::to_owned).collect()
 }
 
 #[track_caller]
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");

@@ -197,7 +197,7 @@ impl Running {
         Answer { status, head: head.to_owned(), body: body.to_owned() }
     }
 
-    fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         self.get("/api/status").json()
     }
 
@@ -212,7 +212,7 @@ impl Running {
     }
 
     /// Asks it to stop, and waits for the exit code and the summary.
-    fn interrupt(mut self) -> (i32, Value) {
+    pub(crate) fn interrupt(mut self) -> (i32, Value) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::INT).unwrap();
         let mut stdout = String::new();
@@ -232,13 +232,13 @@ impl Drop for Running {
 
 #[derive(Debug)]
 pub(crate) struct Answer {
-    status: u16,
+    pub(crate) status: u16,
     head: String,
     body: String,
 }
 
 impl Answer {
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.body.clone()
     }
 

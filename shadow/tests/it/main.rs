@@ -7,6 +7,7 @@
 )]
 
 mod attach;
+mod attach_live;
 mod bench;
 mod chain_address;
 mod chain_altered;
@@ -41,7 +42,9 @@ mod minimize;
 mod mismatches;
 mod model;
 mod nightly;
+mod on_mismatch;
 mod opaque;
+mod packaging;
 mod pages;
 mod program;
 mod record_chain;

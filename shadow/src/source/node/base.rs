@@ -34,6 +34,9 @@ struct Walk {
 /// What is known on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
+    /// The chain was followed from its first block, and nothing wrote the key since: what it was then is
+    /// to be asked.
+    Genesis,
     /// Whether the block itself wrote the key is to be asked.
     Block,
     /// Where the newest version is, is to be asked.
@@ -50,13 +53,22 @@ enum Step {
 
 /// Finds out what each of some keys was just before a position, for a chain that is followed from
 /// `first` on. Answers about versions at the very positions may be there already.
+///
+/// With `all_named` every block so far was followed, and wrote nothing but what it names. A key that none
+/// of them named is then what it was at the beginning: one question instead of a walk from its newest
+/// version down, of which a busy account has thousands.
 pub(super) async fn values_before(
     questions: &Questions,
     first: TopoHeight,
+    all_named: bool,
     keys: impl IntoIterator<Item = (StateKey, TopoHeight, Option<Option<NodeVersion>>)>,
 ) -> Result<Vec<(TopoHeight, Learned)>, NodeError> {
     let walks = keys.into_iter().map(|(key, before, version)| {
-        let at = version.map_or(Step::Block, |version| after_block(version, before));
+        let at = match version {
+            _ if all_named => Step::Genesis,
+            Some(version) => after_block(version, before),
+            None => Step::Block,
+        };
         Walk { key, before, at, steps: 0 }
     });
     let mut walks: Vec<Walk> = walks.collect();
@@ -64,6 +76,7 @@ pub(super) async fn values_before(
         let (mut exact, mut newest) = (Vec::new(), Vec::new());
         for walk in &walks {
             match walk.at {
+                Step::Genesis => exact.push((walk.key, TopoHeight::GENESIS)),
                 Step::Block => exact.push((walk.key, walk.before)),
                 Step::Down(at) | Step::Read(at) => exact.push((walk.key, at)),
                 Step::Newest => newest.push(walk.key),
@@ -91,6 +104,10 @@ impl Walk {
     ) {
         self.steps += 1;
         self.at = match std::mem::replace(&mut self.at, Step::Lost) {
+            Step::Genesis => match exact.next().flatten() {
+                Some(version) => Step::Found(version.value, Some(TopoHeight::GENESIS)),
+                None => Step::Found(None, None),
+            },
             Step::Block => after_block(exact.next().flatten(), self.before),
             Step::Newest => match newest.next().flatten() {
                 Some((value, at)) if at < self.before => Step::Found(Some(value), Some(at)),
@@ -200,19 +217,34 @@ mod tests {
     fn check(versions: &[(u64, Option<u64>)], before: u64, expected: Option<Option<u64>>) {
         let node = Node(versions.to_vec());
         let before = TopoHeight::new(before);
-        let mut walk = Walk { key: KEY, before, at: Step::Block, steps: 0 };
+        let at = walked(&node, before, Step::Block);
+        let expected = match expected {
+            Some(at) => Step::Found(at.map(value), at.map(TopoHeight::new)),
+            None => Step::Lost,
+        };
+        assert_eq!(at, expected);
+    }
+
+    fn walked(node: &Node, before: TopoHeight, from: Step) -> Step {
+        let mut walk = Walk { key: KEY, before, at: from, steps: 0 };
         while !matches!(walk.at, Step::Found(..) | Step::Lost) {
             let exact = match walk.at {
+                Step::Genesis => node.version(TopoHeight::GENESIS),
                 Step::Down(at) | Step::Read(at) => node.version(at),
                 _ => node.version(before),
             };
             walk.step(&mut std::iter::once(exact), &mut std::iter::once(node.newest()));
         }
-        let expected = match expected {
-            Some(at) => Step::Found(at.map(value), at.map(TopoHeight::new)),
-            None => Step::Lost,
-        };
-        assert_eq!(walk.at, expected);
+        walk.at
+    }
+
+    #[test]
+    fn what_nothing_wrote_since_the_beginning_is_what_it_was_then() {
+        let later = (7, Some(0));
+        let found = walked(&Node(vec![(0, None), later]), TopoHeight::new(7), Step::Genesis);
+        assert_eq!(found, Step::Found(Some(value(0)), Some(TopoHeight::GENESIS)));
+        let found = walked(&Node(vec![later]), TopoHeight::new(7), Step::Genesis);
+        assert_eq!(found, Step::Found(None, None));
     }
 
     #[test]

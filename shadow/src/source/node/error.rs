@@ -191,8 +191,9 @@ impl fmt::Display for NodeError {
             ),
             Self::DeepReOrder { at } => write!(
                 f,
-                "the node ordered blocks anew down to topoheight {at} at least, which is further than \
-                 what was followed or is kept; begin again with another --state-dir"
+                "the node ordered blocks anew down to topoheight {at} at least, which it had called \
+                 stable, and which is further than what was followed or is remembered: what was found \
+                 stays in this state directory, go on with another --state-dir and --from tip"
             ),
             Self::Pruned { from } => write!(
                 f,

@@ -176,25 +176,7 @@ impl NodeSource {
 
     /// The first block to follow, if none ever was.
     fn start(&self) -> Result<TopoHeight, NodeError> {
-        let first = match self.options.from {
-            StartAt::Genesis => TopoHeight::GENESIS,
-            StartAt::Tip => self.facts.stable,
-            StartAt::At(at) => at,
-        };
-        // What keys were before a block is asked of the blocks below it.
-        match self.facts.pruned {
-            Some(from) if first <= from => return Err(NodeError::Pruned { from: from.next() }),
-            _ => {}
-        }
-        let top = self.facts.top;
-        if first > top {
-            return Err(NodeError::AboveTop { from: first, top });
-        }
-        if first > self.facts.stable && first != TopoHeight::GENESIS {
-            tracing::warn!(from = %first, stable = %self.facts.stable, "the chain is followed from \
-                where it may still be ordered anew; --from tip begins where it is not");
-        }
-        Ok(first)
+        start(self.options.from, &self.facts)
     }
 
     fn follow(&mut self, held: &Held<'_>) -> Result<(), SourceError> {
@@ -226,6 +208,8 @@ impl NodeSource {
             sender,
             tops: Tops { top: self.facts.top, stable: TopoHeight::GENESIS },
             before: None,
+            // What was followed by another process may have had anything in it.
+            all_named: first == TopoHeight::GENESIS && held.judged.is_none(),
             block_bytes: BLOCK_BYTES_TYPICAL,
             at_once_max: BLOCKS_AT_ONCE_MAX,
         };
@@ -314,6 +298,31 @@ impl BlockSource for NodeSource {
 
     fn ended_early(&self) -> Option<&str> {
         self.ended_early.as_deref()
+    }
+}
+
+/// Where to begin with a chain of which nothing is held: never where it may still be ordered anew. What
+/// was learned of the time before the first block could not be taken back, so a re-order below it would
+/// be the end of the run.
+fn start(from: StartAt, facts: &NodeFacts) -> Result<TopoHeight, NodeError> {
+    let wanted = match from {
+        StartAt::Genesis => TopoHeight::GENESIS,
+        StartAt::Tip => facts.stable,
+        StartAt::At(at) => at,
+    };
+    let top = facts.top;
+    if wanted > top {
+        return Err(NodeError::AboveTop { from: wanted, top });
+    }
+    let first = wanted.min(facts.stable);
+    if first < wanted {
+        tracing::info!(from = %first, %wanted, "the chain is followed from a little below, where it is \
+            not ordered anew");
+    }
+    // What keys were before a block is asked of the blocks below it.
+    match facts.pruned {
+        Some(from) if first <= from => Err(NodeError::Pruned { from: from.next() }),
+        _ => Ok(first),
     }
 }
 

@@ -27,6 +27,8 @@ pub struct TrafficCounts {
     pub requests: u64,
     /// Those of them that did not bring an answer to everything that was asked.
     pub failed_requests: u64,
+    /// How long they were under way, in seconds; several at once count each.
+    pub request_seconds: f64,
     /// The most that were under way at once.
     pub in_flight_max: u64,
     /// Bytes of questions.
@@ -77,8 +79,10 @@ impl Traffic {
 
     /// It came to its end after so long.
     pub(super) fn ended(&self, method: &str, elapsed: Duration, error: Option<&NodeError>) {
-        if error.is_some() {
-            self.counts.lock().failed_requests += 1;
+        {
+            let mut counts = self.counts.lock();
+            counts.failed_requests += u64::from(error.is_some());
+            counts.request_seconds += elapsed.as_secs_f64();
         }
         if let Some(metrics) = self.metrics.get() {
             metrics.node().ended(method, elapsed, error.map(kind));

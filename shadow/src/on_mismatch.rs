@@ -1,0 +1,491 @@
+//! The command that is run when a problem is found: `--on-mismatch`.
+//!
+//! Somebody has to be told, and in which way is theirs to say. Ten thousand mismatches are one problem
+//! more often than not, so the command is run once for each problem of a state directory, one at a time
+//! and no more often than once a second, on a thread of its own that steps back from everything else.
+//! Verification never waits for it: a queue that is full is an announcement that is left out and counted,
+//! and made up for with the next mismatch of that problem, or by the next run.
+//!
+//! What was told is in a file of the state directory. A process that was killed between keeping evidence
+//! and telling somebody leaves evidence that is not in that file, and the next process begins with it: so
+//! a problem is told at least once, and once more only if the process died while the command ran.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, fs, io,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    str::FromStr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use comparator::{Field, MismatchRecord};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process_group, nice as step_back, waitid,
+};
+use serde::{Deserialize, Serialize};
+use storage_snapshot::TopoHeight;
+
+use crate::{
+    evidence::{Evidence, write_replacing},
+    execute::external::{CommandLine, ParseCommandError},
+};
+
+/// A command as a person types it: words, split and unquoted as a shell does it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MismatchCommand(Vec<String>);
+
+impl FromStr for MismatchCommand {
+    type Err = ParseCommandError;
+
+    fn from_str(text: &str) -> Result<Self, ParseCommandError> {
+        text.parse::<CommandLine>()?;
+        Ok(Self(shlex::split(text).unwrap_or_default()))
+    }
+}
+
+/// What became of the announcements of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct CommandCounts {
+    /// How often the command came to its end by itself, and well.
+    pub(crate) succeeded: u64,
+    /// How often it did not, or could not be started.
+    pub(crate) failed: u64,
+    /// How often it took too long and was ended.
+    pub(crate) timed_out: u64,
+    /// How often too much waited already.
+    pub(crate) left_out: u64,
+}
+
+/// What became of one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    Succeeded,
+    Failed,
+    TimedOut,
+    LeftOut,
+}
+
+/// Counts on both sides of the queue.
+#[derive(Clone, Debug, Default)]
+struct Counter(Arc<Mutex<CommandCounts>>);
+
+impl Counter {
+    fn add(&self, outcome: Outcome) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *match outcome {
+            Outcome::Succeeded => &mut counts.succeeded,
+            Outcome::Failed => &mut counts.failed,
+            Outcome::TimedOut => &mut counts.timed_out,
+            Outcome::LeftOut => &mut counts.left_out,
+        } += 1;
+    }
+
+    fn counts(&self) -> CommandCounts {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The side of whoever finds problems. It never waits.
+#[derive(Debug)]
+pub struct Announcer {
+    queue: SyncSender<Problem>,
+    state_dir: PathBuf,
+    /// What is on its way, or was told.
+    announced: BTreeSet<String>,
+    counter: Counter,
+}
+
+impl Announcer {
+    /// A mismatch was recorded, and its evidence, if any is kept, is on the disk.
+    pub(crate) fn announce(&mut self, record: &MismatchRecord) {
+        let Some(problem) = Problem::of(record, &self.state_dir) else { return };
+        if self.announced.contains(&problem.name()) {
+            return;
+        }
+        let name = problem.name();
+        match self.queue.try_send(problem) {
+            Ok(()) => drop(self.announced.insert(name)),
+            // Not taken as announced: its next mismatch is another chance.
+            Err(TrySendError::Full(problem)) => {
+                self.counter.add(Outcome::LeftOut);
+                tracing::warn!(%problem, "too much waits to be told: --on-mismatch is not run now");
+            }
+            // The thread is gone only after the run.
+            Err(TrySendError::Disconnected(_)) => {}
+        }
+    }
+}
+
+/// The handle of the thread that runs the command.
+#[derive(Debug)]
+pub(crate) struct OnMismatch {
+    queue: SyncSender<Problem>,
+    state_dir: PathBuf,
+    counter: Counter,
+    stop: Arc<AtomicBool>,
+    ended: Receiver<()>,
+    limit: Duration,
+}
+
+impl OnMismatch {
+    /// Starts the thread, which begins with the problems that a process before it told nobody of.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses it.
+    pub(crate) fn start(
+        command: MismatchCommand,
+        limit: Duration,
+        state_dir: &Path,
+        evidence: &Path,
+    ) -> io::Result<Self> {
+        let (queue, problems) = mpsc::sync_channel(QUEUE_LENGTH_MAX);
+        let (end, ended) = mpsc::channel();
+        let counter = Counter::default();
+        let stop = Arc::<AtomicBool>::default();
+        let state_dir = std::path::absolute(state_dir)?;
+        let teller = Teller {
+            command,
+            limit,
+            told: Told::read(&state_dir),
+            evidence: evidence.to_owned(),
+            counter: counter.clone(),
+            stop: Arc::clone(&stop),
+            started: None,
+        };
+        thread::Builder::new()
+            .name("shadow-on-mismatch".to_owned())
+            .spawn(move || teller.run(&problems, &end))?;
+        Ok(Self { queue, state_dir, counter, stop, ended, limit })
+    }
+
+    /// The side of whoever finds problems.
+    pub(crate) fn announcer(&self) -> Announcer {
+        Announcer {
+            queue: self.queue.clone(),
+            state_dir: self.state_dir.clone(),
+            announced: BTreeSet::new(),
+            counter: self.counter.clone(),
+        }
+    }
+
+    /// Waits until everybody was told, but not for ever; what remains is told by the next run.
+    pub(crate) fn finish(self) -> CommandCounts {
+        let patience = self.limit.saturating_add(FINISH_MARGIN);
+        self.finish_within(patience)
+    }
+
+    /// The same once somebody asked the process to stop.
+    pub(crate) fn abandon(self) -> CommandCounts {
+        self.finish_within(ABANDON_MAX)
+    }
+
+    fn finish_within(self, patience: Duration) -> CommandCounts {
+        let Self { queue, counter, stop, ended, .. } = self;
+        drop(queue);
+        if ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            stop.store(true, Ordering::Relaxed);
+            tracing::warn!("--on-mismatch was not waited for; the next run goes on with it");
+            // The command in hand is ended, which does not take long.
+            let _ = ended.recv_timeout(ABANDON_MAX);
+        }
+        counter.counts()
+    }
+}
+
+/// A problem that somebody is told of: its first case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Problem {
+    /// What the node says only later has none.
+    fingerprint: Option<String>,
+    topoheight: TopoHeight,
+    candidate: String,
+    field: Field,
+    /// The directory with its evidence, or else the file with its record.
+    record: PathBuf,
+}
+
+impl Problem {
+    fn of(record: &MismatchRecord, state_dir: &Path) -> Option<Self> {
+        let path = record.evidence.as_deref().unwrap_or(RECORDS);
+        Some(Self {
+            fingerprint: record.fingerprint.clone(),
+            topoheight: record.subject.block.topoheight,
+            candidate: record.subject.candidate.clone(),
+            field: record.differences.first()?.field,
+            record: state_dir.join(path),
+        })
+    }
+
+    /// What tells it from others.
+    fn name(&self) -> String {
+        let otherwise = || format!("{} {}", self.candidate, self.field.as_str());
+        self.fingerprint.clone().unwrap_or_else(otherwise)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at topoheight {}", self.name(), self.topoheight)
+    }
+}
+
+/// The thread's side of the queue.
+struct Teller {
+    command: MismatchCommand,
+    limit: Duration,
+    told: Told,
+    evidence: PathBuf,
+    counter: Counter,
+    stop: Arc<AtomicBool>,
+    /// When the last command was started.
+    started: Option<Instant>,
+}
+
+impl Teller {
+    fn run(mut self, problems: &Receiver<Problem>, _end: &Sender<()>) {
+        // On this system the priority is that of the thread, and of those that it starts.
+        let _as_before = step_back(NICENESS);
+        for problem in left_behind(&self.evidence, &self.told) {
+            self.tell(&problem);
+        }
+        for problem in problems {
+            self.tell(&problem);
+        }
+    }
+
+    fn tell(&mut self, problem: &Problem) {
+        if self.told.problems.contains_key(&problem.name()) || !self.wait_for_turn() {
+            return;
+        }
+        self.started = Some(Instant::now());
+        let child = match self.start(problem) {
+            Ok(child) => child,
+            Err(error) => {
+                self.counter.add(Outcome::Failed);
+                tracing::error!(%problem, %error, "--on-mismatch cannot be started");
+                return;
+            }
+        };
+        let outcome = match self.wait(child) {
+            Some(Ok(status)) if status.success() => {
+                tracing::info!(%problem, "--on-mismatch was run");
+                Outcome::Succeeded
+            }
+            Some(Ok(status)) => {
+                tracing::error!(%problem, %status, "--on-mismatch failed");
+                Outcome::Failed
+            }
+            Some(Err(error)) => {
+                tracing::error!(%problem, %error, "--on-mismatch cannot be waited for");
+                Outcome::Failed
+            }
+            None if self.is_stopped() => return,
+            None => {
+                let seconds = self.limit.as_secs_f64();
+                tracing::error!(%problem, seconds, "--on-mismatch took too long and was ended");
+                Outcome::TimedOut
+            }
+        };
+        self.counter.add(outcome);
+        self.told.add(problem, outcome);
+    }
+
+    /// Waits until a command may be started; whether there is any use in it still.
+    fn wait_for_turn(&self) -> bool {
+        while let Some(started) = self.started
+            && started.elapsed() < PAUSE_MIN
+            && !self.is_stopped()
+        {
+            thread::sleep(POLL);
+        }
+        !self.is_stopped()
+    }
+
+    fn start(&self, problem: &Problem) -> io::Result<Child> {
+        let mut words = self.command.0.iter();
+        // What was parsed has a first word.
+        let program = words.next().map(String::as_str).unwrap_or_default();
+        let mut command = Command::new(program);
+        command
+            .args(words)
+            .arg(&problem.record)
+            .env("SHADOW_RECORD", &problem.record)
+            .env("SHADOW_MISMATCH_FINGERPRINT", problem.fingerprint.as_deref().unwrap_or_default())
+            .env("SHADOW_MISMATCH_TOPOHEIGHT", problem.topoheight.to_string())
+            .env("SHADOW_MISMATCH_CANDIDATE", &problem.candidate)
+            .env("SHADOW_MISMATCH_FIELD", problem.field.as_str())
+            // A command that runs this program again must not come back here.
+            .env_remove("SHADOW_ON_MISMATCH")
+            .process_group(0)
+            .stdin(Stdio::null())
+            // Standard output is for the answer of the run.
+            .stdout(io::stderr());
+        let mut running = running();
+        let child = command.spawn()?;
+        *running = Some(child.id());
+        Ok(child)
+    }
+
+    /// How the command ended; `None` if it had to be ended. What it left running in its process group
+    /// is ended with it.
+    fn wait(&self, mut child: Child) -> Option<io::Result<ExitStatus>> {
+        let pid = Pid::from_child(&child);
+        let deadline = Instant::now() + self.limit;
+        let ended = loop {
+            // It stays a zombie, so that the number of its group is that of no other.
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            match waitid(WaitId::Pid(pid), options) {
+                Ok(Some(_)) => break true,
+                Ok(None) | Err(rustix::io::Errno::INTR) => {}
+                Err(_) => break true,
+            }
+            if Instant::now() >= deadline || self.is_stopped() {
+                break false;
+            }
+            thread::sleep(POLL);
+        };
+        // All of it may be gone already.
+        let _ = kill_process_group(pid, Signal::KILL);
+        *running() = None;
+        let status = child.wait();
+        ended.then_some(status)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// Ends the command that runs, because this process ends at once.
+pub(crate) fn end_running() {
+    let pid = running().take().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    if let Some(pid) = pid {
+        // It may be gone already.
+        let _ = kill_process_group(pid, Signal::KILL);
+    }
+}
+
+/// The command that runs, if one does: there is one at a time.
+fn running() -> MutexGuard<'static, Option<u32>> {
+    static RUNNING: Mutex<Option<u32>> = Mutex::new(None);
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The first case of each problem that there is evidence of and that nobody was told of.
+fn left_behind(evidence: &Path, told: &Told) -> Vec<Problem> {
+    let mut found: BTreeMap<String, Problem> = BTreeMap::new();
+    for entry in fs::read_dir(evidence).into_iter().flatten().flatten() {
+        let path = entry.path();
+        // What is no evidence is somebody else's to complain about.
+        let Ok(evidence) = Evidence::read(&path) else { continue };
+        let Some(first) = evidence.record.differences.first() else { continue };
+        let problem = Problem {
+            fingerprint: Some(evidence.fingerprint.id().to_string()),
+            topoheight: evidence.block.block.topoheight,
+            candidate: evidence.candidate().to_owned(),
+            field: first.field,
+            record: std::path::absolute(&path).unwrap_or(path),
+        };
+        let name = problem.name();
+        let is_earlier = found.get(&name).is_none_or(|other| problem.topoheight < other.topoheight);
+        if !told.problems.contains_key(&name) && is_earlier {
+            found.insert(name, problem);
+        }
+    }
+    found.into_values().collect()
+}
+
+/// The problems that somebody was told of, in a file.
+#[derive(Debug, Default)]
+struct Told {
+    path: PathBuf,
+    problems: BTreeMap<String, ToldOf>,
+}
+
+/// Which case it was, and what became of the command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct ToldOf {
+    topoheight: TopoHeight,
+    outcome: Outcome,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ToldJson {
+    format_version: u64,
+    problems: BTreeMap<String, ToldOf>,
+}
+
+impl Told {
+    /// Without the file, or with one that cannot be read, nobody was told of anything: once more is
+    /// better than never.
+    fn read(state_dir: &Path) -> Self {
+        let path = state_dir.join(TOLD);
+        let told = match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map_err(io::Error::from),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Self { path, ..Self::default() };
+            }
+            Err(error) => Err(error),
+        };
+        match told {
+            Ok(ToldJson { format_version: FORMAT_VERSION, problems }) => Self { path, problems },
+            Ok(ToldJson { format_version, .. }) => {
+                tracing::warn!(path = %path.display(), format_version, "of another version");
+                Self { path, ..Self::default() }
+            }
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "not read");
+                Self { path, ..Self::default() }
+            }
+        }
+    }
+
+    fn add(&mut self, problem: &Problem, outcome: Outcome) {
+        let told = ToldOf { topoheight: problem.topoheight, outcome };
+        self.problems.insert(problem.name(), told);
+        let json = ToldJson { format_version: FORMAT_VERSION, problems: self.problems.clone() };
+        let written = serde_json::to_vec_pretty(&json)
+            .map_err(|error| error.to_string())
+            .and_then(|text| write_replacing(&self.path, &text).map_err(|error| error.to_string()));
+        if let Err(error) = written {
+            let path = self.path.display();
+            tracing::warn!(%path, %error, "not written: the next run tells it once more");
+        }
+    }
+}
+
+/// The name of the file of what was told.
+const TOLD: &str = "on_mismatch.json";
+
+/// The file of records in a state directory.
+const RECORDS: &str = "mismatches.jsonl";
+
+const FORMAT_VERSION: u64 = 1;
+
+/// How many problems may wait to be told.
+const QUEUE_LENGTH_MAX: usize = 64;
+
+/// How much time is between two starts, at least.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether a command has ended.
+const POLL: Duration = Duration::from_millis(20);
+
+/// How much longer than one command the end of a run waits.
+const FINISH_MARGIN: Duration = Duration::from_secs(5);
+
+/// How long the end of a run waits once somebody asked the process to stop.
+const ABANDON_MAX: Duration = Duration::from_millis(500);
+
+/// As far back as one can step.
+const NICENESS: i32 = 19;

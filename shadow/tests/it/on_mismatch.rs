@@ -1,0 +1,151 @@
+//! Somebody is told of each problem, by a command of theirs.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use crate::program::{Ran, shadow};
+
+/// Verifies a chain with a candidate that is wrong, and with more arguments.
+fn soak(state: &Path, arguments: &[&str]) -> Ran {
+    soak_blocks(state, "12", arguments)
+}
+
+fn soak_blocks(state: &Path, blocks: &str, arguments: &[&str]) -> Ran {
+    let fixed = ["soak", "--blocks", blocks, "--transactions-per-block", "8", "--json"];
+    let wrong = ["--profile", "transfers", "--candidate", WRONG, "--triage", "0"];
+    let state = ["--state-dir", state.to_str().unwrap()];
+    shadow(fixed.iter().chain(&wrong).chain(&state).chain(arguments))
+}
+
+/// A script that writes down what it is told.
+fn script(directory: &Path, body: &str) -> (String, PathBuf) {
+    let (path, out) = (directory.join("tell.sh"), directory.join("told"));
+    fs::write(&path, body).unwrap();
+    (format!("sh '{}' '{}'", path.display(), out.display()), out)
+}
+
+fn told(out: &Path) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(out).unwrap_or_default();
+    text.lines().map(|line| line.split('|').map(str::to_owned).collect()).collect()
+}
+
+/// The fingerprints of the problems in a state directory.
+fn problems(state: &Path) -> BTreeSet<String> {
+    let ran = shadow(["mismatches", "--json", "--state-dir", state.to_str().unwrap()]);
+    let list: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let problems = list["problems"].as_array().unwrap_or_else(|| panic!("{list:#}"));
+    problems
+        .iter()
+        .map(|problem| problem["fingerprint"]["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn each_problem_is_told_once_with_its_evidence_on_the_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let (command, out) = script(directory.path(), WRITE_DOWN);
+    let ran = soak(&state, &["--on-mismatch", &command]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    let lines = told(&out);
+    let expected = problems(&state);
+    assert!(!expected.is_empty());
+    let fingerprints: BTreeSet<_> = lines.iter().map(|line| line[1].clone()).collect();
+    assert_eq!(fingerprints, expected, "{lines:?}");
+    assert_eq!(lines.len(), expected.len(), "{lines:?}");
+    for line in &lines {
+        assert_eq!(line[0], "complete", "{line:?}");
+        assert_eq!(line[3], "external-wrong", "{line:?}");
+        assert_eq!(line[4], "balance", "{line:?}");
+        let evidence = Path::new(&line[5]);
+        assert!(evidence.starts_with(&state) && evidence.is_dir(), "{line:?}");
+        let name = evidence.file_name().unwrap().to_str().unwrap();
+        assert!(name.starts_with(&format!("{}_", line[2])), "{line:?}");
+    }
+    let counts = &ran.summary()["on_mismatch"];
+    assert_eq!(counts["succeeded"], lines.len(), "{counts}");
+    assert_eq!(counts["failed"], 0, "{counts}");
+
+    // The same problems again are nothing new, in this process or the next.
+    let ran = soak_blocks(&state, "20", &["--on-mismatch", &command]);
+    assert_eq!(ran.summary()["blocks"]["total"], 21, "{ran:#?}");
+    let lines = told(&out);
+    let fingerprints: BTreeSet<_> = lines.iter().map(|line| line[1].clone()).collect();
+    assert_eq!(fingerprints, problems(&state));
+    assert_eq!(lines.len(), fingerprints.len(), "{lines:?}");
+}
+
+#[test]
+fn what_nobody_was_told_of_is_told_by_the_next_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let (command, out) = script(directory.path(), WRITE_DOWN);
+    // As if the process had died between keeping the evidence and telling somebody.
+    assert_eq!(soak(&state, &[]).code, 1);
+    assert_eq!(told(&out).len(), 0);
+    let ran = soak(&state, &["--on-mismatch", &command]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    let fingerprints: BTreeSet<_> = told(&out).iter().map(|line| line[1].clone()).collect();
+    assert_eq!(fingerprints, problems(&state));
+}
+
+#[test]
+fn a_command_that_does_not_end_is_ended_with_what_it_started() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let (command, out) = script(directory.path(), "sleep 1000 & echo $! >> \"$1\"\nwait\n");
+    let ran = soak(&state, &["--on-mismatch", &command, "--on-mismatch-seconds", "0.5"]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    let counts = &ran.summary()["on_mismatch"];
+    assert_eq!(counts["timed_out"], problems(&state).len(), "{counts}");
+    assert_eq!(counts["succeeded"], 0, "{counts}");
+    assert!(ran.stderr.contains("took too long"), "{ran:#?}");
+    for line in told(&out) {
+        // What was killed may wait to be looked after, but runs no more.
+        let state = fs::read_to_string(format!("/proc/{}/status", line[0])).unwrap_or_default();
+        let runs = state.lines().any(|line| line.starts_with("State:") && !line.contains('Z'));
+        assert!(!runs, "{state}");
+    }
+}
+
+#[test]
+fn a_command_that_fails_changes_nothing_but_its_count() {
+    #[track_caller]
+    fn check(command: &str, because: &str) {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("state");
+        let ran = soak(&state, &["--on-mismatch", command]);
+        assert_eq!(ran.code, 1, "{ran:#?}");
+        assert_eq!(ran.summary()["blocks"]["total"], 13, "{ran:#?}");
+        assert_eq!(ran.summary()["on_mismatch"]["failed"], problems(&state).len(), "{ran:#?}");
+        assert!(ran.stderr.contains(because), "{ran:#?}");
+    }
+    check("false", "exit status: 1");
+    check("/no/such/program", "cannot be started");
+}
+
+#[test]
+fn what_is_no_command_is_refused_before_anything_is_verified() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    for command in ["", "tell 'half"] {
+        let ran = soak(&state, &["--on-mismatch", command]);
+        assert_eq!(ran.code, 2, "{ran:#?}");
+    }
+    assert!(!state.exists());
+}
+
+const WRONG: &str =
+    concat!("external:python3 ", env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/wrong_candidate.py");
+
+/// Its arguments are the file to write to and the directory of the evidence.
+const WRITE_DOWN: &str = r#"
+test -f "$2/evidence.json" && test -f "$2/record.json" && test "$2" = "$SHADOW_RECORD" && is=complete
+of=$SHADOW_MISMATCH_FINGERPRINT\|$SHADOW_MISMATCH_TOPOHEIGHT\|$SHADOW_MISMATCH_CANDIDATE
+echo "$is|$of|$SHADOW_MISMATCH_FIELD|$2" >> "$1"
+"#;
