@@ -181,7 +181,7 @@ impl Outcome {
         };
         let log = if word == Word::Clean { String::new() } else { last_line(&directory.join(LOG)) };
         let faults = counted(all as u64, "planted fault");
-        let sentence = format!("{caught} of {faults} were found where they are{log}");
+        let sentence = format!("{faults}, {caught} of them found where they are{log}");
         Self::of(part, code, Headline { word, sentence }, None)
     }
 }
