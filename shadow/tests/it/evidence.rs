@@ -1,23 +1,30 @@
 //! Evidence directories: what is written is read, and nothing else is.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use comparator::{Execution, Failure, Field, Schedule};
+use comparator::{Execution, Failure, Field, MemorySink, Schedule};
 use shadow::{
-    evidence::{DoesNotHold, Evidence, EvidenceError, Observed, Problem},
+    Verifier,
+    canary::CanaryRate,
+    evidence::{Archive, ArchiveLimits, DoesNotHold, Evidence, EvidenceError, Observed, Problem},
     execute::{
-        BlockExecutor, ExecutableBlock, Performed, PreState, SerialExecutor,
+        BlockExecutor, ExecutableBlock, Performed, PreState, SerialExecutor, WithinBudget,
         parallel::ParallelExecutor,
     },
     fingerprint::{Conflict, Fingerprint},
+    judge::{Candidate, Judge, Keeping, Progress},
     kinds::TransactionKind,
+    node::NodeCheck,
+    schedules::Schedules,
+    source::{GeneratedChain, GeneratedOptions, Profile},
 };
-use storage_snapshot::{Amount, StateKey, StateRead, StateValue};
+use storage_snapshot::{Amount, StateKey, StateRead, StateValue, Store, StoreOptions, TopoHeight};
 use tempfile::TempDir;
 
 use crate::support::*;
@@ -429,4 +436,91 @@ fn a_fingerprint_has_the_same_name_for_ever() {
     let other = json.replace("same_receiver", "same_sender");
     let error = serde_json::from_str::<Fingerprint>(&other).unwrap_err();
     assert!(error.to_string().contains("is not the name of these parts"), "{error}");
+}
+
+/// Rewards the miner with one unit too many, and looks around whenever it runs a block once more.
+#[derive(Debug)]
+struct Watchful {
+    engine: ParallelExecutor,
+    archive: PathBuf,
+    /// Whether there was evidence of the block, for each run but the first of it.
+    found: Mutex<Vec<bool>>,
+    seen: Mutex<BTreeSet<TopoHeight>>,
+}
+
+impl BlockExecutor for Watchful {
+    fn name(&self) -> &str {
+        "watchful"
+    }
+
+    fn build(&self) -> String {
+        "watchful 1".to_owned()
+    }
+
+    fn execute(
+        &self,
+        block: &Arc<ExecutableBlock>,
+        pre_state: &Arc<PreState>,
+        schedule: Schedule,
+    ) -> Result<Performed, Failure> {
+        let at = block.block.topoheight;
+        if !self.seen.lock().unwrap().insert(at) {
+            let of_block = |entry: fs::DirEntry| {
+                entry.file_name().to_string_lossy().starts_with(&format!("{at}_"))
+                    && Evidence::read(&entry.path()).is_ok()
+            };
+            let mut entries = fs::read_dir(&self.archive).into_iter().flatten();
+            self.found.lock().unwrap().push(entries.any(|entry| of_block(entry.unwrap())));
+        }
+        let mut performed = self.engine.execute(block, pre_state, schedule)?;
+        let key = StateKey::Balance(block.miner, NATIVE);
+        let delta = &mut performed.execution.delta;
+        let after = delta.get(&key).flatten().cloned();
+        if let Some(StateValue::Balance(amount)) = after {
+            delta.insert(key, Some(StateValue::Balance(amount.wrapping_add(Amount::new(1)))));
+        }
+        Ok(performed)
+    }
+}
+
+#[test]
+fn evidence_is_on_disk_before_anything_of_its_block_is_run_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let archive = directory.path().join("evidence");
+    let watchful = Arc::new(Watchful {
+        engine: ParallelExecutor::new(2).unwrap(),
+        archive: archive.clone(),
+        found: Mutex::default(),
+        seen: Mutex::default(),
+    });
+    let budgeted = WithinBudget::new(Arc::clone(&watchful) as _, Duration::from_secs(60));
+    let candidate =
+        Candidate { executor: Arc::new(budgeted), schedules: Schedules::disturbed(3, 2) };
+    let store = Store::open(&directory.path().join("state"), StoreOptions::default()).unwrap();
+    let keeping = Keeping {
+        archive: Archive::open(archive, ArchiveLimits::default()).unwrap(),
+        state_dir: directory.path().to_owned(),
+        triager: None,
+        announcer: None,
+        keep_blocks: 256,
+    };
+    let (sink, progress) = (Box::new(MemorySink::default()), Arc::new(Progress::default()));
+    let judge = Judge::start_keeping(
+        store.clone(),
+        vec![candidate],
+        CanaryRate::every(1000),
+        sink,
+        progress,
+        Some(keeping),
+    );
+    let options =
+        GeneratedOptions { blocks: 4, profile: Profile::Transfers, ..GeneratedOptions::default() };
+    let mut chain = GeneratedChain::new(options);
+    let verifier = Verifier::new(store, &chain, NodeCheck::Ignore, judge.unwrap()).unwrap();
+    verifier.verify_chain(&mut chain).unwrap();
+
+    let found = watchful.found.lock().unwrap();
+    // Two more schedules for each block, and parts of it to find the transaction.
+    assert!(found.len() > 2 * 4, "only {} runs", found.len());
+    assert!(found.iter().all(|found| *found), "{found:?}");
 }
