@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(without_password("http://me:secret@host:1/x@y"), "http://…@host:1/x@y");
         assert_eq!(without_password("--candidate"), "--candidate");
         let node: &[(&str, &[&str], bool)] = &[("node", &["http://me:secret@host"], false)];
-        check(node, None, "shadow soak --node http://…@host --workers 4");
+        check(node, None, "shadow soak --node 'http://…@host' --workers 4");
     }
 
     #[test]
