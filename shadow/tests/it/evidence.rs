@@ -514,13 +514,13 @@ fn evidence_is_on_disk_before_anything_of_its_block_is_run_again() {
         Some(keeping),
     );
     let options =
-        GeneratedOptions { blocks: 4, profile: Profile::Transfers, ..GeneratedOptions::default() };
+        GeneratedOptions { blocks: 3, profile: Profile::Transfers, ..GeneratedOptions::default() };
     let mut chain = GeneratedChain::new(options);
     let verifier = Verifier::new(store, &chain, NodeCheck::Ignore, judge.unwrap()).unwrap();
     verifier.verify_chain(&mut chain).unwrap();
 
     let found = watchful.found.lock().unwrap();
-    // Two more schedules for each block, and parts of it to find the transaction.
+    // Two more schedules for each of four blocks, and parts of it to find the transaction.
     assert!(found.len() > 2 * 4, "only {} runs", found.len());
     assert!(found.iter().all(|found| *found), "{found:?}");
 }
