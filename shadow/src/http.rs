@@ -1,5 +1,5 @@
 //! What a run answers over HTTP while it goes on: its metrics, whether it is alive and ready, and what
-//! it has found, to programs here and to people in [`pages`](crate::pages).
+//! it has found, to programs here and to people in `pages`.
 //!
 //! Nothing here can be changed from outside, and nothing is answered that is not durable.
 
