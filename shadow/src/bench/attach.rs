@@ -88,6 +88,8 @@ pub enum Bound {
     OwnOrder,
     /// The time that answers take.
     Latency,
+    /// None of these: processes that are not measured have the processors.
+    OtherProcesses,
 }
 
 /// Measures, with `program` as both sides.
@@ -237,7 +239,7 @@ impl Ran {
             in_flight_mean: traffic.request_seconds / seconds,
             sidecar_cpu_seconds: self.cpu_seconds,
             node_cpu_seconds,
-            bound_by: Bound::Latency,
+            bound_by: Bound::OtherProcesses,
         };
         row.bound_by = row.bound(cores);
         row
@@ -254,8 +256,10 @@ impl AttachRow {
             Bound::Processors
         } else if sidecar >= NEARLY * self.seconds {
             Bound::OwnOrder
-        } else {
+        } else if self.in_flight_mean >= NEARLY {
             Bound::Latency
+        } else {
+            Bound::OtherProcesses
         }
     }
 }
@@ -307,6 +311,7 @@ impl fmt::Display for Bound {
             Self::Processors => "the processors, which both share",
             Self::OwnOrder => "what the sidecar does in order on one processor",
             Self::Latency => "the time that answers take",
+            Self::OtherProcesses => "other processes, which have the processors",
         })
     }
 }

@@ -65,7 +65,9 @@ pub(super) async fn values_before(
 ) -> Result<Vec<(TopoHeight, Learned)>, NodeError> {
     let walks = keys.into_iter().map(|(key, before, version)| {
         let at = match version {
-            _ if all_named => Step::Genesis,
+            // A version that is there already costs nothing, and a node on trial may have written
+            // another one before it.
+            None | Some(None) if all_named => Step::Genesis,
             Some(version) => after_block(version, before),
             None => Step::Block,
         };

@@ -380,10 +380,8 @@ impl Follower {
                 }
             }
         }
-        // A node on trial may have written anything anywhere, which the walk finds.
-        let all_named = self.all_named && self.options.node == NodeCheck::Ignore;
         let first = first_after_base(self.first);
-        let learned = values_before(&self.questions, first, all_named, questions).await?;
+        let learned = values_before(&self.questions, first, self.all_named, questions).await?;
         let mut learned = learned.into_iter().peekable();
         for (block, answers) in blocks.iter().zip(answers) {
             let here = learned.next_if(|(at, _)| *at == block.topoheight);

@@ -30,6 +30,7 @@ use std::{
 pub use about::AskLater;
 pub(crate) use client::{Answer, Call};
 pub use client::{ClientOptions, NodeClient};
+use comparator::Severity;
 pub use error::NodeError;
 pub use examine::{DevFee, GenesisFacts, HardFork, NodeFacts, RecentFacts};
 pub use status::FollowStatus;
@@ -52,7 +53,7 @@ use self::{
 use super::{BlockSource, ChainEvent, ChainIdentity, Held, SourceError};
 use crate::{
     chain::Network,
-    ledger::{LedgerError, entry_at},
+    ledger::{LedgerError, entries, entry_at},
     node::NodeCheck,
 };
 
@@ -208,8 +209,7 @@ impl NodeSource {
             sender,
             tops: Tops { top: self.facts.top, stable: TopoHeight::GENESIS },
             before: None,
-            // What was followed by another process may have had anything in it.
-            all_named: first == TopoHeight::GENESIS && held.judged.is_none(),
+            all_named: all_named(held, first)?,
             block_bytes: BLOCK_BYTES_TYPICAL,
             at_once_max: BLOCKS_AT_ONCE_MAX,
         };
@@ -324,6 +324,24 @@ fn start(from: StartAt, facts: &NodeFacts) -> Result<TopoHeight, NodeError> {
         Some(from) if first <= from => Err(NodeError::Pruned { from: from.next() }),
         _ => Ok(first),
     }
+}
+
+/// Whether the chain was followed from its first block on, and no block may have written what it does
+/// not name.
+fn all_named(held: &Held<'_>, first: TopoHeight) -> Result<bool, SourceError> {
+    if first != TopoHeight::GENESIS {
+        return Ok(false);
+    }
+    for entry in entries(held.store, first) {
+        let entry = entry.map_err(|error| SourceError::Input(Box::new(error)))?;
+        if Some(entry.topoheight) > held.judged {
+            break;
+        }
+        if matches!(entry.severity(), Severity::Opaque | Severity::Inconclusive) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 impl Drop for NodeSource {
