@@ -439,15 +439,22 @@ fn add_ledger(summary: &mut Summary, store: &Store) -> Result<(), VerifyError> {
 
 /// Every block has exactly one verdict: a hole would be a block that was dropped silently.
 fn check_whole(store: &Store) -> Result<(), VerifyError> {
-    let mut expected = None;
+    // The next topoheight at all, and the next that stands: a run may end right after blocks were
+    // ordered away, whose verdicts are then the last ones.
+    let (mut next, mut expected) = (None, None);
     for entry in entries(store, TopoHeight::GENESIS) {
         let entry = entry?;
-        let topoheight = expected.unwrap_or(entry.topoheight);
+        let topoheight = next.unwrap_or(entry.topoheight);
         if entry.topoheight != topoheight {
             return Err(LedgerError::Missing(topoheight).into());
         }
+        next = Some(topoheight.next());
         if !entry.stale {
-            expected = Some(topoheight.next());
+            let standing = expected.unwrap_or(topoheight);
+            if standing != topoheight {
+                return Err(LedgerError::Missing(standing).into());
+            }
+            expected = next;
         }
     }
     match (store.tip(), expected) {
