@@ -417,6 +417,38 @@ pub fn entry_at(store: &Store, at: TopoHeight) -> Result<Option<LedgerEntry>, Le
     }
 }
 
+/// Every block has exactly one verdict: a hole would be a block that was dropped silently.
+///
+/// # Errors
+///
+/// [`LedgerError::Missing`] with the first topoheight that has none; or when one cannot be read.
+pub fn check_whole(store: &Store) -> Result<(), LedgerError> {
+    // The next topoheight at all, and the next that stands: a run may end right after blocks were
+    // ordered away, whose verdicts are then the last ones.
+    let (mut next, mut expected) = (None, None);
+    for entry in entries(store, TopoHeight::GENESIS) {
+        let entry = entry?;
+        let topoheight = next.unwrap_or(entry.topoheight);
+        if entry.topoheight != topoheight {
+            return Err(LedgerError::Missing(topoheight));
+        }
+        next = Some(topoheight.next());
+        if !entry.stale {
+            let standing = expected.unwrap_or(topoheight);
+            if standing != topoheight {
+                return Err(LedgerError::Missing(standing));
+            }
+            expected = next;
+        }
+    }
+    match (store.tip(), expected) {
+        (Some(tip), next) if next != Some(tip.block.topoheight.next()) => {
+            Err(LedgerError::Missing(next.unwrap_or(tip.block.topoheight)))
+        }
+        _ => Ok(()),
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "this is how serde asks")]
 const fn is_zero(number: &u64) -> bool {
     *number == 0

@@ -27,7 +27,7 @@ use crate::{
     exit_code::ExitCode,
     http::{ListenAddress, Server, bind},
     judge::{Candidate, Judge, JudgeError, Keeping, NODE, NODE_BUILD, Progress},
-    ledger::{LedgerError, entries},
+    ledger::{LedgerError, check_whole, entries},
     metrics::{LagLimit, Metrics, Setup},
     node::NodeCheck,
     on_mismatch::{self, Announcer, CommandCounts, MismatchCommand, OnMismatch},
@@ -399,7 +399,7 @@ fn verify(
         (Err(error), _) | (Ok(()), Err(error)) => Err(error),
         // What was abandoned has no verdict yet, and gets one in the next run.
         (Ok(()), Ok(())) if end == End::Interrupted(Interruption::Signal) => Ok(end),
-        (Ok(()), Ok(())) => check_whole(store).map(|()| end),
+        (Ok(()), Ok(())) => Ok(check_whole(store).map(|()| end)?),
     }
 }
 
@@ -435,34 +435,6 @@ fn add_ledger(summary: &mut Summary, store: &Store) -> Result<(), VerifyError> {
         summary.add(&entry?);
     }
     Ok(())
-}
-
-/// Every block has exactly one verdict: a hole would be a block that was dropped silently.
-fn check_whole(store: &Store) -> Result<(), VerifyError> {
-    // The next topoheight at all, and the next that stands: a run may end right after blocks were
-    // ordered away, whose verdicts are then the last ones.
-    let (mut next, mut expected) = (None, None);
-    for entry in entries(store, TopoHeight::GENESIS) {
-        let entry = entry?;
-        let topoheight = next.unwrap_or(entry.topoheight);
-        if entry.topoheight != topoheight {
-            return Err(LedgerError::Missing(topoheight).into());
-        }
-        next = Some(topoheight.next());
-        if !entry.stale {
-            let standing = expected.unwrap_or(topoheight);
-            if standing != topoheight {
-                return Err(LedgerError::Missing(standing).into());
-            }
-            expected = next;
-        }
-    }
-    match (store.tip(), expected) {
-        (Some(tip), next) if next != Some(tip.block.topoheight.next()) => {
-            Err(LedgerError::Missing(next.unwrap_or(tip.block.topoheight)).into())
-        }
-        _ => Ok(()),
-    }
 }
 
 fn failed(summary: Summary, seconds: f64, message: String, code: ExitCode) -> (Summary, ExitCode) {

@@ -16,7 +16,7 @@ use shadow::{
     canary::CanaryRate,
     execute::{BlockExecutor, ExecutableBlock, PreState, WithinBudget, parallel::ParallelExecutor},
     judge::{Candidate, Judge, Progress},
-    ledger::LedgerEntry,
+    ledger::{LedgerEntry, LedgerError, check_whole},
     node::NodeCheck,
     report::Report,
     schedules::Schedules,
@@ -243,6 +243,40 @@ fn a_re_order_rolls_back_and_the_new_blocks_are_judged() {
     assert_eq!(summary, expected);
     let stale = bench.entries().into_iter().filter(|entry| entry.stale).count();
     assert_eq!(stale, 4);
+}
+
+#[test]
+fn a_run_that_ends_right_after_a_re_order_has_no_hole() {
+    let bench = Bench::new();
+    let blocks = chain().take(16).map(committed);
+    let to = TopoHeight::new(10);
+    bench.verify_events(blocks.chain([ChainEvent::Reverted { to }]), vec![engine()]);
+    assert_eq!(bench.store.tip().unwrap().block.topoheight, to);
+    check_whole(&bench.store).unwrap();
+}
+
+#[test]
+fn a_verdict_that_is_missing_is_named() {
+    let bench = Bench::new();
+    bench.verify(chain().take(16), vec![engine()]);
+    check_whole(&bench.store).unwrap();
+    // A ledger that lost what it said of one block.
+    for lost in [1, 7, 15] {
+        let copy = Bench::new();
+        copy.store.seed(&GeneratedChain::new(OPTIONS).base()).unwrap();
+        copy.store.set_identity(&bench.store.identity().unwrap().unwrap()).unwrap();
+        for place in (0..16).map(TopoHeight::new) {
+            copy.store.commit(bench.store.block(place).unwrap().unwrap().commit).unwrap();
+            if place != TopoHeight::new(lost) {
+                let entry = bench.store.ledger(place).unwrap().unwrap();
+                copy.store.put_ledger(place, &entry).unwrap();
+            }
+        }
+        match check_whole(&copy.store) {
+            Err(LedgerError::Missing(missing)) => assert_eq!(missing, TopoHeight::new(lost)),
+            other => panic!("without {lost}: {other:?}"),
+        }
+    }
 }
 
 #[test]
