@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(test)]
+use super::witness::{Change, tell};
 use super::{
     flusher::{Flusher, Unflushed},
     health::Health,
@@ -92,7 +94,11 @@ impl Disk {
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         self.flush()?;
         let path = self.core.path.join(DATABASE_FILE);
-        let synced = File::open(&path).and_then(|file| file.sync_all());
+        let synced = File::open(&path).and_then(|file| {
+            #[cfg(test)]
+            tell(|| Change::DatabaseSynced)?;
+            file.sync_all()
+        });
         synced.map_err(|source| self.core.health.failed(StoreError::Io { path, source }))
     }
 
@@ -127,7 +133,13 @@ impl Disk {
 
 impl Core {
     fn flush(&self) -> Result<(), StoreError> {
-        self.unflushed.flush(|| self.written(|| self.database.flush()).map(drop))
+        self.unflushed.flush(|| {
+            self.written(|| {
+                #[cfg(test)]
+                tell(|| Change::DatabaseFlushed)?;
+                self.database.flush().map(drop)
+            })
+        })
     }
 
     fn written<T>(&self, write: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {

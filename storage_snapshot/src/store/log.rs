@@ -17,7 +17,6 @@
 use std::{
     collections::VecDeque,
     fs,
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -26,10 +25,9 @@ use parking_lot::{Mutex, RwLock};
 
 use super::{
     block::CommittedBlock,
+    files::{self, failed, sync_directory},
     health::Health,
-    segment::{
-        self, RECORD_HEAD_BYTES, Scanned, Segment, UNFINISHED, finish_record, sync_directory,
-    },
+    segment::{self, RECORD_HEAD_BYTES, Scanned, Segment, UNFINISHED, finish_record},
 };
 use crate::{Corruption, StoreError, TopoHeight, TreeName, encoding};
 
@@ -46,8 +44,7 @@ pub(super) struct Log {
 impl Log {
     /// Makes the directory; it is there whenever the store is.
     pub(super) fn make(directory: &Path) -> Result<(), StoreError> {
-        let failed = |source| StoreError::Io { path: directory.to_owned(), source };
-        fs::create_dir_all(directory).map_err(failed)?;
+        fs::create_dir_all(directory).map_err(failed(directory))?;
         directory.parent().map_or(Ok(()), sync_directory)
     }
 
@@ -56,7 +53,7 @@ impl Log {
         match directory.try_exists() {
             Ok(true) => Ok(files(directory)?.is_empty()),
             Ok(false) => Ok(true),
-            Err(source) => Err(StoreError::Io { path: directory.to_owned(), source }),
+            Err(source) => Err(failed(directory)(source)),
         }
     }
 
@@ -107,11 +104,8 @@ impl Log {
             (last.file()?, last.length, last.last_checksum(), last.path.clone())
         };
         let checksum = finish_record(buffer, before, topoheight);
-        if let Err(source) = file.write_all_at(buffer, offset) {
-            // What cannot be cut off now is cut off when the store is opened.
-            let _cut = file.set_len(offset);
-            return Err(self.health.failed(StoreError::Io { path, source }));
-        }
+        // A part that was written is cut off when the store is opened.
+        files::write(&file, &path, buffer, offset).map_err(|error| self.health.failed(error))?;
         if let Some(last) = self.segments.write().back_mut() {
             last.push(checksum, buffer.len() as u64);
         }
@@ -153,15 +147,14 @@ impl Log {
         let mut written = Vec::new();
         let mut is_new = false;
         for segment in &*self.segments.read() {
-            if segment.length > segment.header.synced {
+            if segment.length > segment.header.synced || segment.is_cut {
                 is_new |= segment.header.synced == 0;
                 let path = segment.path.clone();
                 written.push((segment.first(), segment.length, segment.file()?, path));
             }
         }
         for (_, _, file, path) in &written {
-            let synced = file.sync_data();
-            synced.map_err(|source| StoreError::Io { path: path.clone(), source })?;
+            files::sync(file, path)?;
         }
         if is_new {
             sync_directory(&self.directory)?;
@@ -170,7 +163,10 @@ impl Log {
         for segment in self.segments.write().iter_mut().rev() {
             let found = written.iter().find(|(first, ..)| *first == segment.first());
             let before = (segment.header.synced, segment.header.followed);
-            segment.header.synced = found.map_or(before.0, |(_, length, ..)| *length);
+            if let Some((_, length, ..)) = found {
+                segment.header.synced = *length;
+                segment.is_cut = false;
+            }
             segment.header.followed = is_followed;
             if (segment.header.synced, segment.header.followed) != before {
                 segment.write_header()?;
@@ -381,10 +377,9 @@ fn intact(directory: &Path, scanned: Vec<Scanned>) -> Result<VecDeque<Segment>, 
 
 /// The files of a log, in order.
 fn files(directory: &Path) -> Result<Vec<(TopoHeight, PathBuf)>, StoreError> {
-    let failed = |source| StoreError::Io { path: directory.to_owned(), source };
     let mut files = Vec::new();
-    for entry in fs::read_dir(directory).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
+    for entry in fs::read_dir(directory).map_err(failed(directory))? {
+        let path = entry.map_err(failed(directory))?.path();
         files.extend(segment::parse_name(&path).map(|first| (first, path)));
     }
     files.sort();
@@ -393,9 +388,8 @@ fn files(directory: &Path) -> Result<Vec<(TopoHeight, PathBuf)>, StoreError> {
 
 /// Removes what was being made when the process died.
 fn clear_unfinished(directory: &Path) -> Result<(), StoreError> {
-    let failed = |source| StoreError::Io { path: directory.to_owned(), source };
-    for entry in fs::read_dir(directory).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
+    for entry in fs::read_dir(directory).map_err(failed(directory))? {
+        let path = entry.map_err(failed(directory))?.path();
         if path.extension().is_some_and(|extension| extension == UNFINISHED) {
             remove(directory, &path)?;
         }
@@ -405,7 +399,7 @@ fn clear_unfinished(directory: &Path) -> Result<(), StoreError> {
 
 /// Removes a file, for good: the next one may only go after it.
 fn remove(directory: &Path, path: &Path) -> Result<(), StoreError> {
-    fs::remove_file(path).map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
+    files::remove(path)?;
     sync_directory(directory)
 }
 

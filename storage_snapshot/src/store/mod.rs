@@ -83,6 +83,7 @@
 mod block;
 mod commit;
 mod disk;
+mod files;
 mod flusher;
 mod fold;
 mod health;
@@ -90,6 +91,8 @@ mod ledger;
 mod lock;
 mod log;
 mod pins;
+#[cfg(test)]
+mod power;
 mod recent;
 mod recover;
 mod segment;
@@ -97,6 +100,8 @@ mod snapshot;
 mod tree;
 mod view;
 mod window;
+#[cfg(test)]
+mod witness;
 
 use std::{fmt, fs, ops::RangeInclusive, path::Path, sync::Arc};
 

@@ -18,18 +18,20 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use super::files::{self, failed};
 use crate::{Corruption, Store, StoreError, TopoHeight};
 
 pub(super) struct Segment {
     pub(super) path: PathBuf,
     pub(super) header: Header,
     pub(super) length: u64,
+    /// Whether it was cut off since it was last synced.
+    pub(super) is_cut: bool,
     records: Vec<Record>,
     /// Of the last file only, so that a long log does not take as many files.
     file: Option<Arc<File>>,
@@ -62,26 +64,19 @@ impl Segment {
     ) -> Result<Self, StoreError> {
         let path = directory.join(format!("{:020}.{EXTENSION}", first.as_u64()));
         let unfinished = path.with_extension(UNFINISHED);
-        let failed = |source| StoreError::Io { path: unfinished.clone(), source };
         let synced = if durable { HEADER_BYTES } else { 0 };
         let header = Header { first, begins: first, synced, followed: false };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&unfinished)
-            .map_err(failed)?;
-        file.write_all_at(&header.bytes(), 0).map_err(failed)?;
+        let file = files::create(&unfinished)?;
+        files::write(&file, &unfinished, &header.bytes(), 0)?;
         if durable {
-            file.sync_all().map_err(failed)?;
+            files::sync(&file, &unfinished)?;
         }
-        fs::rename(&unfinished, &path).map_err(failed)?;
+        files::rename(&unfinished, &path)?;
         if durable {
-            sync_directory(directory)?;
+            files::sync_directory(directory)?;
         }
         let file = Some(Arc::new(file));
-        Ok(Self { path, header, length: HEADER_BYTES, records: Vec::new(), file })
+        Ok(Self { path, header, length: HEADER_BYTES, is_cut: false, records: Vec::new(), file })
     }
 
     pub(super) const fn first(&self) -> TopoHeight {
@@ -130,7 +125,7 @@ impl Segment {
         // It was in memory, or was there to be scanned, so its length is one of this machine.
         let mut content = vec![0; (end - record.offset) as usize - RECORD_HEAD_BYTES];
         let at = record.offset + RECORD_HEAD_BYTES as u64;
-        self.file()?.read_exact_at(&mut content, at).map_err(|source| self.io_error(source))?;
+        self.file()?.read_exact_at(&mut content, at).map_err(failed(&self.path))?;
         if checksum(before, topoheight, &content) != record.checksum {
             return Err(super::log::corrupt(topoheight, Corruption::Checksum));
         }
@@ -142,7 +137,7 @@ impl Segment {
             return Ok(Arc::clone(file));
         }
         let opened = OpenOptions::new().read(true).write(true).open(&self.path);
-        opened.map(Arc::new).map_err(|source| self.io_error(source))
+        opened.map(Arc::new).map_err(failed(&self.path))
     }
 
     /// Keeps the file open: it is the last one now.
@@ -156,12 +151,11 @@ impl Segment {
     }
 
     pub(super) fn write_header(&self) -> Result<(), StoreError> {
-        let written = self.file()?.write_all_at(&self.header.bytes(), 0);
-        written.map_err(|source| self.io_error(source))
+        files::write(&*self.file()?, &self.path, &self.header.bytes(), 0)
     }
 
     pub(super) fn sync(&self) -> Result<(), StoreError> {
-        self.file()?.sync_data().map_err(|source| self.io_error(source))
+        files::sync(&*self.file()?, &self.path)
     }
 
     /// Cuts the file off behind the last record. What was said to be on the disk is taken back first.
@@ -171,11 +165,9 @@ impl Segment {
             self.write_header()?;
             self.sync()?;
         }
-        self.file()?.set_len(self.length).map_err(|source| self.io_error(source))
-    }
-
-    pub(super) fn io_error(&self, source: io::Error) -> StoreError {
-        StoreError::Io { path: self.path.clone(), source }
+        // What is cut off could be whole, so the next sync must not leave it there.
+        self.is_cut = true;
+        files::cut(&*self.file()?, &self.path, self.length)
     }
 }
 
@@ -220,14 +212,19 @@ pub(super) struct Scanned {
 
 /// Reads and verifies a whole file.
 pub(super) fn scan(path: PathBuf, first: TopoHeight) -> Result<Scanned, StoreError> {
-    let bytes = fs::read(&path).map_err(|source| StoreError::Io { path: path.clone(), source })?;
+    let bytes = fs::read(&path).map_err(failed(&path))?;
     let header = Header::parse(&bytes).filter(|header| header.first == first);
     let Some(header) = header else {
         return Ok(Scanned { path, first, segment: None, problem: Some(Corruption::Checksum) });
     };
-    let length = HEADER_BYTES;
-    let mut segment =
-        Segment { path: path.clone(), header, length, records: Vec::new(), file: None };
+    let mut segment = Segment {
+        path: path.clone(),
+        header,
+        length: HEADER_BYTES,
+        is_cut: false,
+        records: Vec::new(),
+        file: None,
+    };
     let mut rest = bytes.get(HEADER_BYTES as usize..).unwrap_or_default();
     let problem = loop {
         if rest.is_empty() {
@@ -285,11 +282,6 @@ pub(super) fn parse_name(path: &Path) -> Option<TopoHeight> {
     let is_ours = path.extension().is_some_and(|extension| extension == EXTENSION);
     let stem = path.file_stem()?.to_str().filter(|stem| is_ours && stem.len() == 20)?;
     stem.parse().ok().map(TopoHeight::new)
-}
-
-pub(super) fn sync_directory(directory: &Path) -> Result<(), StoreError> {
-    let synced = File::open(directory).and_then(|directory| directory.sync_all());
-    synced.map_err(|source| StoreError::Io { path: directory.to_owned(), source })
 }
 
 const MAGIC: &[u8; 8] = b"shadowlg";

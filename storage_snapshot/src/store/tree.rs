@@ -19,6 +19,8 @@ use parking_lot::RwLock;
 use sled::Batch;
 
 use super::disk::{Disk, caught};
+#[cfg(test)]
+use super::witness::{Change, tell};
 use crate::{Corruption, StoreError, TreeName};
 
 /// Entries to be written at once.
@@ -133,11 +135,18 @@ impl Tree {
         let bytes = {
             let _rewriting = self.rewriting.write();
             let bytes = writes.bytes;
-            self.disk.written(|| match <[_; 1]>::try_from(writes.entries) {
-                // One entry is all or nothing by itself. A batch costs two writes to the disk more.
-                Ok([(key, Some(value))]) => self.tree.insert(key, value).map(drop),
-                Ok([(key, None)]) => self.tree.remove(key).map(drop),
-                Err(entries) => self.tree.apply_batch(Writes { entries, ..writes }.into_batch()),
+            self.disk.written(|| {
+                #[cfg(test)]
+                tell(|| Change::DatabaseWrote(self.name))?;
+                match <[_; 1]>::try_from(writes.entries) {
+                    // One entry is all or nothing by itself. A batch costs two writes to the disk
+                    // more.
+                    Ok([(key, Some(value))]) => self.tree.insert(key, value).map(drop),
+                    Ok([(key, None)]) => self.tree.remove(key).map(drop),
+                    Err(entries) => {
+                        self.tree.apply_batch(Writes { entries, ..writes }.into_batch())
+                    }
+                }
             })?;
             bytes
         };
