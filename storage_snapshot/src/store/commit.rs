@@ -26,7 +26,6 @@ impl Inner {
     pub(super) fn commit(&self, block: BlockCommit) -> Result<Tip, StoreError> {
         let mut writer = self.writer.lock();
         let Scratch { replaced, terms, bytes } = &mut *writer;
-        self.disk.writable()?;
         let tip = self.frontier.tip();
         let topoheight = block.block.topoheight;
         if let Some(tip) = tip {
@@ -115,6 +114,7 @@ impl Inner {
             // Below the first block there is only the base.
             let tip = to.and_then(|to| self.recent.read().tip_at(to));
             if let (Some(topoheight), None, Some(_)) = (to, tip, frontier.floor) {
+                // It cannot be, all blocks above the view are recent; but it would drop all of them.
                 return Err(StoreError::Pruned(topoheight));
             }
             frontier.retreat(tip);

@@ -13,6 +13,7 @@ use std::{
 #[cfg(test)]
 use super::witness::{Change, tell};
 use super::{
+    files::failed,
     flusher::{Flusher, Unflushed},
     health::Health,
     tree::Tree,
@@ -28,7 +29,7 @@ pub(super) struct Disk {
 
 /// What the flusher shares.
 struct Core {
-    database: sled::Db,
+    database: Guarded<sled::Db>,
     path: PathBuf,
     health: Arc<Health>,
     unflushed: Unflushed,
@@ -43,7 +44,7 @@ impl Disk {
         health: Arc<Health>,
     ) -> Result<Arc<Self>, StoreError> {
         make(&path)?;
-        wait_for_former_owner(&path.join(DATABASE_FILE))?;
+        wait_for_former_owner(&path.join(DATABASE_FILE), PATIENCE)?;
         let config =
             sled::Config::default().cache_capacity(cache_bytes).flush_every_ms(flush_every_ms);
         let database = open_database(&path, config)?;
@@ -55,16 +56,22 @@ impl Disk {
     }
 
     pub(super) fn tree(self: &Arc<Self>, name: TreeName) -> Result<Tree, StoreError> {
-        let tree = caught(|| self.core.database.open_tree(name.as_str()))
+        let tree = self
+            .core
+            .database
+            .call(|database| database.open_tree(name.as_str()))
             .map_err(|error| database_error(&self.core.path, error))?;
-        Ok(Tree::new(Arc::clone(self), name, tree))
+        Ok(Tree::new(Arc::clone(self), name, Guarded(tree)))
     }
 
     /// The version of the form that everything is in; `None` in a new database.
     ///
     /// It is stored as plain bytes, so that a program that knows another form can still read it.
     pub(super) fn format_version(&self) -> Result<Option<u32>, StoreError> {
-        let stored = caught(|| self.core.database.get(FORMAT_VERSION_KEY))
+        let stored = self
+            .core
+            .database
+            .call(|database| database.get(FORMAT_VERSION_KEY))
             .map_err(|error| database_error(&self.core.path, error))?;
         let Some(stored) = stored else { return Ok(None) };
         let bytes = stored.as_ref().try_into().map_err(|_| StoreError::Corrupt {
@@ -76,7 +83,11 @@ impl Disk {
     }
 
     pub(super) fn set_format_version(&self, version: u32) -> Result<(), StoreError> {
-        self.written(|| self.core.database.insert(FORMAT_VERSION_KEY, &version.to_be_bytes()))?;
+        self.written(&self.core.database, |database| {
+            #[cfg(test)]
+            tell(|| Change::DatabaseWrote(TreeName::Meta))?;
+            database.insert(FORMAT_VERSION_KEY, &version.to_be_bytes())
+        })?;
         self.flush()
     }
 
@@ -123,32 +134,52 @@ impl Disk {
         Ok(())
     }
 
-    pub(super) fn written<T>(
+    /// Writes to something of the database.
+    pub(super) fn written<D, T>(
         &self,
-        write: impl FnOnce() -> sled::Result<T>,
+        written: &Guarded<D>,
+        write: impl FnOnce(&D) -> sled::Result<T>,
     ) -> Result<T, StoreError> {
-        self.core.written(write)
+        self.core.written(written, write)
     }
 }
 
 impl Core {
     fn flush(&self) -> Result<(), StoreError> {
         self.unflushed.flush(|| {
-            self.written(|| {
+            self.written(&self.database, |database| {
                 #[cfg(test)]
                 tell(|| Change::DatabaseFlushed)?;
-                self.database.flush().map(drop)
+                database.flush().map(drop)
             })
         })
     }
 
-    fn written<T>(&self, write: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
-        caught(write).map_err(|error| self.health.failed(database_error(&self.path, error)))
+    fn written<D, T>(
+        &self,
+        written: &Guarded<D>,
+        write: impl FnOnce(&D) -> sled::Result<T>,
+    ) -> Result<T, StoreError> {
+        let done = written.call(write);
+        done.map_err(|error| self.health.failed(database_error(&self.path, error)))
+    }
+}
+
+/// The database, or a tree of it. The only way to it is [`Guarded::call`], so that no call is
+/// forgotten: it panics where it finds what it does not expect, mostly in damaged files.
+pub(super) struct Guarded<D>(D);
+
+impl<D> Guarded<D> {
+    pub(super) fn call<T>(&self, call: impl FnOnce(&D) -> sled::Result<T>) -> sled::Result<T> {
+        caught(|| call(&self.0))
     }
 }
 
 /// What the database calls the file that it keeps locked.
 const DATABASE_FILE: &str = "db";
+
+/// How long the last owner of the database may take to let go of it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 const FORMAT_VERSION_KEY: &[u8] = b"format_version";
 
@@ -159,35 +190,32 @@ const IN_FLIGHT_BYTES_MAX: usize = 512 * 1024;
 /// Makes a new database aside, so that it is either not there or whole: the database does not open
 /// what it was killed in the making of.
 fn make(path: &Path) -> Result<(), StoreError> {
-    let io_error = |path: &Path| {
-        let path = path.to_owned();
-        move |source| StoreError::Io { path, source }
-    };
-    if path.try_exists().map_err(io_error(path))? {
+    if path.try_exists().map_err(failed(path))? {
         return Ok(());
     }
     let unfinished = path.with_extension("new");
     match fs::remove_dir_all(&unfinished) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(io_error(&unfinished)(error));
+            return Err(failed(&unfinished)(error));
         }
         _ => {}
     }
     let database = open_database(&unfinished, sled::Config::default().flush_every_ms(None))?;
-    let flushed = caught(|| database.flush());
+    let flushed = database.call(|database| database.flush());
     flushed.map_err(|error| database_error(&unfinished, error))?;
     drop(database);
-    wait_for_former_owner(&unfinished.join(DATABASE_FILE))?;
-    fs::rename(&unfinished, path).map_err(io_error(path))
+    wait_for_former_owner(&unfinished.join(DATABASE_FILE), PATIENCE)?;
+    fs::rename(&unfinished, path).map_err(failed(path))
 }
 
-fn open_database(path: &Path, config: sled::Config) -> Result<sled::Db, StoreError> {
-    caught(|| config.path(path).open()).map_err(|error| database_error(path, error))
+fn open_database(path: &Path, config: sled::Config) -> Result<Guarded<sled::Db>, StoreError> {
+    let opened = Guarded(config.path(path)).call(sled::Config::open);
+    opened.map(Guarded).map_err(|error| database_error(path, error))
 }
 
-/// The database panics where it finds what it does not expect, mostly in damaged files. Its locks do
-/// not outlive the panic, and nothing of ours is changed in between.
-pub(super) fn caught<T>(call: impl FnOnce() -> sled::Result<T>) -> sled::Result<T> {
+/// A panic of the database as an error. Its locks do not outlive the panic, and nothing of ours is
+/// changed in between.
+fn caught<T>(call: impl FnOnce() -> sled::Result<T>) -> sled::Result<T> {
     panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
         let text = match payload.downcast::<String>() {
             Ok(text) => *text,
@@ -199,14 +227,9 @@ pub(super) fn caught<T>(call: impl FnOnce() -> sled::Result<T>) -> sled::Result<
 
 /// Dropping the database leaves some of its work to threads that it does not wait for, and they keep
 /// its file locked a little longer than the directory is.
-fn wait_for_former_owner(file: &Path) -> Result<(), StoreError> {
-    const PATIENCE: Duration = Duration::from_secs(10);
-    let opened = match File::open(file) {
-        Ok(opened) => opened,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(StoreError::Io { path: file.to_owned(), source }),
-    };
-    let deadline = Instant::now() + PATIENCE;
+fn wait_for_former_owner(file: &Path, patience: Duration) -> Result<(), StoreError> {
+    let opened = File::open(file).map_err(failed(file))?;
+    let deadline = Instant::now() + patience;
     while opened.try_lock().is_err() {
         if Instant::now() > deadline {
             return Err(StoreError::Locked { path: file.to_owned(), holder: None });
@@ -214,7 +237,7 @@ fn wait_for_former_owner(file: &Path) -> Result<(), StoreError> {
         thread::sleep(Duration::from_millis(1));
     }
     // Closing alone would leave the lock with a child process that is being started right now.
-    opened.unlock().map_err(|source| StoreError::Io { path: file.to_owned(), source })
+    opened.unlock().map_err(failed(file))
 }
 
 fn database_error(path: &Path, error: sled::Error) -> StoreError {
@@ -260,7 +283,8 @@ mod tests {
         for failure in failures {
             let (_directory, disk, tree) = opened();
             tree.apply(staged(&tree, b"before")).unwrap();
-            assert!(matches!(disk.written(failure), Err(StoreError::Database { .. })));
+            let failed = disk.written(&disk.core.database, |_| failure());
+            assert!(matches!(failed, Err(StoreError::Database { .. })));
             let refused = [tree.apply(staged(&tree, b"after")), disk.sync(), disk.flush()];
             for refused in refused {
                 assert!(matches!(refused, Err(StoreError::Broken)), "{refused:?}");
@@ -282,16 +306,35 @@ mod tests {
     fn what_was_written_is_flushed_without_being_asked_for() {
         let (_directory, disk, tree) = opened();
         tree.apply(staged(&tree, &[1; FLUSHED_BEHIND_BYTES])).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
         while disk.core.unflushed.bytes() > 0 {
-            std::thread::yield_now();
+            assert!(Instant::now() < deadline, "nobody flushes");
+            thread::yield_now();
         }
+    }
+
+    #[test]
+    fn a_disk_that_is_full_is_told_from_a_database_that_fails() {
+        let (_directory, disk, _) = opened();
+        let full = |_: &_| Err::<(), _>(io::Error::from(io::ErrorKind::StorageFull).into());
+        let error = disk.written(&disk.core.database, full).unwrap_err();
+        assert!(error.to_string().contains("free space"), "{error}");
+    }
+
+    #[test]
+    fn a_database_that_nobody_lets_go_of_is_in_use() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().lock().unwrap();
+        let refused = wait_for_former_owner(file.path(), Duration::ZERO);
+        assert!(matches!(refused, Err(StoreError::Locked { .. })), "{refused:?}");
     }
 
     #[test]
     fn a_flush_that_failed_behind_the_back_is_told_to_the_next_writer() {
         let (_directory, disk, tree) = opened();
-        let failed = disk.core.written::<()>(|| Err(sled::Error::ReportableBug("planted".into())));
-        disk.core.health.behind(|| Err(failed.unwrap_err()));
+        let planted = |_: &_| Err::<(), _>(sled::Error::ReportableBug("planted".into()));
+        let failed = disk.written(&disk.core.database, planted).unwrap_err();
+        disk.core.health.behind(|| Err(failed));
         let refused = tree.apply(staged(&tree, &[1])).unwrap_err();
         assert!(matches!(refused, StoreError::Database { .. }), "{refused}");
         assert!(matches!(tree.apply(staged(&tree, &[1])), Err(StoreError::Broken)));

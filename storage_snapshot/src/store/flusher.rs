@@ -108,3 +108,33 @@ impl Drop for Flusher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_during_a_flush_is_not_taken_for_flushed() {
+        let unflushed = Unflushed::default();
+        unflushed.add(5);
+        let flushed: Result<(), ()> = unflushed.flush(|| {
+            unflushed.add(3);
+            Ok(())
+        });
+        assert_eq!((flushed, unflushed.bytes()), (Ok(()), 3));
+        assert_eq!(unflushed.flush(|| Err(())), Err(()));
+        assert_eq!(unflushed.bytes(), 3);
+    }
+
+    #[test]
+    fn a_flusher_that_is_dropped_has_let_go_of_the_database() {
+        for _ in 0..20 {
+            let database = Arc::new(());
+            let held = Arc::clone(&database);
+            let flusher = Flusher::start(move || drop(Arc::clone(&held))).unwrap();
+            flusher.wake();
+            drop(flusher);
+            assert_eq!(Arc::strong_count(&database), 1);
+        }
+    }
+}

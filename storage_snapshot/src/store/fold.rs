@@ -123,6 +123,23 @@ mod tests {
     }
 
     #[test]
+    fn a_fold_to_a_block_that_is_not_there_is_damage() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
+        for topoheight in 0..6 {
+            store.commit(block(topoheight)).unwrap();
+        }
+        let between = ViewState { tip: None, folding_to: Some(TopoHeight::new(6)) };
+        store.inner.view.write([], &between, &between).unwrap();
+        drop(store);
+        let refused = Store::open(directory.path(), StoreOptions::default());
+        assert!(
+            matches!(refused, Err(StoreError::Corrupt { problem: Corruption::Sequence, .. })),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
     fn an_unfinished_fold_forbids_what_lies_below_its_goal() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path(), StoreOptions::default()).unwrap();

@@ -35,9 +35,10 @@ pub(super) struct Log {
     directory: PathBuf,
     file_bytes: u64,
     health: Arc<Health>,
-    /// Held by whoever syncs, and by whoever changes which files there are or cuts one off.
+    /// Held by whoever syncs, and by whoever removes files or cuts one off. Not by who adds blocks at
+    /// the end: a commit waits for no disk.
     syncing: Mutex<()>,
-    /// Without gaps. Written with `syncing` held, but for a record at the end.
+    /// Without gaps. Written with `syncing` held, but for what is added at the end.
     segments: RwLock<VecDeque<Segment>>,
 }
 
@@ -120,7 +121,6 @@ impl Log {
     }
 
     fn begin_file(&self, topoheight: TopoHeight) -> Result<(), StoreError> {
-        let _syncing = self.syncing.lock();
         let mut segments = self.segments.write();
         // What was begun for another first block, which was never written.
         if let Some(empty) = segments.back().filter(|last| last.is_empty()) {
@@ -171,7 +171,8 @@ impl Log {
             if (segment.header.synced, segment.header.followed) != before {
                 segment.write_header()?;
             }
-            is_followed = true;
+            // One that was begun meanwhile is not on the disk.
+            is_followed = segment.header.synced > 0;
         }
         Ok(())
     }

@@ -90,6 +90,8 @@ mod health;
 mod ledger;
 mod lock;
 mod log;
+#[cfg(test)]
+mod order;
 mod pins;
 #[cfg(test)]
 mod power;
@@ -192,6 +194,12 @@ impl Store {
         let ledger = Ledger::open(&disk)?;
         let view = View::open(&disk, options.cache_bytes)?;
         let log_directory = directory.join("log");
+        let is_new = || -> Result<bool, StoreError> {
+            let trees = [&meta, ledger.tree(), view.tree()];
+            let written = trees.into_iter().map(|tree| Ok(!tree.is_empty()?));
+            let is_written = written.collect::<Result<Vec<_>, StoreError>>()?.contains(&true);
+            Ok(!is_written && Log::is_absent(&log_directory)?)
+        };
         match disk.format_version()? {
             Some(Self::FORMAT_VERSION) => {}
             Some(found) => {
@@ -201,9 +209,7 @@ impl Store {
                     supported: Self::FORMAT_VERSION,
                 });
             }
-            None if [&meta, ledger.tree(), view.tree()].iter().all(|tree| tree.is_empty())
-                && Log::is_absent(&log_directory)? =>
-            {
+            None if is_new()? => {
                 // Before there is a version, so that a log that is missing later is noticed.
                 Log::make(&log_directory)?;
                 disk.set_format_version(Self::FORMAT_VERSION)?;
@@ -280,7 +286,6 @@ impl Store {
     /// [`StoreError::HasBlocks`] and [`StoreError::Pinned`].
     pub fn seed(&self, base: &StateDelta) -> Result<(), StoreError> {
         let _writer = self.inner.writer.lock();
-        self.inner.disk.writable()?;
         let frontier = self.inner.frontier.lock();
         if frontier.tip.is_some() {
             return Err(StoreError::HasBlocks);

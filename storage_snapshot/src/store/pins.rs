@@ -40,13 +40,9 @@ struct Group {
 }
 
 impl Frontier {
-    pub(super) fn new(
-        first: Option<TopoHeight>,
-        tip: Option<Tip>,
-        view: Position,
-        floor: Position,
-    ) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State { first, tip, view, floor, pins: BTreeMap::new() })))
+    /// Nothing is being folded: who finds a fold that did not end has it ended next.
+    pub(super) fn new(first: Option<TopoHeight>, tip: Option<Tip>, view: Position) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State { first, tip, view, floor: view, pins: BTreeMap::new() })))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

@@ -21,7 +21,7 @@ use super::{
     health::Health,
     log::Log,
     segment::HEADER_BYTES,
-    witness::{Change, count, watch, watch_failing},
+    witness::{Change, count, watch, watch_failing, watch_meanwhile},
 };
 use crate::{
     BlockCommit, BlockFacts, BlockHash, BlockRef, StateDelta, StateDigest, StoreError, TopoHeight,
@@ -357,6 +357,30 @@ fn a_loss_of_power_does_not_bring_back_what_was_cut_off_before_a_sync() {
     let left = tempfile::tempdir().unwrap();
     platter.lose_power(left.path(), 0.0, &mut ChaCha8Rng::seed_from_u64(0));
     assert_eq!(Subject::open(left.path(), made).unwrap().chain, Chain::from([(FIRST, 1)]));
+}
+
+#[test]
+fn a_file_that_is_begun_during_a_sync_is_not_vouched_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = Arc::new(Subject::open(directory.path(), 0).unwrap().log);
+    let append = |log: &Log, topoheight: u64, previous| {
+        let entry = entry(topoheight, topoheight, previous, 20);
+        log.append(&entry, &mut Vec::new()).unwrap();
+    };
+    let mut platter = Platter::of(directory.path());
+    let ((), changes) = watch(|| append(&log, FIRST, None));
+    changes.iter().for_each(|change| platter.take(change));
+    let later = Arc::clone(&log);
+    let meanwhile = move || append(&later, FIRST + 1, Some(FIRST));
+    let (synced, changes) = watch_meanwhile(meanwhile, || log.sync());
+    synced.unwrap();
+    changes.iter().for_each(|change| platter.take(change));
+    // Of what is not vouched for, the headers were written and the new file was not.
+    let left = tempfile::tempdir().unwrap();
+    platter.lose_power(left.path(), 1.0, &mut ChaCha8Rng::seed_from_u64(0));
+    let begun = format!("{:020}.log", FIRST + 1);
+    fs::remove_file(left.path().join(begun)).unwrap();
+    assert_eq!(Subject::open(left.path(), 1).unwrap().chain, Chain::from([(FIRST, FIRST)]));
 }
 
 #[test]

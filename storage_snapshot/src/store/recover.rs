@@ -55,6 +55,6 @@ pub(super) fn recover(
         return Err(view.corrupt(STATE_KEY, Corruption::Sequence));
     }
     let first = if view_at.is_none() { first } else { None };
-    let frontier = Frontier::new(first, tip, view_at, folding_to.max(view_at));
+    let frontier = Frontier::new(first, tip, view_at);
     Ok(Recovered { window, recent, frontier, bases })
 }

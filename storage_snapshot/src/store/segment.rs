@@ -83,9 +83,9 @@ impl Segment {
         self.header.first
     }
 
-    /// The topoheight that the next record has.
+    /// The topoheight that the next record has. After the last one that there is none can follow.
     pub(super) const fn end(&self) -> u64 {
-        self.header.first.as_u64() + self.records.len() as u64
+        self.header.first.as_u64().saturating_add(self.records.len() as u64)
     }
 
     pub(super) const fn is_empty(&self) -> bool {

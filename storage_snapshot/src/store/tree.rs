@@ -18,7 +18,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use sled::Batch;
 
-use super::disk::{Disk, caught};
+use super::disk::{Disk, Guarded};
 #[cfg(test)]
 use super::witness::{Change, tell};
 use crate::{Corruption, StoreError, TreeName};
@@ -50,18 +50,19 @@ impl Writes {
 pub(super) struct Tree {
     disk: Arc<Disk>,
     name: TreeName,
-    tree: sled::Tree,
+    tree: Guarded<sled::Tree>,
     /// Reading an entry of several parts takes several look-ups, and must not see half of a rewrite.
     rewriting: RwLock<()>,
 }
 
 impl Tree {
-    pub(super) fn new(disk: Arc<Disk>, name: TreeName, tree: sled::Tree) -> Self {
+    pub(super) fn new(disk: Arc<Disk>, name: TreeName, tree: Guarded<sled::Tree>) -> Self {
         Self { disk, name, tree, rewriting: RwLock::new(()) }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.tree.is_empty()
+    pub(super) fn is_empty(&self) -> Result<bool, StoreError> {
+        let first = self.tree.call(sled::Tree::first).map_err(|error| self.read_error(error))?;
+        Ok(first.is_none())
     }
 
     /// The content of an entry.
@@ -135,17 +136,15 @@ impl Tree {
         let bytes = {
             let _rewriting = self.rewriting.write();
             let bytes = writes.bytes;
-            self.disk.written(|| {
+            self.disk.written(&self.tree, |tree| {
                 #[cfg(test)]
                 tell(|| Change::DatabaseWrote(self.name))?;
                 match <[_; 1]>::try_from(writes.entries) {
                     // One entry is all or nothing by itself. A batch costs two writes to the disk
                     // more.
-                    Ok([(key, Some(value))]) => self.tree.insert(key, value).map(drop),
-                    Ok([(key, None)]) => self.tree.remove(key).map(drop),
-                    Err(entries) => {
-                        self.tree.apply_batch(Writes { entries, ..writes }.into_batch())
-                    }
+                    Ok([(key, Some(value))]) => tree.insert(key, value).map(drop),
+                    Ok([(key, None)]) => tree.remove(key).map(drop),
+                    Err(entries) => tree.apply_batch(Writes { entries, ..writes }.into_batch()),
                 }
             })?;
             bytes
@@ -155,7 +154,7 @@ impl Tree {
 
     /// The key of the first entry at or after a key.
     pub(super) fn next_key(&self, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let found = caught(|| self.tree.range(from..).next().transpose());
+        let found = self.tree.call(|tree| tree.range(from..).next().transpose());
         let Some((key, _)) = found.map_err(|error| self.read_error(error))? else {
             return Ok(None);
         };
@@ -167,7 +166,7 @@ impl Tree {
 
     /// The key of the last entry.
     pub(super) fn last_key(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        let last = caught(|| self.tree.last()).map_err(|error| self.read_error(error))?;
+        let last = self.tree.call(sled::Tree::last).map_err(|error| self.read_error(error))?;
         let Some((key, _)) = last else { return Ok(None) };
         match split_part_key(&key) {
             Some((entry, _)) => Ok(Some(entry.to_vec())),
@@ -180,7 +179,8 @@ impl Tree {
     }
 
     fn part(&self, key: &[u8], number: u32) -> Result<Option<sled::IVec>, StoreError> {
-        caught(|| self.tree.get(part_key(key, number))).map_err(|error| self.read_error(error))
+        let part = self.tree.call(|tree| tree.get(part_key(key, number)));
+        part.map_err(|error| self.read_error(error))
     }
 
     fn split<'a>(&self, key: &[u8], part: &'a [u8]) -> Result<(Head, &'a [u8]), StoreError> {

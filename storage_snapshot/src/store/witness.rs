@@ -47,6 +47,15 @@ pub(super) fn watch_failing<T>(number: usize, work: impl FnOnce() -> T) -> (T, b
     (done, end().len() >= number)
 }
 
+/// The same, while something else happens just before the first file is synced.
+pub(super) fn watch_meanwhile<T>(
+    meanwhile: impl FnOnce() + 'static,
+    work: impl FnOnce() -> T,
+) -> (T, Vec<Change>) {
+    MEANWHILE.set(Some(Box::new(meanwhile)));
+    watch(work)
+}
+
 /// How much this thread has done since it is watched.
 pub(super) fn count() -> usize {
     WITNESS.with_borrow(|witness| witness.as_ref().map_or(0, |witness| witness.changes.len()))
@@ -54,13 +63,19 @@ pub(super) fn count() -> usize {
 
 /// Notes what is about to be done, or says that it fails.
 pub(super) fn tell(change: impl FnOnce() -> Change) -> io::Result<()> {
+    let change = change();
+    if matches!(change, Change::Synced(_))
+        && let Some(meanwhile) = MEANWHILE.take()
+    {
+        meanwhile();
+    }
     WITNESS.with_borrow_mut(|witness| {
         let Some(witness) = witness else { return Ok(()) };
         if witness.fails == Some(witness.changes.len()) {
             witness.fails = None;
             return Err(io::Error::other("planted"));
         }
-        witness.changes.push(change());
+        witness.changes.push(change);
         Ok(())
     })
 }
@@ -72,6 +87,7 @@ struct Witness {
 
 thread_local! {
     static WITNESS: RefCell<Option<Witness>> = const { RefCell::new(None) };
+    static MEANWHILE: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
 }
 
 fn begin(fails: Option<usize>) {

@@ -86,8 +86,14 @@ fn every_answer_is_right_while_blocks_come_and_go_and_are_folded() {
         scope.spawn(|| {
             let mut branch = 0;
             let mut topoheight = 1;
-            while topoheight <= BLOCKS {
-                store.commit(block(topoheight, branch as u8, writes(topoheight, branch))).unwrap();
+            // Until everybody has had a turn.
+            while topoheight <= BLOCKS
+                || rounds.load(Ordering::Relaxed) < 3
+                || folds.load(Ordering::Relaxed) < 1
+            {
+                let mut commit = block(topoheight, branch as u8, writes(topoheight, branch));
+                commit.base = brought(topoheight);
+                store.commit(commit).unwrap();
                 if topoheight.is_multiple_of(17) && branch < topoheight / 17 {
                     // The view may have come too close; then there is no re-order this time.
                     branch += 1;
@@ -99,7 +105,7 @@ fn every_answer_is_right_while_blocks_come_and_go_and_are_folded() {
             }
             done.store(true, Ordering::Release);
         });
-        scope.spawn(|| {
+        let fold = || {
             while !done.load(Ordering::Acquire) {
                 if let Some(goal) = last(&store).checked_sub(6) {
                     store.advance_view(goal).unwrap();
@@ -107,7 +113,9 @@ fn every_answer_is_right_while_blocks_come_and_go_and_are_folded() {
                 }
                 store.prune_log(last(&store)).unwrap();
             }
-        });
+        };
+        scope.spawn(fold);
+        scope.spawn(fold);
         for reader in 0..3_u64 {
             let (store, rounds, done) = (&store, &rounds, &done);
             scope.spawn(move || {
@@ -137,9 +145,62 @@ fn every_answer_is_right_while_blocks_come_and_go_and_are_folded() {
         }
     });
 
-    assert!(rounds.load(Ordering::Relaxed) >= 3 && folds.load(Ordering::Relaxed) >= 1);
-    assert_eq!(store.advance_view(at(BLOCKS)).unwrap(), Some(at(BLOCKS)));
-    assert!(read_all(&store.snapshot_at(at(BLOCKS)).unwrap()).is_some());
+    let last = last(&store);
+    for _ in 0..2 {
+        assert!(read_all(&store.snapshot_at(last).unwrap()).is_some());
+        assert_eq!(store.advance_view(last).unwrap(), Some(last));
+    }
+    drop(store);
+    let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
+    assert_eq!(store.view_tip(), Some(last));
+    let snapshot = store.snapshot_at(last).unwrap();
+    assert!(read_all(&snapshot).is_some());
+    for topoheight in 0..=BLOCKS {
+        for (key, value) in brought(topoheight).iter() {
+            assert_eq!(snapshot.read(key), Ok(value.cloned()), "brought by {topoheight}");
+        }
+    }
+}
+
+/// What a block brings to the base, in an account that is written all the time.
+fn brought(topoheight: u64) -> StateDelta {
+    let asset = [&[0xff; 24][..], &topoheight.to_be_bytes()].concat().try_into().unwrap();
+    let account = Address::new([topoheight as u8 % HOT; 32]);
+    let key = StateKey::Balance(account, AssetId::new(asset));
+    let value = StateValue::Balance(Amount::new(topoheight));
+    if topoheight == 0 { StateDelta::new() } else { [(key, Some(value))].into_iter().collect() }
+}
+
+#[test]
+fn writers_take_turns() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
+    store.commit(block(0, 0, writes(0, 0))).unwrap();
+    thread::scope(|scope| {
+        for branch in 0..3 {
+            let store = &store;
+            scope.spawn(move || {
+                for turn in 0..150 {
+                    let next = last(store).next().as_u64();
+                    // Somebody else may have been there before.
+                    let _told = store.commit(block(next, branch, writes(next, branch.into())));
+                    if turn % 7 == 0 {
+                        store.rollback(next.checked_sub(3).map(at).or(Some(at(0)))).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    let (tip, below) = (store.tip().unwrap(), last(&store));
+    read_all(&store.snapshot_at(below).unwrap()).unwrap();
+    let found: Vec<_> =
+        (0..=below.as_u64()).map(|t| store.block(at(t)).unwrap().unwrap()).collect();
+    drop(store);
+    let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
+    assert_eq!(store.tip(), Some(tip));
+    for block in found {
+        assert_eq!(store.block(block.commit.block.topoheight).unwrap(), Some(block));
+    }
 }
 
 #[test]
@@ -151,7 +212,7 @@ fn an_entry_of_many_parts_is_read_whole_while_it_is_rewritten() {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            for number in 1..=100 {
+            for number in 1..=250 {
                 store.put_ledger(at(0), &entry(number)).unwrap();
             }
             done.store(true, Ordering::Release);

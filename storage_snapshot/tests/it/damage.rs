@@ -84,6 +84,50 @@ fn a_flipped_byte_in_the_ledger_is_not_served() {
 }
 
 #[test]
+fn a_flipped_byte_in_an_entry_of_many_parts_is_not_served() {
+    for number in 0..5_u8 {
+        let directory = tempfile::tempdir().unwrap();
+        open(directory.path()).put_ledger(at(0), &[1; 30_000]).unwrap();
+        let database = raw(directory.path());
+        let ledger = database.open_tree("ledger").unwrap();
+        let key = [&[0; 8][..], &[0, 0, 0, number]].concat();
+        let mut value = ledger.get(&key).unwrap().expect("the part is there").to_vec();
+        *value.last_mut().unwrap() ^= 0x10;
+        ledger.insert(key, value).unwrap();
+        drop(ledger);
+        close_raw(database, directory.path());
+        check_corrupt(open(directory.path()).ledger(at(0)), TreeName::Ledger);
+    }
+}
+
+#[test]
+fn an_entry_of_no_parts_is_not_served() {
+    let directory = tempfile::tempdir().unwrap();
+    open(directory.path()).put_ledger(at(0), b"").unwrap();
+    let database = raw(directory.path());
+    let ledger = database.open_tree("ledger").unwrap();
+    let mut value = ledger.get([0; 12]).unwrap().expect("it is there").to_vec();
+    value[8..12].fill(0);
+    ledger.insert([0; 12], value).unwrap();
+    drop(ledger);
+    close_raw(database, directory.path());
+    check_corrupt(open(directory.path()).ledger(at(0)), TreeName::Ledger);
+}
+
+#[test]
+fn a_key_that_is_no_topoheight_is_damage() {
+    let directory = prepared();
+    let database = raw(directory.path());
+    let ledger = database.open_tree("ledger").unwrap();
+    ledger
+        .insert(part(b"seven"), ledger.get(part(&2_u64.to_be_bytes())).unwrap().unwrap())
+        .unwrap();
+    drop(ledger);
+    close_raw(database, directory.path());
+    check_corrupt(open(directory.path()).last_ledger(), TreeName::Ledger);
+}
+
+#[test]
 fn a_flipped_byte_in_the_identity_or_the_state_of_the_view_is_refused() {
     let directory = prepared();
     flip(directory.path(), "meta", b"identity", 14);

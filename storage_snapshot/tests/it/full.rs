@@ -42,6 +42,17 @@ fn a_file_that_may_not_grow_is_an_error_that_names_the_directory() {
 }
 
 #[test]
+fn a_directory_whose_making_had_no_room_can_be_made() {
+    for limit in [0, 1, 8, 64, 512, 1_024] {
+        let directory = tempfile::tempdir().unwrap();
+        let before = format!("trap '' XFSZ; ulimit -f {limit}");
+        let steps = failing_life(directory.path(), 1, 0, &before);
+        let (mut believed, mut blocks) = (Believed::default(), Vec::new());
+        check_left(directory.path(), 1, &mut believed, &steps, &mut blocks);
+    }
+}
+
+#[test]
 fn a_full_disk_is_an_error_that_names_the_directory() {
     let seed = number("SHADOW_SEED").unwrap_or(1);
     let disk = tempfile::tempdir().unwrap();

@@ -75,10 +75,15 @@ fn check_opens_at(directory: &Path, tip: u64) {
     for topoheight in 0..=tip {
         assert!(store.block(at(topoheight)).unwrap().is_some(), "block {topoheight}");
     }
-    // And goes on from there.
-    store.commit(pays(tip + 1, 77)).unwrap();
     drop(store);
-    assert_eq!(open(directory).tip().unwrap().block, pays(tip + 1, 77).block);
+    // And goes on from there, in files that follow what was cut off.
+    let store = open_with(directory, 1);
+    for topoheight in tip + 1..tip + 4 {
+        store.commit(pays(topoheight, 77)).unwrap();
+    }
+    drop(store);
+    let store = open(directory);
+    assert_eq!(store.tip().unwrap().block, pays(tip + 3, 77).block);
 }
 
 #[test]
@@ -150,6 +155,112 @@ fn a_file_under_another_name_is_refused() {
     let files = files(directory.path());
     fs::copy(&files[6], &files[7]).unwrap();
     check_refused(directory.path(), |tree, _| tree == TreeName::Log);
+    // As the last one it would hide a block.
+    let directory = prepared(1, 0);
+    let files = self::files(directory.path());
+    fs::copy(&files[8], &files[9]).unwrap();
+    check_refused(directory.path(), |tree, _| tree == TreeName::Log);
+}
+
+#[test]
+fn files_of_another_kind_are_left_alone() {
+    let directory = prepared(4 << 20, 0);
+    let strange = ["5.log", "00000000000000000005.bak", "+0000000000000000005.txt", "notes"];
+    let strange = strange.map(|name| directory.path().join("log").join(name));
+    strange.iter().for_each(|path| fs::write(path, b"mine").unwrap());
+    check_opens_at(directory.path(), 9);
+    strange.iter().for_each(|path| assert_eq!(fs::read(path).unwrap(), b"mine"));
+}
+
+#[test]
+fn a_block_that_is_damaged_while_the_store_is_open_is_not_served() {
+    let directory = prepared(4 << 20, 0);
+    let store = open(directory.path());
+    let [file] = files(directory.path()).try_into().unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    let damaged = offsets(&bytes)[3] + 60;
+    bytes[damaged] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    assert_eq!(store.block(at(2)).unwrap().unwrap().commit, pays(2, 2));
+    let served = store.block(at(3));
+    assert!(
+        matches!(served, Err(StoreError::Corrupt { problem: Corruption::Checksum, .. })),
+        "{served:?}"
+    );
+}
+
+/// The checksum is of the right place, but what it is of was made for another one, or by something else.
+#[test]
+fn a_record_that_is_not_what_its_place_says_is_refused() {
+    let forged: [(Damage, Corruption); 2] = [
+        (|content, _| content[7] += 1, Corruption::Sequence),
+        (|content, _| content.push(0), Corruption::Form),
+    ];
+    for (forge, expected) in forged {
+        let directory = prepared(4 << 20, 0);
+        let [file] = files(directory.path()).try_into().unwrap();
+        let whole = fs::read(&file).unwrap();
+        let offsets = offsets(&whole);
+        let before = &whole[offsets[8] + 8..offsets[8] + 16];
+        let mut content = whole[offsets[9] + 16..].to_vec();
+        forge(&mut content, &[]);
+        let checksum = blake3::hash(&[before, &9_u64.to_be_bytes(), &content].concat());
+        let length = (content.len() as u64).to_be_bytes();
+        let record = [&length, &checksum.as_bytes()[..8], &content].concat();
+        fs::write(&file, [&whole[..offsets[9]], &record].concat()).unwrap();
+        check_refused(directory.path(), |tree, problem| {
+            (tree, problem) == (TreeName::Log, expected)
+        });
+    }
+}
+
+/// Of the headers that a flush wrote, the disk may have one and not the other.
+#[test]
+fn damage_is_noticed_though_the_header_of_one_of_two_files_is_old() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_with(directory.path(), 500);
+    let mut topoheight = 0;
+    while !directory.path().join("log").read_dir().is_ok_and(|files| files.count() == 2) {
+        store.commit(pays(topoheight, topoheight)).unwrap();
+        topoheight += 1;
+    }
+    let paths: [_; 2] = files(directory.path()).try_into().unwrap();
+    let old = paths.map(|file| fs::read(file).unwrap()[..HEADER].to_vec());
+    drop(store);
+
+    let left_with_old_header = |of: usize| {
+        let left = tempfile::tempdir().unwrap();
+        copy(directory.path(), left.path());
+        let file = &files(left.path())[of];
+        let new = fs::read(file).unwrap();
+        fs::write(file, [&old[of], &new[HEADER..]].concat()).unwrap();
+        left
+    };
+    let damages: [(usize, Damage); 2] =
+        [(0, |bytes, _| *bytes.last_mut().unwrap() ^= 1), (1, |bytes, _| bytes.extend([0; 100]))];
+    for (of, damage) in damages {
+        check_opens_at(left_with_old_header(of).path(), topoheight - 1);
+        let left = left_with_old_header(of);
+        let first = &files(left.path())[0];
+        let mut bytes = fs::read(first).unwrap();
+        damage(&mut bytes, &[]);
+        fs::write(first, bytes).unwrap();
+        check_refused(left.path(), |tree, _| tree == TreeName::Log);
+    }
+}
+
+#[test]
+fn the_last_topoheight_that_there_is_can_be_committed() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut last = block(0, 0, StateDelta::new());
+    last.block.topoheight = at(u64::MAX);
+    let store = open(directory.path());
+    let tip = store.commit(last.clone()).unwrap();
+    assert_eq!(store.commit(last.clone()).unwrap(), tip);
+    drop(store);
+    let store = open(directory.path());
+    assert_eq!(store.tip(), Some(tip));
+    assert_eq!(store.block(at(u64::MAX)).unwrap().unwrap().commit, last);
 }
 
 #[test]

@@ -116,6 +116,7 @@ fn what_is_left_of_a_making_that_was_killed_is_cleared_away() {
     let unfinished = directory.path().join("state.new");
     fs::create_dir(&unfinished).unwrap();
     fs::write(unfinished.join("conf"), b"half of").unwrap();
+    fs::write(unfinished.join("db"), b"").unwrap();
     open(directory.path()).commit(pays(0, 1)).unwrap();
     assert!(!unfinished.exists(), "the database is not made aside");
     assert_eq!(open(directory.path()).tip().unwrap().block, pays(0, 1).block);
@@ -158,6 +159,28 @@ fn another_format_version_is_refused() {
             "{message}"
         );
     }
+}
+
+#[test]
+fn a_format_version_that_is_none_is_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(directory.path()));
+    let database = raw(directory.path());
+    database.insert(b"format_version", b"four!").unwrap();
+    close_raw(database, directory.path());
+    let refused = Store::open(directory.path(), StoreOptions::default());
+    assert!(matches!(refused, Err(StoreError::Corrupt { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_database_without_a_version_that_holds_anything_is_not_a_new_one() {
+    let directory = tempfile::tempdir().unwrap();
+    open(directory.path()).put_ledger(at(0), b"fine").unwrap();
+    let database = raw(directory.path());
+    database.remove(b"format_version").unwrap();
+    close_raw(database, directory.path());
+    let refused = Store::open(directory.path(), StoreOptions::default());
+    assert!(matches!(refused, Err(StoreError::Corrupt { .. })), "{refused:?}");
 }
 
 #[test]
