@@ -442,4 +442,35 @@ mod tests {
         }
         assert_eq!(Bytes(&bytes).delta(), Err(Malformed));
     }
+
+    #[test]
+    fn what_has_anything_behind_it_is_malformed() {
+        let record = [record(&two_slots()), vec![0]].concat();
+        assert_eq!(read_record(&ACCOUNT, &record), Err(Malformed));
+        let state = [view_state(&ViewState::default()), vec![0]].concat();
+        assert_eq!(read_view_state(&state), Err(Malformed));
+    }
+
+    #[test]
+    fn a_value_of_another_kind_than_its_key_is_malformed() {
+        let mut bytes = Vec::new();
+        put_version(&mut bytes, &Version::Known(Some(StateValue::Registered)));
+        let read = |key| Bytes(&bytes).version(&key);
+        assert!(read(StateKey::Registered(ACCOUNT)).is_ok());
+        assert_eq!(read(StateKey::Nonce(ACCOUNT)), Err(Malformed));
+    }
+
+    #[test]
+    fn an_unknown_value_in_a_delta_is_malformed() {
+        let mut bytes = Vec::new();
+        put_u64(&mut bytes, 1);
+        put_key(&mut bytes, &StateKey::Nonce(ACCOUNT));
+        put_version(&mut bytes, &Version::Unknown);
+        assert_eq!(Bytes(&bytes).delta(), Err(Malformed));
+    }
+
+    #[test]
+    fn a_length_that_is_only_claimed_takes_no_memory() {
+        assert_eq!(Bytes(&[0xff; 64]).list(Bytes::u64), Err(Malformed));
+    }
 }

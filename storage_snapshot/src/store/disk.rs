@@ -250,7 +250,7 @@ fn database_error(path: &Path, error: sled::Error) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::tree::Writes;
+    use crate::store::{tree::Writes, witness::watch};
 
     fn opened() -> (tempfile::TempDir, Arc<Disk>, Tree) {
         let directory = tempfile::tempdir().unwrap();
@@ -300,6 +300,10 @@ mod tests {
             tree.apply(staged(&tree, &[round; IN_FLIGHT_BYTES_MAX / 3])).unwrap();
             assert!(disk.core.unflushed.bytes() < IN_FLIGHT_BYTES_MAX);
         }
+        let too_much = staged(&tree, &[0; IN_FLIGHT_BYTES_MAX]);
+        let (written, changes) = watch(|| tree.apply(too_much));
+        written.unwrap();
+        assert_eq!(changes, [Change::DatabaseWrote(TreeName::Ledger), Change::DatabaseFlushed]);
     }
 
     #[test]

@@ -44,7 +44,8 @@
 //!   committed.
 //! * **When the power fails**, every block that was there when the last flush began that returned is
 //!   found again, if the disk is honest: a flush waits for `fdatasync` of the log before it turns to the
-//!   database, and the files say how far they are known to be on the disk. Below that everything has to
+//!   database, opening waits for it as well, and the files say how far they are known to be on the disk.
+//!   Below that everything has to
 //!   be right; above it the first thing that is not right, be it torn, zeros or noise, ends the log,
 //!   whatever follows, because a disk writes in any order. A rollback that no flush followed may be
 //!   undone. For ledger and view the promise is weaker: on Linux the database's own flush is a `write`
@@ -407,7 +408,6 @@ impl Store {
     pub fn prune_log(&self, below: TopoHeight) -> Result<u64, StoreError> {
         let _writer = self.inner.writer.lock();
         let Some(kept) = self.inner.frontier.view().and_then(oldest_kept) else { return Ok(0) };
-        self.inner.disk.flush()?;
         self.inner.log.drop_below(below.min(kept), || self.inner.disk.sync())
     }
 

@@ -23,7 +23,7 @@ use crate::{StoreError, TopoHeight, version::Position};
 pub(super) struct Frontier(Mutex<State>);
 
 pub(super) struct State {
-    /// The first block ever committed, as long as the view is at the base.
+    /// The first block ever committed, as long as the view is at the base and there is a tip.
     pub(super) first: Option<TopoHeight>,
     pub(super) tip: Option<Tip>,
     /// How far the view is brought.
@@ -84,9 +84,10 @@ impl Frontier {
     pub(super) fn begin_fold(&self, to: TopoHeight) -> Option<TopoHeight> {
         let mut state = self.0.lock();
         let tip = state.tip.map(|tip| tip.block.topoheight);
+        // No pin is above the tip.
         let lowest_pin = state.pins.keys().next().copied().unwrap_or(tip);
         // A pin is never below the floor, so an unfinished fold is never held back by one.
-        let target = Some(to).min(tip).min(lowest_pin).max(state.floor);
+        let target = Some(to).min(lowest_pin).max(state.floor);
         if target <= state.view || target < state.first {
             return None;
         }
@@ -111,9 +112,6 @@ impl State {
     pub(super) fn retreat(&mut self, tip: Option<Tip>) {
         let to = tip.map(|tip| tip.block.topoheight);
         self.tip = tip;
-        if tip.is_none() {
-            self.first = None;
-        }
         while let Some(last) = self.pins.last_entry().filter(|last| *last.key() > to) {
             last.remove().revoked.store(true, Ordering::Release);
         }

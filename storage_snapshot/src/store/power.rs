@@ -360,6 +360,20 @@ fn a_loss_of_power_does_not_bring_back_what_was_cut_off_before_a_sync() {
 }
 
 #[test]
+fn what_a_killed_process_left_is_on_the_disk_once_the_log_is_open() {
+    let [directory, left] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let mut killed = Subject::open(directory.path(), 0).unwrap();
+    [9, 9].map(Op::Append).iter().for_each(|op| killed.apply(op).unwrap());
+    for file in fs::read_dir(directory.path()).unwrap() {
+        let path = file.unwrap().path();
+        fs::copy(&path, left.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let (opened, changes) = watch(|| Subject::open(left.path(), 2).unwrap());
+    assert_eq!(opened.chain, killed.chain);
+    assert!(changes.iter().any(|change| matches!(change, Change::Synced(_))), "{changes:?}");
+}
+
+#[test]
 fn a_file_that_is_begun_during_a_sync_is_not_vouched_for() {
     let directory = tempfile::tempdir().unwrap();
     let log = Arc::new(Subject::open(directory.path(), 0).unwrap().log);

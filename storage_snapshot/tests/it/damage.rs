@@ -18,6 +18,7 @@ fn prepared() -> tempfile::TempDir {
     }
     store.advance_view(at(4)).unwrap();
     store.put_ledger(at(2), b"a verdict").unwrap();
+    store.put_ledger(at(5), b"another").unwrap();
     drop(store);
     directory
 }

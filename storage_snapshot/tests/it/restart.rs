@@ -93,6 +93,30 @@ fn whoever_is_refused_learns_who_has_the_directory() {
 }
 
 #[test]
+fn whoever_has_the_directory_is_told_by_the_last_who_took_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let listen_address = Some("a long name that is not kept:4321".to_owned());
+    let options = StoreOptions { listen_address, ..Default::default() };
+    drop(Store::open(directory.path(), options).unwrap());
+    let _store = open(directory.path());
+    assert_eq!(lock_holder(directory.path()).unwrap().unwrap().listen_address, None);
+}
+
+#[test]
+fn a_directory_is_in_use_though_nobody_says_by_whom() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = File::create(directory.path().join("lock")).unwrap();
+    file.lock().unwrap();
+    let told = [
+        lock_holder(directory.path()).map(drop),
+        Store::open(directory.path(), StoreOptions::default()).map(drop),
+    ];
+    for told in told {
+        assert!(matches!(told, Err(StoreError::Locked { holder: None, .. })), "{told:?}");
+    }
+}
+
+#[test]
 fn another_process_that_has_the_directory_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let mut holder = start(directory.path(), 0, 0, Work::Hold, "");

@@ -207,6 +207,17 @@ fn the_view_stops_at_the_lowest_pin_and_at_the_tip() {
 }
 
 #[test]
+fn a_block_is_pinned_until_the_last_snapshot_of_it_is_dropped() {
+    let (_directory, store) = store_with(10);
+    let [one, other] = [(); 2].map(|()| store.snapshot_at(at(4)).unwrap());
+    drop(one);
+    assert_eq!(store.advance_view(at(9)).unwrap(), Some(at(4)));
+    check(&other, native(ALICE), Ok(Some(balance(4))));
+    drop(other);
+    assert_eq!(store.advance_view(at(9)).unwrap(), Some(at(9)));
+}
+
+#[test]
 fn a_rollback_goes_down_to_the_view_and_no_further() {
     let (_directory, store) = store_with(6);
     store.advance_view(at(2)).unwrap();
