@@ -16,7 +16,7 @@ use super::{
     speed_up::SpeedUps,
 };
 use crate::{
-    coverage::Class,
+    coverage::{Class, rate_in_percent},
     diagnosis::Diagnosis,
     evidence::Evidence,
     execute::parallel::ParallelExecutor,
@@ -310,7 +310,7 @@ pub(crate) fn write_confidence(confidence: &Confidence, text: &mut String) -> Re
 /// What can be said of the rate of divergence.
 fn bound(class: &Class) -> String {
     match class.divergence_below {
-        Some(rate) => format!("{:.4} %", rate * 100.0),
+        Some(rate) => rate_in_percent(rate),
         None if class.mismatch_blocks > 0 => "differs".to_owned(),
         None if class.transactions == 0 => "never seen".to_owned(),
         None => "unknown".to_owned(),
