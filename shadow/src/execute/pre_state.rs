@@ -94,6 +94,13 @@ impl PreState {
         self.keys.walk()
     }
 
+    /// Where a block says its transactions come from, in its order: the places of their sources.
+    ///
+    /// These are those of the block that the world was made for, if it was made for one.
+    pub fn source_places(&self) -> impl ExactSizeIterator<Item = u32> {
+        self.keys.source_places()
+    }
+
     /// The nonce of the account at a place.
     ///
     /// # Errors
@@ -147,13 +154,19 @@ impl PreState {
         if self.keys.names(&block.miner, &block.dev, bodies()) {
             return Cow::Borrowed(self);
         }
-        let keys = NamedKeys::of_block(&block.miner, &block.dev, bodies());
+        Cow::Owned(self.made_for(block))
+    }
+
+    /// The same world, in which the block's accounts have their places and are listed in its order.
+    pub fn made_for(&self, block: &ExecutableBlock) -> Self {
+        let bodies = block.transactions.iter().map(|transaction| &transaction.body);
+        let keys = NamedKeys::of_block(&block.miner, &block.dev, bodies);
         let values = keys.iter().map(|key| {
             let position = self.keys.position(&key);
             position.map_or(Known::None, |position| self.values[position].clone())
         });
         let values = values.collect();
-        Cow::Owned(Self { keys: Arc::new(keys), values })
+        Self { keys: Arc::new(keys), values }
     }
 
     fn answer(

@@ -93,6 +93,12 @@ impl NamedKeys {
         Walk { keys: self, source: usize::MAX, next: usize::MAX }
     }
 
+    /// The places of the sources of the transactions, in their order. Only of keys that were made of a block.
+    pub fn source_places(&self) -> impl ExactSizeIterator<Item = u32> {
+        // Each begins with its source, so there is a mention where it begins.
+        self.mentions_from.iter().map(|first| self.mentions[*first as usize])
+    }
+
     /// The keys in order.
     pub fn iter(&self) -> impl Iterator<Item = StateKey> {
         let accounts = || self.accounts.iter().copied();
