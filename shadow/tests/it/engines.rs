@@ -113,25 +113,32 @@ fn generated_blocks_match_under_every_worker_count_and_seed() {
         transactions_per_block: 40,
         conflict_rate: 0.3,
     };
-    let (mut matches, mut blocks) = ([0; 6], 0);
+    let (mut matches, mut handed_on, mut blocks) = ([0; 6], [0; 6], 0);
     let runs = engines().into_iter().flat_map(|engine| [2, 4, 16].map(|workers| (engine, workers)));
     let runs: Vec<_> = runs.collect();
     for walk::Step { executable, pre_state, control, .. } in Walk::new(options) {
-        for (matches, (engine, workers)) in matches.iter_mut().zip(&runs) {
+        let counts = matches.iter_mut().zip(&mut handed_on);
+        for ((matches, handed_on), (engine, workers)) in counts.zip(&runs) {
             let schedule = Schedule { workers: *workers, seed: u64::from(*workers) };
             let (observation, _) = observe(*engine, &executable, &pre_state, schedule);
             let limits = comparator::Limits::default();
             let verdict = compare(&control, &observation, &*pre_state, &*executable, &limits);
             match verdict.unwrap() {
                 Verdict::Match => *matches += 1,
+                Verdict::NotExercised(NotExercised::Delegated) => *handed_on += 1,
                 Verdict::NotExercised(_) => {}
                 other => panic!("{}, {schedule}: {other:#?}", engine.name()),
             }
         }
         blocks += 1;
     }
-    let most = |matches: &u64| matches * 5 > blocks * 4;
-    assert!(matches.iter().all(most), "{matches:?} of {blocks}");
+    // A third of these blocks holds a credit that overflows, which only one of the engines does itself.
+    let [v3, sharded] = [0..3, 3..6].map(|runs| (&matches[runs.clone()], &handed_on[runs]));
+    assert_eq!(v3.1, [0; 3]);
+    assert!(sharded.0.iter().all(|matches| matches * 5 > blocks * 3), "{matches:?} of {blocks}");
+    for (matches, handed_on) in matches.iter().zip(handed_on) {
+        assert!((matches + handed_on) * 5 > blocks * 4, "{matches:?}, {handed_on:?} of {blocks}");
+    }
 }
 
 proptest! {

@@ -6,7 +6,7 @@
 
 use std::{num::NonZeroU32, ops::Range};
 
-use storage_snapshot::{Amount, AssetId, MultisigConfig, Nonce, StateKey, StateValue};
+use storage_snapshot::{Amount, AssetId, DeltaPart, MultisigConfig, Nonce, StateKey, StateValue};
 
 use super::Stop;
 use crate::{execute::PreState, rules::NonceWindow};
@@ -62,33 +62,17 @@ struct OtherBalance {
 #[derive(Clone, Copy, Debug)]
 struct Index(NonZeroU32);
 
-/// The writes of a range, each kind in the order of its keys.
-#[derive(Debug, Default)]
+/// The writes of a range.
+#[derive(Debug)]
 pub(super) struct Writes {
-    nonces: Vec<Write>,
-    balances: Vec<Write>,
-    multisigs: Vec<Write>,
-    registrations: Vec<Write>,
-    /// How many values from before the block this took.
+    /// By kind, in the order of the keys: nonces, balances, multisigs, registrations.
+    pub(super) kinds: [DeltaPart; KINDS],
+    /// How many values from before the block they took.
     pub(super) loads: u64,
 }
 
 /// How many kinds of keys there are.
 pub(super) const KINDS: usize = 4;
-
-type Write = (StateKey, Option<StateValue>);
-
-impl Writes {
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.nonces.len() + self.balances.len() + self.multisigs.len() + self.registrations.len()
-    }
-
-    /// By kind, in the order of the keys.
-    pub(super) fn into_kinds(self) -> [Vec<Write>; KINDS] {
-        [self.nonces, self.balances, self.multisigs, self.registrations]
-    }
-}
 
 impl<'a> Accounts<'a> {
     pub(super) fn new(world: &'a PreState, range: Range<u32>) -> Self {
@@ -102,19 +86,29 @@ impl<'a> Accounts<'a> {
         }
     }
 
-    /// Whether the account at a place may use a nonce, which is then used.
-    pub(super) fn use_nonce(&mut self, place: u32, nonce: Nonce) -> Result<bool, Stop> {
-        let sources = self.sources.len();
+    /// Whether the account at a place has sent nothing yet.
+    pub(super) fn is_new_source(&self, place: u32) -> bool {
+        let slot = place.checked_sub(self.first).and_then(|nth| self.slots.get(nth as usize));
+        slot.is_none_or(|slot| slot.source.is_none())
+    }
+
+    /// Whether the account at a place may use a nonce, which is then used. `initial` is the nonce that it had
+    /// before the block, if that is known; it is needed only if it is a new source.
+    pub(super) fn use_nonce(
+        &mut self,
+        place: u32,
+        nonce: Nonce,
+        initial: Option<Option<Nonce>>,
+    ) -> Result<bool, Stop> {
+        let new = Index::new(self.sources.len());
         let slot = self.slot(place)?;
         let index = match slot.source {
             Some(index) => index,
             None => {
-                let index = Index::new(sources);
-                slot.source = Some(index);
-                let initial = self.world.nonce_at(place as usize).map_err(|_| Stop::UNREADABLE)?;
-                let window = NonceWindow::new(initial.ok_or(Stop::WITHOUT_NONCE)?);
-                self.sources.push(Source { window, written: None });
-                index
+                let initial = initial.ok_or(Stop::UNREADABLE)?.ok_or(Stop::WITHOUT_NONCE)?;
+                slot.source = Some(new);
+                self.sources.push(Source { window: NonceWindow::new(initial), written: None });
+                new
             }
         };
         Ok(self.sources[index.get()].window.use_nonce(nonce).is_some())
@@ -163,12 +157,10 @@ impl<'a> Accounts<'a> {
     /// The writes: every touched key once, with its value at the end.
     pub(super) fn into_writes(mut self) -> Result<Writes, Stop> {
         let world = self.world;
-        let mut writes = Writes {
-            nonces: Vec::with_capacity(self.sources.len()),
-            balances: Vec::with_capacity(self.slots.len() + self.others.len()),
-            loads: self.sources.len() as u64,
-            ..Writes::default()
-        };
+        let mut nonces = Vec::with_capacity(self.sources.len());
+        let mut balances = Vec::with_capacity(self.slots.len() + self.others.len());
+        let (mut multisigs, mut registrations) = (Vec::new(), Vec::new());
+        let mut loads = self.sources.len() as u64;
         let mut others = Vec::new();
         for (place, slot) in (self.first as usize..).zip(&self.slots) {
             others.clear();
@@ -191,8 +183,8 @@ impl<'a> Accounts<'a> {
                 let before = world.balance_at(place, asset).map_err(|_| Stop::UNREADABLE)?;
                 let held = before.checked_add(sums.credits).ok_or(Stop::CREDIT_OVERFLOW)?;
                 let after = StateValue::Balance(held.wrapping_sub(sums.spent));
-                writes.balances.push((StateKey::Balance(account, asset), Some(after)));
-                writes.loads += 1;
+                balances.push((StateKey::Balance(account, asset), Some(after)));
+                loads += 1;
             }
             let written = slot.source.and_then(|index| self.sources.get(index.get())?.written);
             let nonce = match written {
@@ -203,23 +195,25 @@ impl<'a> Accounts<'a> {
                 written => written,
             };
             if let Some(nonce) = nonce {
-                writes.nonces.push((StateKey::Nonce(account), Some(StateValue::Nonce(nonce))));
+                nonces.push((StateKey::Nonce(account), Some(StateValue::Nonce(nonce))));
             }
             if credited && !world.is_registered_at(place).map_err(|_| Stop::UNREADABLE)? {
                 let write = (StateKey::Registered(account), Some(StateValue::Registered));
-                writes.registrations.push(write);
+                registrations.push(write);
             }
         }
         // Of one account the last one written stays.
         self.multisigs.sort_by_key(|(place, _)| *place);
-        let mut multisigs = self.multisigs.into_iter().peekable();
-        while let Some((place, config)) = multisigs.next() {
-            if multisigs.peek().is_none_or(|(next, _)| *next != place) {
+        let mut written = self.multisigs.into_iter().peekable();
+        while let Some((place, config)) = written.next() {
+            if written.peek().is_none_or(|(next, _)| *next != place) {
                 let key = StateKey::Multisig(world.accounts()[place as usize]);
-                writes.multisigs.push((key, config.map(StateValue::Multisig)));
+                multisigs.push((key, config.map(StateValue::Multisig)));
             }
         }
-        Ok(writes)
+        let kinds = [nonces, balances, multisigs, registrations];
+        let kinds = kinds.map(|writes: Vec<(StateKey, _)>| writes.into_iter().collect());
+        Ok(Writes { kinds, loads })
     }
 
     /// The sums of a balance, which are then kept.

@@ -121,21 +121,41 @@ fn attempt(
     schedule: Schedule,
 ) -> Result<Performed, Stop> {
     let transactions = block.transactions.len();
-    if world.source_places().len() < transactions {
+    if world.mentions().len() < transactions {
         return Err(Stop::Elsewhere);
     }
     let lanes = lanes_of(transactions, schedule);
-    let Schedule { seed, .. } = schedule;
-    let to_do = block.transactions.iter().map(|transaction| !transaction.already_executed);
-    let sources =
-        world.source_places().zip(to_do).filter_map(|(place, to_do)| to_do.then_some(place));
-    let ranges = Ranges::balanced(world.accounts().len(), sources, lanes, seed);
+    let ranges = divided(block, world, lanes, schedule.seed);
+    let seed = schedule.seed;
     let plan = Plan { block: Arc::clone(block), world: Arc::clone(world), ranges, seed };
-
     let plan = Arc::new(plan);
     let parts = worked(pool, &plan, assigned(lanes, seed))?;
     merged(&plan, parts, schedule)
 }
+
+/// The accounts of a block, divided by what is sent from them.
+fn divided(block: &ExecutableBlock, world: &PreState, lanes: usize, seed: u64) -> Ranges {
+    let by_every = |nth: usize| {
+        let listed = block.transactions.iter().zip(world.mentions()).step_by(nth);
+        let to_do = listed.filter(|(transaction, _)| !transaction.already_executed);
+        let sources = to_do.filter_map(|(_, mentions)| mentions.first().copied());
+        Ranges::balanced(world.accounts().len(), sources, lanes, seed)
+    };
+    if block.transactions.len() < lanes * SAMPLED_FROM {
+        return by_every(1);
+    }
+    // Of many a few tell as much, unless all of these are from the same sources.
+    match by_every(SAMPLED) {
+        ranges if ranges.sources() >= lanes => ranges,
+        _ => by_every(1),
+    }
+}
+
+/// One transaction in so many tells where a large block's transactions come from.
+const SAMPLED: usize = 8;
+
+/// How many transactions each lane has of a large block.
+const SAMPLED_FROM: usize = 1024;
 
 /// What came out of each range of a plan.
 fn worked(
@@ -179,31 +199,32 @@ fn worked(
 
 /// Puts the parts together: the outcomes in the block's order, the writes in that of their keys.
 fn merged(plan: &Plan, parts: Vec<Part>, schedule: Schedule) -> Result<Performed, Stop> {
-    let Plan { block, world, ranges, .. } = plan;
+    let block = &plan.block;
     // Every part has the fees of the whole block.
     let fees = parts.first().map_or(Amount::ZERO, |part| part.fees);
     let mut burned = Amount::ZERO;
     let (mut max_in_flight, mut requested, mut from_store) = (0, 0, 0);
-    let mut writes = Vec::with_capacity(parts.iter().map(|part| part.writes.len()).sum());
     let (mut outcomes, mut kinds) = (Vec::new(), Vec::new());
     for part in parts {
         burned = burned.checked_add(part.burned).ok_or(Stop::TOTAL_OVERFLOW)?;
         max_in_flight += u32::from(part.executed > 0);
         requested += part.requested;
         from_store += part.writes.loads;
-        outcomes.push(part.outcomes.into_iter());
-        kinds.push(part.writes.into_kinds().into_iter());
+        if outcomes.is_empty() {
+            // It has room for all of them.
+            outcomes = part.outcomes;
+        } else {
+            outcomes.extend(part.outcomes);
+        }
+        kinds.push(part.writes.kinds.into_iter());
     }
     // Ranges are in the order of their accounts, so those of one kind are in the order of their keys.
-    for _ in 0..KINDS {
-        writes.extend(kinds.iter_mut().filter_map(Iterator::next).flatten());
-    }
-    let in_order = world.source_places().take(block.transactions.len());
-    let outcomes: Vec<_> =
-        in_order.filter_map(|source| outcomes[ranges.of(source)].next()).collect();
+    let delta = (0..KINDS)
+        .flat_map(|_| kinds.iter_mut().filter_map(Iterator::next).collect::<Vec<_>>())
+        .collect();
     let execution = Execution {
         outcomes,
-        delta: writes.into_iter().collect(),
+        delta,
         totals: Totals {
             fees,
             burned,

@@ -9,7 +9,8 @@ use std::{
 use comparator::{FailReason, Outcome, SkipReason, Status};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
-use storage_snapshot::{Amount, AssetId};
+use smallvec::SmallVec;
+use storage_snapshot::{Address, Amount, AssetId, Nonce};
 
 use super::{
     Stop,
@@ -21,7 +22,7 @@ use crate::{
         ExecutableBlock, ExecutableTransaction, PreState, panic_message,
         workers::{Disturbance, Seat},
     },
-    rules::{Effect, Walk, for_each_effect},
+    rules::{Effect, for_each_effect},
 };
 
 /// What all lanes go by and none changes.
@@ -37,13 +38,19 @@ pub(super) struct Plan {
 /// What a lane has for the owner of another range; `None` if it had to stop.
 pub(super) type Mail = Option<Left>;
 
-/// What a lane that came to the end of the block left.
+/// What a lane that came to the end of the block left for another one.
 #[derive(Debug, Default)]
 pub(super) struct Left {
     credits: Credits,
+    exceptions: Exceptions,
     /// Of all transactions that it executed.
     fees: Amount,
+    /// How many transactions were its own.
+    own: usize,
 }
+
+/// What became of transactions that were not executed, by their numbers.
+type Exceptions = Vec<(usize, Status)>;
 
 /// Credits of accounts of one range, in the order in which they were made.
 #[derive(Debug, Default)]
@@ -53,10 +60,14 @@ struct Credits {
     others: Vec<(u32, AssetId, Amount)>,
 }
 
+/// At how many transactions a lane looks before it executes the first of them: their bodies, and what they
+/// name, stay in the innermost cache.
+const LOOKED_AHEAD: usize = 16;
+
 /// What came out of one range.
 #[derive(Debug)]
 pub(super) struct Part {
-    /// Of the transactions whose sources are in it, in the block's order.
+    /// Of a part of the block, in order: the first range comes with the first part, and so on.
     pub(super) outcomes: Vec<Outcome>,
     pub(super) writes: Writes,
     /// How many of its transactions took effect.
@@ -77,10 +88,12 @@ impl Plan {
         let first_half = lane.execute_all(disturbance);
         disturbance.pause_before(self.block.transactions.len() + number);
 
-        let fees = lane.fees;
+        let (fees, own) = (lane.fees, lane.own);
         let left = seat.exchange(|other| {
             first_half.ok()?;
-            Some(Left { credits: std::mem::take(&mut lane.credits[other]), fees })
+            let credits = std::mem::take(&mut lane.credits[other]);
+            let exceptions = std::mem::take(&mut lane.exceptions[other]);
+            Some(Left { credits, exceptions, fees, own })
         });
         first_half?;
         let mut left = left.ok_or(Stop::OTHER_LANE)?;
@@ -88,9 +101,36 @@ impl Plan {
             left.shuffle(&mut ChaCha8Rng::seed_from_u64(self.seed ^ number as u64));
         }
         for (_, left) in left {
-            lane.take(left.ok_or(Stop::OTHER_LANE)?)?;
+            lane.take(number, left.ok_or(Stop::OTHER_LANE)?)?;
         }
-        lane.finish()
+        lane.finish(number)
+    }
+}
+
+impl Plan {
+    /// How many transactions there are in each part of the block but the last ones: as many parts as ranges.
+    fn part_length(&self) -> usize {
+        self.block.transactions.len().div_ceil(self.ranges.len()).max(1)
+    }
+
+    /// What became of the transactions of a part: they were executed, but for the exceptions.
+    fn outcomes(&self, part: usize, mut exceptions: Exceptions) -> Vec<Outcome> {
+        let transactions = &self.block.transactions;
+        let first = (part * self.part_length()).min(transactions.len());
+        let end = (first + self.part_length()).min(transactions.len());
+        exceptions.sort_unstable_by_key(|(number, _)| *number);
+        let mut exceptions = exceptions.into_iter().peekable();
+        // The others follow on the first.
+        let capacity = if part == 0 { transactions.len() } else { end - first };
+        let mut outcomes = Vec::with_capacity(capacity);
+        for (number, transaction) in (first..).zip(&transactions[first..end]) {
+            let hash = transaction.body.hash;
+            outcomes.push(match exceptions.next_if(|(exception, _)| *exception == number) {
+                Some((_, status)) => Outcome { hash, status, fee: Amount::ZERO },
+                None => Outcome { hash, status: Status::Executed, fee: transaction.body.fee },
+            });
+        }
+        outcomes
     }
 }
 
@@ -98,32 +138,43 @@ struct Lane<'a> {
     plan: &'a Plan,
     /// The places of its own accounts.
     range: Range<u32>,
-    /// Finds the places of accounts.
-    places: Walk<'a>,
     accounts: Accounts<'a>,
     /// What it has for others, by the numbers of their ranges.
     credits: Vec<Credits>,
-    outcomes: Vec<Outcome>,
+    /// What the others have to know of transactions in their parts of the block.
+    exceptions: Vec<Exceptions>,
+    /// How many transactions were its own.
+    own: usize,
     executed: usize,
     fees: Amount,
     burned: Amount,
     requested: u64,
 }
 
+/// A transaction that a lane is about to execute.
+#[derive(Clone, Copy)]
+struct Upcoming<'a> {
+    number: usize,
+    transaction: &'a ExecutableTransaction,
+    /// The places of the accounts that it names.
+    mentions: &'a [u32],
+    /// The nonce that its source had before the block, if that is known and was asked for.
+    initial: Option<Option<Nonce>>,
+}
+
 impl<'a> Lane<'a> {
     fn new(plan: &'a Plan, number: usize) -> Self {
         let range = plan.ranges.range(number);
         let lanes = plan.ranges.len();
-        let expected = plan.block.transactions.len() / lanes;
         let mut credits = Vec::with_capacity(lanes);
         credits.resize_with(lanes, Credits::default);
         Self {
             plan,
             accounts: Accounts::new(&plan.world, range.clone()),
             range,
-            places: plan.world.walk(),
             credits,
-            outcomes: Vec::with_capacity(expected + expected / 8),
+            exceptions: vec![Exceptions::new(); lanes],
+            own: 0,
             executed: 0,
             fees: Amount::ZERO,
             burned: Amount::ZERO,
@@ -135,66 +186,96 @@ impl<'a> Lane<'a> {
     /// lists where the block names them, and each is looked at by the one lane that owns that place.
     fn execute_all(&mut self, disturbance: Disturbance) -> Result<(), Stop> {
         let Plan { block, world, .. } = self.plan;
-        for (number, source) in world.source_places().take(block.transactions.len()).enumerate() {
-            if !self.range.contains(&source) {
-                continue;
+        let range = self.range.clone();
+        let listed = block.transactions.iter().zip(world.mentions()).enumerate();
+        let mut own = listed.filter(|(_, (_, mentions))| {
+            mentions.first().is_some_and(|source| range.contains(source))
+        });
+        let mut upcoming = SmallVec::<[_; LOOKED_AHEAD]>::new();
+        loop {
+            // What the next ones need is in no cache, and is not in each other's way: looked at one right
+            // after another, it comes at the same time.
+            upcoming.clear();
+            for (number, (transaction, mentions)) in own.by_ref().take(LOOKED_AHEAD) {
+                upcoming.push(self.look_at(number, transaction, mentions)?);
             }
-            disturbance.pause_before(number);
-            let transaction = &block.transactions[number];
-            let execute = || self.execute(number, source, transaction);
-            let status = match catch_unwind(AssertUnwindSafe(execute)) {
-                Ok(status) => status?,
-                // It is reported as itself and moves nobody else's outcome.
-                Err(panic) => Status::Failed(FailReason::Other(panic_message(&*panic))),
-            };
-            let mut fee = Amount::ZERO;
-            if status == Status::Executed {
-                fee = transaction.body.fee;
-                self.fees = self.fees.checked_add(fee).ok_or(Stop::TOTAL_OVERFLOW)?;
-                self.executed += 1;
+            if upcoming.is_empty() {
+                return Ok(());
             }
-            self.outcomes.push(Outcome { hash: transaction.body.hash, status, fee });
+            for upcoming in &upcoming {
+                disturbance.pause_before(upcoming.number);
+                self.execute_caught(upcoming)?;
+            }
+        }
+    }
+
+    /// Holds a transaction against the places where the world says that its accounts are.
+    fn look_at(
+        &self,
+        number: usize,
+        transaction: &'a ExecutableTransaction,
+        mentions: &'a [u32],
+    ) -> Result<Upcoming<'a>, Stop> {
+        let world = &self.plan.world;
+        let named = mentions.iter().map(|place| &world.accounts()[*place as usize]);
+        if !named.eq(transaction.body.accounts()) {
+            return Err(Stop::Elsewhere);
+        }
+        let source = mentions.first().copied().ok_or(Stop::Elsewhere)?;
+        let is_new = self.accounts.is_new_source(source);
+        let initial = is_new.then(|| world.nonce_at(source as usize).ok()).flatten();
+        Ok(Upcoming { number, transaction, mentions, initial })
+    }
+
+    /// Executes a transaction and notes what became of it. One that panics is reported as itself and moves
+    /// nobody else's outcome.
+    fn execute_caught(&mut self, upcoming: &Upcoming<'_>) -> Result<(), Stop> {
+        let body = &upcoming.transaction.body;
+        let status = match catch_unwind(AssertUnwindSafe(|| self.execute(upcoming))) {
+            Ok(status) => status?,
+            Err(panic) => Status::Failed(FailReason::Other(panic_message(&*panic))),
+        };
+        self.own += 1;
+        if status == Status::Executed {
+            self.fees = self.fees.checked_add(body.fee).ok_or(Stop::TOTAL_OVERFLOW)?;
+            self.executed += 1;
+        } else {
+            let part = upcoming.number / self.plan.part_length();
+            self.exceptions[part].push((upcoming.number, status));
         }
         Ok(())
     }
 
-    fn execute(
-        &mut self,
-        number: usize,
-        place: u32,
-        transaction: &ExecutableTransaction,
-    ) -> Result<Status, Stop> {
+    fn execute(&mut self, upcoming: &Upcoming<'_>) -> Result<Status, Stop> {
+        let Upcoming { transaction, mentions, initial, .. } = *upcoming;
         if transaction.already_executed {
             return Ok(Status::Skipped(SkipReason::AlreadyExecuted));
         }
         let body = &transaction.body;
-        self.places.go_to(number);
-        if self.places.place(&body.source) != Some(place as usize) {
-            return Err(Stop::Elsewhere);
-        }
+        let (&place, destinations) = mentions.split_first().ok_or(Stop::Elsewhere)?;
         self.requested += 1;
-        if !self.accounts.use_nonce(place, body.nonce)? {
+        if !self.accounts.use_nonce(place, body.nonce, initial)? {
             return Ok(Status::Skipped(SkipReason::Nonce));
         }
-        for_each_effect(body, |effect| self.apply(effect))?;
-        self.accounts.settle_nonce(place)?;
-        Ok(Status::Executed)
-    }
-
-    fn apply(&mut self, effect: Effect<'_>) -> Result<(), Stop> {
-        match effect {
-            Effect::Nonce(account, nonce) => {
-                let place = self.place(account)?;
-                self.accounts.write_nonce(place, nonce)
-            }
+        // All but its credits a transaction does to its source, and credits come in the order in which it
+        // names who is credited. That is how it is listed, and still held against each effect.
+        let mut destinations = destinations.iter();
+        let own = |account: &Address| match account == &body.source {
+            true => Ok(place),
+            false => Err(Stop::Elsewhere),
+        };
+        for_each_effect(body, |effect| match effect {
+            Effect::Nonce(account, nonce) => self.accounts.write_nonce(own(account)?, nonce),
             Effect::Debit(account, asset, amount) => {
                 self.requested += 1;
-                let place = self.place(account)?;
-                self.accounts.debit(place, asset, amount)
+                self.accounts.debit(own(account)?, asset, amount)
             }
             Effect::Credit(account, asset, amount) => {
                 self.requested += 1;
-                let place = self.place(account)?;
+                let place = *destinations.next().ok_or(Stop::Elsewhere)?;
+                if self.plan.world.accounts()[place as usize] != *account {
+                    return Err(Stop::Elsewhere);
+                }
                 self.credit(place, asset, amount)
             }
             Effect::Burn(amount) => {
@@ -202,11 +283,12 @@ impl<'a> Lane<'a> {
                 Ok(())
             }
             Effect::Multisig(account, config) => {
-                let place = self.place(account)?;
-                self.accounts.write_multisig(place, config);
+                self.accounts.write_multisig(own(account)?, config);
                 Ok(())
             }
-        }
+        })?;
+        self.accounts.settle_nonce(place)?;
+        Ok(Status::Executed)
     }
 
     /// Its own accounts are credited at once, those of others when they are ready for it.
@@ -223,13 +305,8 @@ impl<'a> Lane<'a> {
         Ok(())
     }
 
-    fn place(&mut self, account: &storage_snapshot::Address) -> Result<u32, Stop> {
-        // Places are numbers of 32 bits where they are listed.
-        self.places.place(account).map(|place| place as u32).ok_or(Stop::Elsewhere)
-    }
-
     /// Takes what another lane left.
-    fn take(&mut self, left: Left) -> Result<(), Stop> {
+    fn take(&mut self, number: usize, left: Left) -> Result<(), Stop> {
         for (place, amount) in left.credits.native {
             self.accounts.credit(place, AssetId::NATIVE, amount)?;
         }
@@ -237,11 +314,13 @@ impl<'a> Lane<'a> {
             self.accounts.credit(place, asset, amount)?;
         }
         self.fees = self.fees.checked_add(left.fees).ok_or(Stop::TOTAL_OVERFLOW)?;
+        self.own += left.own;
+        self.exceptions[number].extend(left.exceptions);
         Ok(())
     }
 
     /// What came out, once everything was taken.
-    fn finish(mut self) -> Result<Part, Stop> {
+    fn finish(mut self, number: usize) -> Result<Part, Stop> {
         let block = &self.plan.block;
         let paid = [
             (&block.dev, block.reward.dev),
@@ -249,14 +328,20 @@ impl<'a> Lane<'a> {
             (&block.miner, self.fees),
         ];
         for (account, amount) in paid {
-            let place = self.place(account)?;
+            // Places are numbers of 32 bits where they are listed.
+            let place = self.plan.world.place(account).ok_or(Stop::Elsewhere)? as u32;
             if self.range.contains(&place) {
                 self.requested += 1;
                 self.accounts.credit(place, AssetId::NATIVE, amount)?;
             }
         }
+        // What is not among the exceptions was executed: by somebody, or nothing is said at all.
+        if self.own != block.transactions.len() {
+            return Err(Stop::Elsewhere);
+        }
+        let exceptions = std::mem::take(&mut self.exceptions[number]);
         Ok(Part {
-            outcomes: self.outcomes,
+            outcomes: self.plan.outcomes(number, exceptions),
             writes: self.accounts.into_writes()?,
             executed: self.executed,
             fees: self.fees,

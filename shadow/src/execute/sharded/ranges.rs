@@ -12,6 +12,8 @@ pub(super) struct Ranges {
     cuts: Vec<u32>,
     /// Where the last one ends.
     end: u32,
+    /// From how many accounts the transactions come that they were divided by.
+    sources: usize,
 }
 
 impl Ranges {
@@ -35,6 +37,7 @@ impl Ranges {
                 *count += 1;
             }
         }
+        let distinct = sources_left;
         let mut random = (seed != 0).then(|| ChaCha8Rng::seed_from_u64(seed));
         let mut share = |left: u64, lanes: usize| {
             let even = 2 * left / lanes as u64;
@@ -61,12 +64,17 @@ impl Ranges {
         }
         let end = places as u32;
         cuts.resize(lanes - 1, end);
-        Self { cuts, end }
+        Self { cuts, end, sources: distinct }
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.cuts.len() + 1
+    }
+
+    /// From how many accounts the transactions come that they were divided by.
+    pub(super) const fn sources(&self) -> usize {
+        self.sources
     }
 
     /// The places of one.
