@@ -23,6 +23,8 @@ impl Threading for Modelled {
     type Receiver<T: Send + 'static> = mpsc::Receiver<T>;
     type Thread = JoinHandle<()>;
 
+    const LOOKS: u32 = 1;
+
     fn channel<T: Send + 'static>() -> (mpsc::Sender<T>, mpsc::Receiver<T>) {
         mpsc::channel()
     }
@@ -33,6 +35,10 @@ impl Threading for Modelled {
 
     fn receive<T: Send + 'static>(receiver: &mpsc::Receiver<T>) -> Option<T> {
         receiver.recv().ok()
+    }
+
+    fn receive_now<T: Send + 'static>(receiver: &mpsc::Receiver<T>) -> Option<T> {
+        receiver.try_recv().ok()
     }
 
     fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {

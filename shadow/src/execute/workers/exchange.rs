@@ -2,8 +2,8 @@
 //!
 //! Waking a worker costs as much as dozens of transactions, so a job of two phases is one job: between
 //! them each lane leaves what it has for the others, and waits only for what the others have for it. A
-//! lane that finds its messages there already does not wait at all. Receiving spins for a moment before it
-//! parks, so that nobody burns the processor that the others need.
+//! lane that finds its messages there already does not wait at all. One that does not looks for as long as
+//! waking it would take, and then parks, for others may need the processor.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -60,10 +60,23 @@ impl<M: Send + 'static, T: Threading> Seat<M, T> {
         }
         let mut messages = Vec::with_capacity(expected);
         while messages.len() < expected {
-            messages.push(T::receive(&received)?);
+            messages.push(receive::<M, T>(&received)?);
         }
         Some(messages)
     }
+}
+
+/// Waits for a message; `None` once nobody is there to send one.
+fn receive<M: Send + 'static, T: Threading>(
+    received: &T::Receiver<Message<M>>,
+) -> Option<Message<M>> {
+    for _ in 0..T::LOOKS {
+        if let Some(message) = T::receive_now(received) {
+            return Some(message);
+        }
+        std::hint::spin_loop();
+    }
+    T::receive(received)
 }
 
 impl<M: Send + 'static, T: Threading> std::fmt::Debug for Exchange<M, T> {
