@@ -54,7 +54,7 @@ impl Threading for StdThreading {
     type Thread = JoinHandle<()>;
 
     /// About as long as it takes to wake somebody who has parked.
-    const LOOKS: u32 = 1000;
+    const LOOKS: u32 = 400;
 
     fn channel<T: Send + 'static>() -> (mpsc::Sender<T>, mpsc::Receiver<T>) {
         mpsc::channel()
