@@ -5,7 +5,9 @@
 
 pub mod attach;
 mod engines;
+mod memory;
 mod pipeline;
+mod replay;
 mod simulate;
 mod storage;
 mod workload;
@@ -66,9 +68,9 @@ pub struct Report {
     pub large_store: Option<LargeStore>,
     /// The share of comparing in the processor time of the pipeline.
     pub compare_share: f64,
-    /// Not measured here yet: from the text of a recording to verdicts, over parsing that text.
+    /// The speed of replaying a recording, over that of parsing its text into the same types.
     pub json_to_verdict: Option<f64>,
-    /// Not measured here yet: resident memory after so many blocks.
+    /// The resident memory of a soak towards the end of so many blocks.
     pub rss_mib: BTreeMap<String, Option<f64>>,
     /// Every engine at every size and conflict rate.
     pub engines: Vec<EngineRow>,
@@ -132,8 +134,13 @@ pub fn run(length: Length, workers: u32, accounts: Option<u64>) -> Result<Report
         .map_err(|failure| SourceError::Io(std::io::Error::other(failure.to_string())))?;
     pipeline::measure(length, workers, &mut report)?;
     storage::measure(length, accounts, &mut report)?;
-    for blocks in ["10000", "200000"] {
-        report.rss_mib.insert(blocks.to_owned(), None);
+    replay::measure(length, workers, &mut report)?;
+    for blocks in [10_000, 200_000] {
+        let resident = match length {
+            Length::Full => memory::resident_mib(blocks).map_err(SourceError::Io)?,
+            Length::Quick => None,
+        };
+        report.rss_mib.insert(blocks.to_string(), resident);
     }
     Ok(report)
 }
@@ -251,6 +258,14 @@ impl fmt::Display for Report {
              {cold_commit_ms:.2} ms against {sled_ms:.2} ms; folding them later {fold_ms:.2} ms)",
             self.cold_commit_over_sled
         )?;
+        if let Some(ratio) = self.json_to_verdict {
+            writeln!(f, "replaying a recording: {ratio:.2} of the speed of parsing it")?;
+        }
+        for (blocks, resident) in &self.rss_mib {
+            if let Some(resident) = resident {
+                writeln!(f, "resident towards the end of {blocks} blocks: {resident:.0} MiB")?;
+            }
+        }
         for (accounts, nanoseconds) in &self.snapshot_open_ns {
             if let Some(nanoseconds) = nanoseconds {
                 writeln!(f, "opening a snapshot of {accounts} accounts: {nanoseconds:.0} ns")?;
