@@ -19,7 +19,7 @@ use crate::{
     coverage::{Class, rate_in_percent},
     diagnosis::Diagnosis,
     evidence::Evidence,
-    execute::parallel::ParallelExecutor,
+    execute::{parallel::ParallelExecutor, sharded::ShardedExecutor},
     judge::NODE,
     metrics::{CONFLICT_RATES, SIZES},
     mismatches::ProblemRow,
@@ -229,7 +229,7 @@ impl Page<'_> {
         )?;
         for (name, build) in &self.findings.builds {
             let whose = match name.as_str() {
-                ParallelExecutor::NAME => {
+                ParallelExecutor::NAME | ShardedExecutor::NAME => {
                     ": Shadow's own engine, which says nothing about anybody else's executor"
                 }
                 NODE => ": the node that was followed, by its answers",
