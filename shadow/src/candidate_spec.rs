@@ -9,15 +9,18 @@ use crate::{
         BlockExecutor, WithinBudget,
         external::{CommandLine, ExternalExecutor, ExternalOptions, ParseCommandError, StartError},
         parallel::ParallelExecutor,
+        sharded::ShardedExecutor,
     },
     judge::NODE,
 };
 
-/// A candidate by name: `v3`, `node`, `external:COMMAND`, or `fault:NAME`.
+/// A candidate by name: `v3`, `sharded`, `node`, `external:COMMAND`, or `fault:NAME`.
 #[derive(Clone, Debug)]
 pub enum CandidateSpec {
-    /// The built-in parallel engine.
+    /// The built-in parallel engine of the chain's design.
     V3,
+    /// The built-in parallel engine whose lanes own accounts.
+    Sharded,
     /// The node that the chain comes from. It is asked, not run.
     Node,
     /// A program that speaks the candidate protocol.
@@ -42,6 +45,9 @@ impl FromStr for CandidateSpec {
         if text == ParallelExecutor::NAME {
             return Ok(Self::V3);
         }
+        if text == ShardedExecutor::NAME {
+            return Ok(Self::Sharded);
+        }
         if text == NODE {
             return Ok(Self::Node);
         }
@@ -63,6 +69,7 @@ impl fmt::Display for CandidateSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::V3 => f.write_str(ParallelExecutor::NAME),
+            Self::Sharded => f.write_str(ShardedExecutor::NAME),
             Self::Node => f.write_str(NODE),
             Self::External(command) => write!(f, "{EXTERNAL}{command}"),
             #[cfg(feature = "faults")]
@@ -87,8 +94,11 @@ impl fmt::Display for ParseCandidateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => {
-                let v3 = ParallelExecutor::NAME;
-                write!(f, "no such candidate: give `{v3}`, `{NODE}`, or `{EXTERNAL}` and a command")
+                let (v3, sharded) = (ParallelExecutor::NAME, ShardedExecutor::NAME);
+                write!(
+                    f,
+                    "no such candidate: give `{v3}`, `{sharded}`, `{NODE}`, or `{EXTERNAL}` and a command"
+                )
             }
             Self::Fault => f.write_str("no such fault: `shadow selftest` lists their names"),
             Self::Command(error) => error.fmt(f),
@@ -120,7 +130,7 @@ pub fn start(
 ///
 /// # Errors
 ///
-/// As [`start`], for the first that cannot be made; and when `v3` is asked for twice.
+/// As [`start`], for the first that cannot be made; and when a built-in engine is asked for twice.
 pub fn start_all(
     specs: &[CandidateSpec],
     workers: u32,
@@ -144,11 +154,21 @@ fn start_beside(
 ) -> Result<Arc<dyn BlockExecutor>, StartCandidateError> {
     let taken = |name: &str| others.iter().any(|other| other.name() == name);
     match spec {
-        CandidateSpec::V3 if taken(ParallelExecutor::NAME) => Err(StartCandidateError::Twice),
+        CandidateSpec::V3 if taken(ParallelExecutor::NAME) => {
+            Err(StartCandidateError::Twice(ParallelExecutor::NAME))
+        }
+        CandidateSpec::Sharded if taken(ShardedExecutor::NAME) => {
+            Err(StartCandidateError::Twice(ShardedExecutor::NAME))
+        }
         CandidateSpec::V3 => {
             let executor = ParallelExecutor::new(workers as usize);
             let executor = Arc::new(executor.map_err(StartCandidateError::Threads)?);
             // An outside program sees to its budget itself, because it can be killed.
+            Ok(Arc::new(WithinBudget::new(executor, budget)))
+        }
+        CandidateSpec::Sharded => {
+            let executor = ShardedExecutor::new(workers as usize);
+            let executor = Arc::new(executor.map_err(StartCandidateError::Threads)?);
             Ok(Arc::new(WithinBudget::new(executor, budget)))
         }
         #[cfg(feature = "faults")]
@@ -178,8 +198,8 @@ fn start_beside(
 pub enum StartCandidateError {
     /// The operating system refuses a thread.
     Threads(std::io::Error),
-    /// The built-in engine is asked for twice.
-    Twice,
+    /// The built-in engine of this name is asked for twice.
+    Twice(&'static str),
     /// The candidate is the node, which executes its blocks itself.
     NotRun,
     /// An outside program does not start.
@@ -190,9 +210,7 @@ impl fmt::Display for StartCandidateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Threads(error) => write!(f, "starting the workers: {error}"),
-            Self::Twice => {
-                write!(f, "candidate {} is given twice: give it once", ParallelExecutor::NAME)
-            }
+            Self::Twice(name) => write!(f, "candidate {name} is given twice: give it once"),
             Self::NotRun => write!(f, "candidate {NODE} is asked, and cannot be run"),
             Self::External(error) => error.fmt(f),
         }
@@ -204,7 +222,7 @@ impl std::error::Error for StartCandidateError {
         match self {
             Self::Threads(error) => Some(error),
             Self::External(error) => Some(error),
-            Self::Twice | Self::NotRun => None,
+            Self::Twice(_) | Self::NotRun => None,
         }
     }
 }
@@ -226,6 +244,7 @@ mod tests {
             assert_eq!(text.parse::<CandidateSpec>().unwrap().to_string(), text);
         }
         check("v3");
+        check("sharded");
         check("node");
         check("external:engine");
         check("external:'my engine' --fast");

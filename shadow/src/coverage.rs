@@ -400,6 +400,18 @@ pub fn divergence_below(exercised: u64, diverged: u64) -> Option<f64> {
     (diverged == 0 && exercised > 3).then(|| 3.0 / exercised as f64)
 }
 
+/// A rate that something stays below, in percent with two digits that count: rounded up, so that it
+/// does stay below, and never to nothing.
+pub fn rate_in_percent(rate: f64) -> String {
+    let percent = rate * 100.0;
+    // Nothing that is counted here is rarer than one in 2^64.
+    let decimals = (1.0 - percent.log10().floor()).clamp(0.0, 20.0) as i32;
+    let step = 10_f64.powi(decimals);
+    // What is exact in two digits is not made more by how numbers are held.
+    let rounded = (percent * step * (1.0 - f64::EPSILON * 4.0)).ceil() / step;
+    format!("{rounded:.*} %", decimals as usize)
+}
+
 impl BlockCounts {
     /// Counts one more.
     pub(crate) const fn count(&mut self, verdict: Severity, is_exercised: bool) {

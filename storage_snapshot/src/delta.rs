@@ -12,9 +12,23 @@ use crate::{Address, Amount, AssetId, MultisigConfig, Nonce, StateKey, StateValu
 /// block deleted it.
 ///
 /// It is made once and then handed around, so a clone shares the writes and costs nothing. Collect
-/// it from its writes: adding them one by one moves what comes after each of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StateDelta(Arc<Vec<Write>>);
+/// it from its writes, or from parts that several threads made: adding writes one by one moves what comes
+/// after each of them.
+#[derive(Clone, Debug, Default)]
+pub struct StateDelta(Arc<Parts>);
+
+/// Writes in the order of their keys, each key once: what a delta is put together from.
+#[derive(Clone, Debug, Default)]
+pub struct DeltaPart(Vec<Write>);
+
+/// The writes in order, in as many vectors as they were made in. How many these are means nothing.
+#[derive(Clone, Debug, Default)]
+struct Parts {
+    /// None is empty.
+    parts: Vec<Vec<Write>>,
+    /// How many writes there are in all of them.
+    len: usize,
+}
 
 /// A written key with its value afterwards.
 type Write = (StateKey, Option<StateValue>);
@@ -44,7 +58,7 @@ impl StateDelta {
                 return Err(pair[0].0);
             }
         }
-        Ok(Self(Arc::new(writes)))
+        Ok(DeltaPart(writes).into())
     }
 
     /// Records a write and returns the one that it replaces.
@@ -58,15 +72,13 @@ impl StateDelta {
         value: Option<StateValue>,
     ) -> Option<Option<StateValue>> {
         assert_kind(&key, value.as_ref());
-        let place = self.place(&key);
-        let writes = Arc::make_mut(&mut self.0);
-        match place {
+        self.alter(|writes| match place(writes, &key) {
             Ok(index) => Some(std::mem::replace(&mut writes[index].1, value)),
             Err(index) => {
                 writes.insert(index, (key, value));
                 None
             }
-        }
+        })
     }
 
     /// Records the nonce of an account.
@@ -91,14 +103,17 @@ impl StateDelta {
 
     /// What was written under a key: `None` for no write, `Some(None)` for a deletion.
     pub fn get(&self, key: &StateKey) -> Option<Option<&StateValue>> {
-        let index = self.place(key).ok()?;
-        self.0.get(index).map(|(_, value)| value.as_ref())
+        let parts = &self.0.parts;
+        let before = |part: &Vec<Write>| part.last().is_some_and(|(last, _)| last < key);
+        let part = parts.get(parts.partition_point(before))?;
+        let index = place(part, key).ok()?;
+        part.get(index).map(|(_, value)| value.as_ref())
     }
 
     /// Takes a write back.
     pub fn remove(&mut self, key: &StateKey) -> Option<Option<StateValue>> {
-        let index = self.place(key).ok()?;
-        Some(Arc::make_mut(&mut self.0).remove(index).1)
+        self.get(key)?;
+        self.alter(|writes| Some(writes.remove(place(writes, key).ok()?).1))
     }
 
     /// Adds the writes of a later delta; where both write a key the later one stays.
@@ -112,39 +127,104 @@ impl StateDelta {
 
     /// The writes in the order of their keys.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&StateKey, Option<&StateValue>)> {
-        self.0.iter().map(|(key, value)| (key, value.as_ref()))
+        self.writes().map(|(key, value)| (key, value.as_ref()))
     }
 
     /// The written keys in order.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = &StateKey> {
-        self.0.iter().map(|(key, _)| key)
+        self.writes().map(|(key, _)| key)
     }
 
     /// How many keys are written.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.0.len
     }
 
     /// Whether nothing is written.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.len == 0
     }
 
-    fn place(&self, key: &StateKey) -> Result<usize, usize> {
-        self.0.binary_search_by(|(written, _)| written.cmp(key))
+    fn writes(&self) -> Writes<'_> {
+        Writes { parts: self.0.parts.iter(), part: [].iter(), left: self.0.len }
+    }
+
+    /// Alters the writes, which are in one part from then on.
+    fn alter<R>(&mut self, how: impl FnOnce(&mut Vec<Write>) -> R) -> R {
+        let mut writes = std::mem::take(self).into_writes();
+        let result = how(&mut writes);
+        *self = DeltaPart(writes).into();
+        result
+    }
+
+    /// All in one vector, which is theirs already if they were made in one and nobody shares them.
+    fn into_writes(self) -> Vec<Write> {
+        let Parts { mut parts, len } = Arc::unwrap_or_clone(self.0);
+        if parts.len() <= 1 {
+            return parts.pop().unwrap_or_default();
+        }
+        let mut writes = Vec::with_capacity(len);
+        parts.into_iter().for_each(|part| writes.extend(part));
+        writes
     }
 }
+
+impl PartialEq for StateDelta {
+    /// Whether the writes are the same, whatever parts they were made in.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.len == other.0.len && self.writes().eq(other.writes())
+    }
+}
+
+impl Eq for StateDelta {}
 
 impl IntoIterator for StateDelta {
     type Item = (StateKey, Option<StateValue>);
     type IntoIter = std::vec::IntoIter<Write>;
 
     fn into_iter(self) -> Self::IntoIter {
-        Arc::unwrap_or_clone(self.0).into_iter()
+        self.into_writes().into_iter()
     }
 }
 
 impl FromIterator<(StateKey, Option<StateValue>)> for StateDelta {
+    /// Where a key occurs twice the last write stays. Writes that come in the order of their keys
+    /// are not sorted again.
+    ///
+    /// # Panics
+    ///
+    /// As [`StateDelta::insert`].
+    fn from_iter<I: IntoIterator<Item = (StateKey, Option<StateValue>)>>(writes: I) -> Self {
+        writes.into_iter().collect::<DeltaPart>().into()
+    }
+}
+
+impl FromIterator<DeltaPart> for StateDelta {
+    /// Where a key occurs twice the last write stays. Parts that come in the order of their keys, no two of
+    /// them with the same one, are neither looked through again nor moved.
+    fn from_iter<I: IntoIterator<Item = DeltaPart>>(parts: I) -> Self {
+        let parts: Vec<_> = parts.into_iter().filter(|part| !part.0.is_empty()).collect();
+        let follow = |one: &DeltaPart, next: &DeltaPart| {
+            let first = next.0.first();
+            one.0.last().is_none_or(|(last, _)| first.is_none_or(|(first, _)| last < first))
+        };
+        if parts.is_sorted_by(follow) {
+            let parts: Vec<_> = parts.into_iter().map(|DeltaPart(writes)| writes).collect();
+            let len = parts.iter().map(Vec::len).sum();
+            Self(Arc::new(Parts { parts, len }))
+        } else {
+            parts.into_iter().flat_map(|DeltaPart(writes)| writes).collect()
+        }
+    }
+}
+
+impl From<DeltaPart> for StateDelta {
+    fn from(part: DeltaPart) -> Self {
+        Self::from_iter([part])
+    }
+}
+
+impl FromIterator<(StateKey, Option<StateValue>)> for DeltaPart {
     /// Where a key occurs twice the last write stays. Writes that come in the order of their keys
     /// are not sorted again.
     ///
@@ -167,8 +247,39 @@ impl FromIterator<(StateKey, Option<StateValue>)> for StateDelta {
                 same
             });
         }
-        Self(Arc::new(writes))
+        Self(writes)
     }
+}
+
+/// The writes of one part after another.
+struct Writes<'a> {
+    parts: std::slice::Iter<'a, Vec<Write>>,
+    part: std::slice::Iter<'a, Write>,
+    left: usize,
+}
+
+impl<'a> Iterator for Writes<'a> {
+    type Item = &'a Write;
+
+    fn next(&mut self) -> Option<&'a Write> {
+        loop {
+            if let Some(write) = self.part.next() {
+                self.left -= 1;
+                return Some(write);
+            }
+            self.part = self.parts.next()?.iter();
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Writes<'_> {}
+
+fn place(writes: &[Write], key: &StateKey) -> Result<usize, usize> {
+    writes.binary_search_by(|(written, _)| written.cmp(key))
 }
 
 fn is_strictly_sorted(writes: &[Write]) -> bool {
@@ -236,6 +347,44 @@ mod tests {
         check(&[3, 1, 2], Ok(&[1, 2, 3]));
         check(&[1, 2, 2], Err(2));
         check(&[3, 1, 3], Err(3));
+    }
+
+    #[test]
+    fn parts_are_the_delta_of_their_writes_in_whatever_order_they_come() {
+        type Parts<'a> = &'a [&'a [(u8, u64)]];
+        let write = |(account, nonce): &(u8, u64)| {
+            let key = StateKey::Nonce(Address::new([*account; 32]));
+            (key, Some(StateValue::Nonce(Nonce::new(*nonce))))
+        };
+        let check = |parts: Parts<'_>| {
+            let whole: StateDelta = parts.iter().copied().flatten().map(write).collect();
+            let parts = parts.iter().map(|part| part.iter().map(write).collect::<DeltaPart>());
+            let mut delta: StateDelta = parts.collect();
+            assert_eq!(delta, whole);
+            assert_eq!(delta.len(), whole.len());
+            assert_eq!(delta.is_empty(), whole.is_empty());
+            assert!(delta.iter().eq(whole.iter()) && delta.keys().eq(whole.keys()));
+            assert_eq!(delta.iter().len(), whole.len());
+            for account in 0..10 {
+                let key = StateKey::Nonce(Address::new([account; 32]));
+                assert_eq!(delta.get(&key), whole.get(&key), "{account}");
+            }
+            assert!(delta.clone().into_iter().eq(whole.clone()));
+            let key = StateKey::Nonce(Address::new([5; 32]));
+            let mut altered = whole.clone();
+            assert_eq!(delta.remove(&key), altered.remove(&key));
+            assert_eq!(delta, altered);
+            assert_eq!(delta.insert(key, None), altered.insert(key, None));
+            assert_eq!(delta, altered);
+        };
+        check(&[]);
+        check(&[&[], &[]]);
+        check(&[&[(1, 1), (2, 1)], &[], &[(3, 1)], &[(5, 1), (9, 1)]]);
+        check(&[&[(5, 1)], &[(3, 1)]]);
+        check(&[&[(1, 1), (5, 1)], &[(5, 2), (6, 1)], &[(2, 1)]]);
+        let one: StateDelta = [write(&(1, 1))].into_iter().collect();
+        assert_ne!(one, [write(&(1, 2))].into_iter().collect());
+        assert_ne!(one, StateDelta::new());
     }
 
     #[test]

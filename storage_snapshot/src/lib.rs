@@ -17,7 +17,7 @@ mod uniform;
 mod units;
 mod version;
 
-pub use delta::StateDelta;
+pub use delta::{DeltaPart, StateDelta};
 pub use digest::StateDigest;
 pub use error::{Corruption, StoreError, TreeName};
 pub use ids::{Address, AssetId, BlockHash, ParseIdError, TxHash};

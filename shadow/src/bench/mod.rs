@@ -5,7 +5,9 @@
 
 pub mod attach;
 mod engines;
+mod memory;
 mod pipeline;
+mod replay;
 mod simulate;
 mod storage;
 mod workload;
@@ -21,7 +23,11 @@ pub use simulate::Simulated;
 pub use storage::{CommitTimes, LargeStore};
 pub use workload::{Workload, transfers};
 
-use crate::{source::SourceError, verifier::VerifyError};
+use crate::{
+    execute::{parallel::ParallelExecutor, sharded::ShardedExecutor},
+    source::SourceError,
+    verifier::VerifyError,
+};
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +51,9 @@ pub struct Report {
     pub pipeline: Vec<PipelineRow>,
     /// Transfers per second of the serial engine, in blocks of 10,000 between distinct accounts.
     pub serial_tx_per_second: f64,
-    /// The speed of the parallel engine on all cores over that of the serial one, by
+    /// The built-in parallel engine that is the faster one.
+    pub parallel_engine: String,
+    /// The speed of that engine on all cores over that of the serial one, by
     /// `transactions/conflict rate`.
     pub parallel_over_serial: BTreeMap<String, f64>,
     /// How much faster a commit of 1,000 writes is than a batch of 1,000 entries in sled.
@@ -60,15 +68,15 @@ pub struct Report {
     pub large_store: Option<LargeStore>,
     /// The share of comparing in the processor time of the pipeline.
     pub compare_share: f64,
-    /// Not measured here yet: from the text of a recording to verdicts, over parsing that text.
+    /// The speed of replaying a recording, over that of parsing its text into the same types.
     pub json_to_verdict: Option<f64>,
-    /// Not measured here yet: resident memory after so many blocks.
+    /// The resident memory of a soak towards the end of so many blocks.
     pub rss_mib: BTreeMap<String, Option<f64>>,
     /// Every engine at every size and conflict rate.
     pub engines: Vec<EngineRow>,
-    /// How the parallel engine would do on blocks of 10,000 with more cores.
+    /// How the parallel engine `v3` would do on blocks of 10,000 with more cores.
     pub simulated: Vec<Simulated>,
-    /// How many workers the parallel engine ran on.
+    /// How many workers the parallel engines ran on.
     pub workers: u32,
 }
 
@@ -81,10 +89,14 @@ pub struct EngineRow {
     pub conflict_rate: f64,
     /// The serial engine.
     pub serial_us: f64,
-    /// The parallel engine on one worker.
+    /// The parallel engine `v3` on one worker.
     pub parallel_one_us: f64,
-    /// The parallel engine on all cores.
+    /// The parallel engine `v3` on all cores.
     pub parallel_all_us: f64,
+    /// The parallel engine `sharded` on one worker.
+    pub sharded_one_us: f64,
+    /// The parallel engine `sharded` on all cores.
+    pub sharded_all_us: f64,
 }
 
 /// The way of blocks of one size, in microseconds per transaction.
@@ -122,8 +134,13 @@ pub fn run(length: Length, workers: u32, accounts: Option<u64>) -> Result<Report
         .map_err(|failure| SourceError::Io(std::io::Error::other(failure.to_string())))?;
     pipeline::measure(length, workers, &mut report)?;
     storage::measure(length, accounts, &mut report)?;
-    for blocks in ["10000", "200000"] {
-        report.rss_mib.insert(blocks.to_owned(), None);
+    replay::measure(length, workers, &mut report)?;
+    for blocks in [10_000, 200_000] {
+        let resident = match length {
+            Length::Full => memory::resident_mib(blocks).map_err(SourceError::Io)?,
+            Length::Quick => None,
+        };
+        report.rss_mib.insert(blocks.to_string(), resident);
     }
     Ok(report)
 }
@@ -167,26 +184,29 @@ impl fmt::Display for Report {
         writeln!(f, "microseconds per transaction; {} workers", self.workers)?;
         writeln!(
             f,
-            "{:>12} {:>9} {:>8} {:>10} {:>10}   all workers against serial",
-            "transactions", "conflicts", "serial", "1 worker", "all"
+            "{:>12} {:>9} {:>8} {:>10} {:>10} {:>8}   all workers against serial",
+            "transactions", "conflicts", "serial", "engine", "1 worker", "all"
         )?;
         for row in &self.engines {
-            let ratio = row.serial_us / row.parallel_all_us;
-            writeln!(
-                f,
-                "{:>12} {:>9} {:>8.3} {:>10.3} {:>10.3}   {ratio:.2}{}",
-                row.transactions,
-                row.conflict_rate,
-                row.serial_us,
-                row.parallel_one_us,
-                row.parallel_all_us,
-                if ratio < 1.0 { ", the parallel engine loses" } else { "" },
-            )?;
+            let v3 = (ParallelExecutor::NAME, row.parallel_one_us, row.parallel_all_us);
+            let sharded = (ShardedExecutor::NAME, row.sharded_one_us, row.sharded_all_us);
+            for (engine, one_us, all_us) in [v3, sharded] {
+                let ratio = row.serial_us / all_us;
+                writeln!(
+                    f,
+                    "{:>12} {:>9} {:>8.3} {engine:>10} {one_us:>10.3} {all_us:>8.3}   {ratio:.2}{}",
+                    row.transactions,
+                    row.conflict_rate,
+                    row.serial_us,
+                    if ratio < 1.0 { ", the parallel engine loses" } else { "" },
+                )?;
+            }
         }
+        writeln!(f, "the faster parallel engine is {}", self.parallel_engine)?;
         writeln!(f)?;
         writeln!(
             f,
-            "blocks of 10000 on more cores, simulated, against serial; and what no engine exceeds"
+            "blocks of 10000 on more cores, v3 simulated, against serial; and what no engine exceeds"
         )?;
         writeln!(f, "{:>9} {:>6} {:>8} {:>8}", "conflicts", "cores", "engine", "limit")?;
         for Simulated { conflict_rate, cores, engine, limit } in &self.simulated {
@@ -238,6 +258,14 @@ impl fmt::Display for Report {
              {cold_commit_ms:.2} ms against {sled_ms:.2} ms; folding them later {fold_ms:.2} ms)",
             self.cold_commit_over_sled
         )?;
+        if let Some(ratio) = self.json_to_verdict {
+            writeln!(f, "replaying a recording: {ratio:.2} of the speed of parsing it")?;
+        }
+        for (blocks, resident) in &self.rss_mib {
+            if let Some(resident) = resident {
+                writeln!(f, "resident towards the end of {blocks} blocks: {resident:.0} MiB")?;
+            }
+        }
         for (accounts, nanoseconds) in &self.snapshot_open_ns {
             if let Some(nanoseconds) = nanoseconds {
                 writeln!(f, "opening a snapshot of {accounts} accounts: {nanoseconds:.0} ns")?;

@@ -88,6 +88,21 @@ pub(super) fn measure(
     Ok(())
 }
 
+/// A judge of the built-in engine, as a run has one.
+pub(super) fn judge_of(store: &Store, workers: u32) -> Result<Judge, SourceError> {
+    let executor = ParallelExecutor::new(workers as usize).map_err(SourceError::Io)?;
+    let executor = WithinBudget::new(Arc::new(executor), Duration::from_secs(10));
+    let schedules = Schedules::plain(workers);
+    Judge::start(
+        store.clone(),
+        vec![Candidate { executor: Arc::new(executor), schedules }],
+        CanaryRate::every(1000),
+        Box::new(MemorySink::new()),
+        Arc::new(Progress::default()),
+    )
+    .map_err(SourceError::Io)
+}
+
 /// What a run cost.
 #[derive(Clone, Copy)]
 struct Cost {
@@ -215,17 +230,7 @@ impl Chain {
         let directory = tempfile::tempdir().map_err(SourceError::Io)?;
         let store = Store::open(directory.path(), StoreOptions::default())?;
         let source = GeneratedChain::new(self.options);
-        let executor = ParallelExecutor::new(workers as usize).map_err(SourceError::Io)?;
-        let executor = WithinBudget::new(Arc::new(executor), Duration::from_secs(10));
-        let schedules = Schedules::plain(workers);
-        let judge = Judge::start(
-            store.clone(),
-            vec![Candidate { executor: Arc::new(executor), schedules }],
-            CanaryRate::every(1000),
-            Box::new(MemorySink::new()),
-            Arc::new(Progress::default()),
-        )
-        .map_err(SourceError::Io)?;
+        let judge = judge_of(&store, workers)?;
         let mut verifier = Verifier::new(store.clone(), &source, NodeCheck::Ignore, judge)?;
         let blocks = self.copies();
         let cost = Cost::of(|| {

@@ -44,6 +44,24 @@ pub fn decode_transaction(json: &str, network: Network) -> Result<Transaction, T
     Decoder { network, scratch: Vec::new() }.transaction(json)
 }
 
+/// Parses a node's block with its transactions and does nothing else with it; tells how many there are.
+/// What [`decode_block`] takes longer than this is spent on checking.
+///
+/// # Errors
+///
+/// When the text does not have the node's form.
+pub(crate) fn parse_only(json: &str) -> Result<usize, serde_json::Error> {
+    let block: WireBlock<'_> = serde_json::from_str(json)?;
+    let texts = block.transactions.as_deref().unwrap_or_default();
+    let mut parsed = Vec::with_capacity(texts.len());
+    for text in texts {
+        let transaction: WireTransaction<'_> = serde_json::from_str(text.get())?;
+        let data: WireData<'_> = serde_json::from_str(transaction.data.get())?;
+        parsed.push((transaction, data));
+    }
+    Ok(parsed.len())
+}
+
 /// Reads a node's block without its transactions, and checks its hash.
 ///
 /// `json` is one entry of the answer to `get_blocks_range_by_topoheight`, or of its like.

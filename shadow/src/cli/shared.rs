@@ -34,8 +34,8 @@ pub(super) struct Shared {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: Option<u32>,
 
-    /// Who is put under test: `v3`, the engine that is built in; `external:COMMAND`, a program that
-    /// speaks the candidate protocol; attached to one, `node`; or `fault:NAME`, the engine with a fault,
+    /// Who is put under test: `v3` or `sharded`, the engines that are built in; `external:COMMAND`, a
+    /// program that speaks the candidate protocol; attached to one, `node`; or `fault:NAME`, the engine with a fault,
     /// to see what happens then. May be given several times.
     #[arg(long = "candidate", value_name = "CANDIDATE", default_value = "v3")]
     pub(super) candidates: Vec<CandidateSpec>,
@@ -54,7 +54,7 @@ pub(super) struct Shared {
     #[arg(long, value_name = "N", default_value_t = 0)]
     min_txs_for_parallel: usize,
 
-    /// Whether the built-in engine may be put under test; `false` leaves the other candidates.
+    /// Whether the built-in engines may be put under test; `false` leaves the other candidates.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     parallel_execution_enabled: bool,
 
@@ -147,7 +147,8 @@ pub(super) fn verify(
     }
     let mut candidates = shared.candidates;
     if !shared.parallel_execution_enabled {
-        candidates.retain(|candidate| *candidate != CandidateSpec::V3);
+        candidates
+            .retain(|candidate| !matches!(candidate, CandidateSpec::V3 | CandidateSpec::Sharded));
     }
     if candidates.is_empty() {
         return refuse(

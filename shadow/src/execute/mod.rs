@@ -9,7 +9,9 @@ pub mod external;
 pub mod parallel;
 mod pre_state;
 mod serial;
+pub mod sharded;
 mod within_budget;
+pub mod workers;
 
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 

@@ -89,9 +89,20 @@ impl PreState {
         self.keys.accounts()
     }
 
+    /// The place of an account.
+    pub fn place(&self, account: &Address) -> Option<usize> {
+        self.keys.place(account)
+    }
+
     /// Finds the places of a block's accounts.
     pub fn walk(&self) -> Walk<'_> {
         self.keys.walk()
+    }
+
+    /// For every transaction of the block that the world was made for the places of the accounts that it
+    /// names, its source first; nothing if it was made for none.
+    pub fn mentions(&self) -> impl ExactSizeIterator<Item = &[u32]> {
+        self.keys.mentions()
     }
 
     /// The nonce of the account at a place.
@@ -100,11 +111,11 @@ impl PreState {
     ///
     /// When it is not known.
     pub fn nonce_at(&self, place: usize) -> Result<Option<Nonce>, ReadError> {
-        let key = StateKey::Nonce(self.keys.accounts()[place]);
-        Ok(match self.value_at(place, &key)? {
-            Some(StateValue::Nonce(nonce)) => Some(*nonce),
-            _ => None,
-        })
+        match self.values[self.keys.nonce_position(place)] {
+            Known::Value(StateValue::Nonce(nonce)) => Ok(Some(nonce)),
+            Known::Unknown => Err(ReadError::Unknown(StateKey::Nonce(self.accounts()[place]))),
+            Known::Value(_) | Known::None => Ok(None),
+        }
     }
 
     /// The balance of the account at a place, 0 if it has none.
@@ -113,11 +124,13 @@ impl PreState {
     ///
     /// When it is not known.
     pub fn balance_at(&self, place: usize, asset: AssetId) -> Result<Amount, ReadError> {
-        let key = StateKey::Balance(self.keys.accounts()[place], asset);
-        Ok(match self.value_at(place, &key)? {
-            Some(StateValue::Balance(amount)) => *amount,
-            _ => Amount::ZERO,
-        })
+        match self.keys.balance_position(place, &asset).map(|position| &self.values[position]) {
+            Some(Known::Value(StateValue::Balance(amount))) => Ok(*amount),
+            Some(Known::Unknown) => {
+                Err(ReadError::Unknown(StateKey::Balance(self.accounts()[place], asset)))
+            }
+            Some(Known::Value(_) | Known::None) | None => Ok(Amount::ZERO),
+        }
     }
 
     /// Whether the account at a place is known to the chain.
@@ -126,15 +139,10 @@ impl PreState {
     ///
     /// When that is not known.
     pub fn is_registered_at(&self, place: usize) -> Result<bool, ReadError> {
-        let key = StateKey::Registered(self.keys.accounts()[place]);
-        Ok(self.value_at(place, &key)?.is_some())
-    }
-
-    fn value_at(&self, place: usize, key: &StateKey) -> Result<Option<&StateValue>, ReadError> {
-        match self.keys.position_at(place, key).map(|position| &self.values[position]) {
-            Some(Known::Value(value)) => Ok(Some(value)),
-            Some(Known::Unknown) => Err(ReadError::Unknown(*key)),
-            Some(Known::None) | None => Ok(None),
+        match self.values[self.keys.registered_position(place)] {
+            Known::Value(_) => Ok(true),
+            Known::Unknown => Err(ReadError::Unknown(StateKey::Registered(self.accounts()[place]))),
+            Known::None => Ok(false),
         }
     }
 
@@ -147,13 +155,19 @@ impl PreState {
         if self.keys.names(&block.miner, &block.dev, bodies()) {
             return Cow::Borrowed(self);
         }
-        let keys = NamedKeys::of_block(&block.miner, &block.dev, bodies());
+        Cow::Owned(self.made_for(block))
+    }
+
+    /// The same world, in which the block's accounts have their places and are listed in its order.
+    pub fn made_for(&self, block: &ExecutableBlock) -> Self {
+        let bodies = block.transactions.iter().map(|transaction| &transaction.body);
+        let keys = NamedKeys::of_block(&block.miner, &block.dev, bodies);
         let values = keys.iter().map(|key| {
             let position = self.keys.position(&key);
             position.map_or(Known::None, |position| self.values[position].clone())
         });
         let values = values.collect();
-        Cow::Owned(Self { keys: Arc::new(keys), values })
+        Self { keys: Arc::new(keys), values }
     }
 
     fn answer(

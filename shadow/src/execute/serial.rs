@@ -2,7 +2,7 @@
 //!
 //! This is the source of truth that everything else is compared with, so it is written to be checked
 //! by eye against the chain's rules: no cleverness, no sharing with the engine under test beyond the
-//! rules themselves. Read [`SerialExecutor::control`] from top to bottom; it is the block's life.
+//! rules themselves. Read `SerialExecutor::on` from top to bottom; it is the block's life.
 
 use std::{fmt, sync::Arc};
 
@@ -44,8 +44,17 @@ impl SerialExecutor {
         block: &ExecutableBlock,
         parent: &PreState,
     ) -> Result<Control, ControlError> {
-        let parent = parent.covering(block);
-        let mut state = SerialState::new(&parent);
+        match Self::on(parent, block) {
+            // What was resolved for the block names all of its accounts. A world that was read from its values
+            // may not, and then the block begins again on one that does.
+            Err(ControlError::NotNamed(_)) => Self::on(&parent.covering(block), block),
+            decided => decided,
+        }
+    }
+
+    /// The block's life, on a world that names its accounts.
+    fn on(parent: &PreState, block: &ExecutableBlock) -> Result<Control, ControlError> {
+        let mut state = SerialState::new(parent);
         let mut outcomes = Vec::with_capacity(block.transactions.len());
         let mut fees = Amount::ZERO;
 

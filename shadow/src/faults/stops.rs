@@ -14,7 +14,7 @@ use storage_snapshot::{Nonce, StateKey, StateRead, StateValue};
 use super::{Mutant, Plant, Stop, Stopping};
 use crate::{
     chain::TransactionData,
-    execute::parallel::{StdThreading, WorkerPool},
+    execute::workers::{StdThreading, WorkerPool},
 };
 
 pub(super) const MUTANTS: &[Mutant] = &[

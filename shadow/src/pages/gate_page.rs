@@ -7,7 +7,7 @@ use super::{
     text::{Told, grouped},
 };
 use crate::{
-    coverage::{Class, Coverage},
+    coverage::{Class, Coverage, rate_in_percent},
     kinds::TransactionKind,
     report::Report,
     requirements::Requirements,
@@ -152,7 +152,7 @@ fn class(name: &str, means: &str, class: &Class) -> Markup {
             td.number { (grouped(class.transactions)) }
             td.number {
                 @match class.divergence_below {
-                    Some(rate) => { (format!("{:.4} %", rate * 100.0)) },
+                    Some(rate) => { (rate_in_percent(rate)) },
                     None if class.mismatch_blocks > 0 => { "✗ mismatch" },
                     None if class.transactions == 0 => { "missing" },
                     None => { "–" },

@@ -5,7 +5,7 @@ use std::fmt::{Result, Write};
 use super::Report;
 use crate::{
     compared::{NotCompared, Scope, compared},
-    coverage::{CandidateCoverage, Class, Evidence, VerdictRanges},
+    coverage::{CandidateCoverage, Class, Evidence, VerdictRanges, rate_in_percent},
     kinds::TransactionKind,
     shapes::Shape,
     summary::words,
@@ -148,7 +148,7 @@ fn write_shapes(evidence: &Evidence, stale_mismatches: u64, text: &mut String) -
 /// What can be said of the rate of divergence.
 fn bound(class: &Class) -> String {
     match class.divergence_below {
-        Some(rate) => format!("{:.4} %", rate * 100.0),
+        Some(rate) => rate_in_percent(rate),
         None if class.mismatch_blocks > 0 => "mismatch".to_owned(),
         None if class.transactions == 0 => "missing".to_owned(),
         None => "-".to_owned(),

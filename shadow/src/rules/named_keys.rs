@@ -28,7 +28,7 @@ pub struct NamedKeys {
     /// The places of the accounts that the transactions name, in the order in which they do: of each
     /// its source and then its destinations. Only of keys that were made of a block.
     mentions: Vec<u32>,
-    /// Where the mentions of each transaction begin.
+    /// Where the mentions of each transaction begin, and where the last ones end.
     mentions_from: Vec<u32>,
 }
 
@@ -43,7 +43,7 @@ impl NamedKeys {
         let mut named = Naming::with_capacity(transactions.len() * 2);
         named.account(miner);
         named.account(dev);
-        let mut mentions_from = Vec::with_capacity(transactions.len());
+        let mut mentions_from = Vec::with_capacity(transactions.len() + 1);
         for transaction in transactions {
             mentions_from.push(named.mentions.len() as u32);
             let source = named.mention(&transaction.source);
@@ -62,6 +62,7 @@ impl NamedKeys {
                 }
             }
         }
+        mentions_from.push(named.mentions.len() as u32);
         NamedKeys { mentions_from, ..named.sorted() }
     }
 
@@ -91,6 +92,13 @@ impl NamedKeys {
     /// those of the transactions.
     pub const fn walk(&self) -> Walk<'_> {
         Walk { keys: self, source: usize::MAX, next: usize::MAX }
+    }
+
+    /// For every transaction the places of the accounts that it names, its source first. Only of keys that
+    /// were made of a block.
+    pub fn mentions(&self) -> impl ExactSizeIterator<Item = &[u32]> {
+        let bounds = self.mentions_from.windows(2);
+        bounds.map(|bounds| &self.mentions[bounds[0] as usize..bounds[1] as usize])
     }
 
     /// The keys in order.
@@ -153,15 +161,32 @@ impl NamedKeys {
 
     /// The [`position`](Self::position) of a key of the account at a place.
     pub(crate) fn position_at(&self, place: usize, key: &StateKey) -> Option<usize> {
-        Some(match key {
-            StateKey::Nonce(_) => place,
-            StateKey::Balance(_, asset) => {
-                let nth = self.assets_at(place).iter().position(|named| named == asset)?;
-                self.accounts.len() + self.starts[place] as usize + nth
-            }
-            StateKey::Multisig(_) => self.multisigs_from() + place,
-            StateKey::Registered(_) => self.registrations_from() + place,
-        })
+        match key {
+            StateKey::Nonce(_) => Some(self.nonce_position(place)),
+            StateKey::Balance(_, asset) => self.balance_position(place, asset),
+            StateKey::Multisig(_) => Some(self.multisigs_from() + place),
+            StateKey::Registered(_) => Some(self.registered_position(place)),
+        }
+    }
+
+    /// The position of the nonce of the account at a place.
+    pub(crate) const fn nonce_position(&self, place: usize) -> usize {
+        place
+    }
+
+    /// The position of a balance of the account at a place.
+    pub(crate) fn balance_position(&self, place: usize, asset: &AssetId) -> Option<usize> {
+        // The native asset comes with every account, and first.
+        let nth = match *asset == AssetId::NATIVE {
+            true => 0,
+            false => self.assets_at(place).iter().position(|named| named == asset)?,
+        };
+        Some(self.accounts.len() + self.starts[place] as usize + nth)
+    }
+
+    /// The position of the registration of the account at a place.
+    pub(crate) fn registered_position(&self, place: usize) -> usize {
+        self.registrations_from() + place
     }
 
     fn assets_at(&self, place: usize) -> &[AssetId] {

@@ -16,10 +16,10 @@ use super::{
     speed_up::SpeedUps,
 };
 use crate::{
-    coverage::Class,
+    coverage::{Class, rate_in_percent},
     diagnosis::Diagnosis,
     evidence::Evidence,
-    execute::parallel::ParallelExecutor,
+    execute::{parallel::ParallelExecutor, sharded::ShardedExecutor},
     judge::NODE,
     metrics::{CONFLICT_RATES, SIZES},
     mismatches::ProblemRow,
@@ -229,7 +229,7 @@ impl Page<'_> {
         )?;
         for (name, build) in &self.findings.builds {
             let whose = match name.as_str() {
-                ParallelExecutor::NAME => {
+                ParallelExecutor::NAME | ShardedExecutor::NAME => {
                     ": Shadow's own engine, which says nothing about anybody else's executor"
                 }
                 NODE => ": the node that was followed, by its answers",
@@ -310,7 +310,7 @@ pub(crate) fn write_confidence(confidence: &Confidence, text: &mut String) -> Re
 /// What can be said of the rate of divergence.
 fn bound(class: &Class) -> String {
     match class.divergence_below {
-        Some(rate) => format!("{:.4} %", rate * 100.0),
+        Some(rate) => rate_in_percent(rate),
         None if class.mismatch_blocks > 0 => "differs".to_owned(),
         None if class.transactions == 0 => "never seen".to_owned(),
         None => "unknown".to_owned(),

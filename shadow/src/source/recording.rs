@@ -143,7 +143,7 @@ struct BlockParams {
 }
 
 /// The next block, which has to be the one at `expected`, of the network that the chain is on.
-fn read_block(
+pub(crate) fn read_block(
     lines: &mut Lines,
     expected: TopoHeight,
     network: Option<Network>,

@@ -6,7 +6,7 @@ use comparator::Side;
 
 use super::{Again, Canaries, Summary};
 use crate::{
-    execute::parallel::ParallelExecutor,
+    execute::{parallel::ParallelExecutor, sharded::ShardedExecutor},
     judge::NODE,
     ledger::{FirstMismatch, ReOrderCounts},
     node::NodeCounts,
@@ -32,7 +32,9 @@ impl Summary {
         let exercised = executors.clone().map(|(_, counts)| counts.exercised).min();
         let names: Vec<_> = executors
             .map(|(name, _)| match name.as_str() {
-                ParallelExecutor::NAME => format!("{name} is Shadow's own engine"),
+                ParallelExecutor::NAME | ShardedExecutor::NAME => {
+                    format!("{name} is Shadow's own engine")
+                }
                 _ => format!("candidate {name}"),
             })
             .collect();

@@ -3,7 +3,7 @@
 use comparator::Severity;
 use serde_json::{Value, json};
 use shadow::{
-    coverage::{Coverage, Evidence, Ranges, divergence_below},
+    coverage::{Coverage, Evidence, Ranges, divergence_below, rate_in_percent},
     kinds::TransactionKind,
     ledger::LedgerEntry,
     shapes::Shape,
@@ -254,4 +254,21 @@ fn evidence(coverage: &Coverage) -> &Evidence {
 
 fn json(ranges: &Ranges) -> Value {
     serde_json::to_value(ranges).unwrap()
+}
+
+#[test]
+fn a_rate_is_told_with_two_digits_and_never_too_low() {
+    #[track_caller]
+    fn check(trials: u64, expected: &str) {
+        let rate = divergence_below(trials, 0).unwrap();
+        assert_eq!(rate_in_percent(rate), expected, "{trials}");
+    }
+    check(4, "75 %");
+    check(7, "43 %");
+    check(30, "10 %");
+    check(100, "3.0 %");
+    check(10_228, "0.030 %");
+    check(8_869_169, "0.000034 %");
+    check(3_000_000_000_000, "0.00000000010 %");
+    check(u64::MAX, "0.000000000000000017 %");
 }

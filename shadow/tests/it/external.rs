@@ -94,7 +94,7 @@ fn candidates_have_different_names_and_tell_their_build() {
 #[test]
 fn the_engine_that_is_built_in_is_given_once() {
     let twice = start_all(&[CandidateSpec::V3, CandidateSpec::V3], 2, BUDGET, None);
-    assert!(matches!(twice, Err(StartCandidateError::Twice)));
+    assert!(matches!(twice, Err(StartCandidateError::Twice("v3"))));
 }
 
 #[test]

@@ -59,6 +59,7 @@ mod run_report;
 #[cfg(feature = "faults")]
 mod selftest;
 mod shapes;
+mod sharded;
 mod soak;
 mod support;
 mod tidy;

@@ -1,4 +1,4 @@
-//! The dispatcher of the parallel engine under a model checker, which tries the orders in which its
+//! The workers of the parallel engines, and what they leave for each other, under a model checker, which tries the orders in which its
 //! threads may run.
 
 use std::{
@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use shadow::execute::parallel::{Threading, WorkerPool};
+use shadow::execute::workers::{Exchange, Threading, WorkerPool};
 use shuttle::{
     sync::{
         atomic::{AtomicUsize, Ordering},
@@ -23,6 +23,8 @@ impl Threading for Modelled {
     type Receiver<T: Send + 'static> = mpsc::Receiver<T>;
     type Thread = JoinHandle<()>;
 
+    const LOOKS: u32 = 1;
+
     fn channel<T: Send + 'static>() -> (mpsc::Sender<T>, mpsc::Receiver<T>) {
         mpsc::channel()
     }
@@ -33,6 +35,10 @@ impl Threading for Modelled {
 
     fn receive<T: Send + 'static>(receiver: &mpsc::Receiver<T>) -> Option<T> {
         receiver.recv().ok()
+    }
+
+    fn receive_now<T: Send + 'static>(receiver: &mpsc::Receiver<T>) -> Option<T> {
+        receiver.try_recv().ok()
     }
 
     fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
@@ -98,6 +104,41 @@ fn a_panic_comes_out(workers: usize, culprit: usize) {
     pool.run(workers, Arc::new(|_| {}));
 }
 
+/// Every lane gets what each other one left for it, whoever comes first, and the pool works on.
+fn messages_arrive(lanes: usize) {
+    let mut pool = WorkerPool::<Modelled>::new(lanes).unwrap();
+    for _ in 0..2 {
+        let exchange = Exchange::<(usize, usize), Modelled>::new(lanes);
+        let ended = Arc::new(AtomicUsize::new(0));
+        let job = {
+            let ended = Arc::clone(&ended);
+            move |lane: usize| {
+                let seat = exchange.seat(lane).unwrap();
+                let mut left = seat.exchange(|other| (lane, other)).unwrap();
+                left.sort_unstable();
+                let others = (0..lanes).filter(|other| *other != lane);
+                assert!(left.into_iter().eq(others.map(|other| (other, (other, lane)))));
+                ended.fetch_add(1, Ordering::SeqCst);
+            }
+        };
+        pool.run(lanes, Arc::new(job));
+        assert_eq!(ended.load(Ordering::SeqCst), lanes);
+    }
+}
+
+/// A lane that ends before it has left anything lets nobody wait.
+fn nobody_waits_for_a_lane_that_ended(lanes: usize, culprit: usize) {
+    let mut pool = WorkerPool::<Modelled>::new(lanes).unwrap();
+    let exchange = Exchange::<usize, Modelled>::new(lanes);
+    let job = move |lane: usize| {
+        let seat = exchange.seat(lane).unwrap();
+        if lane != culprit {
+            assert_eq!(seat.exchange(|_| lane), None);
+        }
+    };
+    pool.run(lanes, Arc::new(job));
+}
+
 #[test]
 fn in_every_order_of_two_workers_each_lane_runs_once_and_lets_go() {
     shuttle::check_dfs(|| lanes_run_once(2, 2), Some(20_000));
@@ -114,5 +155,23 @@ fn in_random_orders_of_many_workers_each_lane_runs_once_and_lets_go() {
 fn in_random_orders_a_panic_of_any_lane_comes_out_and_the_pool_works_on() {
     for culprit in 0..3 {
         shuttle::check_random(move || a_panic_comes_out(3, culprit), 300);
+    }
+}
+
+#[test]
+fn in_every_order_of_two_lanes_the_messages_arrive() {
+    shuttle::check_dfs(|| messages_arrive(2), Some(20_000));
+}
+
+#[test]
+fn in_random_orders_of_many_lanes_the_messages_arrive() {
+    shuttle::check_random(|| messages_arrive(4), 1000);
+    shuttle::check_pct(|| messages_arrive(3), 1000, 3);
+}
+
+#[test]
+fn in_random_orders_nobody_waits_for_a_lane_that_ended() {
+    for culprit in 0..3 {
+        shuttle::check_random(move || nobody_waits_for_a_lane_that_ended(3, culprit), 300);
     }
 }

@@ -7,8 +7,11 @@ use std::{
 
 use comparator::{Failure, Schedule};
 
-use super::{ParallelChainState, ParallelExecutor, WorkerPool, conflicts::batches_over};
-use crate::execute::{BlockExecutor, ExecutableBlock, PreState};
+use super::{ParallelChainState, ParallelExecutor, conflicts::batches_over};
+use crate::execute::{
+    BlockExecutor, ExecutableBlock, PreState,
+    workers::{StdThreading, WorkerPool},
+};
 
 /// What a block costs the engine, in seconds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -77,7 +80,7 @@ impl Costs {
 
 /// What it takes to have so many lanes do nothing.
 fn woken(lanes: usize) -> std::io::Result<f64> {
-    let mut pool = WorkerPool::<super::StdThreading>::new(lanes)?;
+    let mut pool = WorkerPool::<StdThreading>::new(lanes)?;
     let job: Arc<dyn Fn(usize) + Send + Sync> = Arc::new(|_| {});
     let times = (0..ROUNDS * 50).map(|_| {
         let started = Instant::now();

@@ -18,11 +18,11 @@ use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use storage_snapshot::{Amount, ReadError};
 
-use super::{
-    ParallelChainState, WorkerPool, chain_state::Stop, conflicts::batches_over,
-    disturbance::Disturbance,
+use super::{ParallelChainState, chain_state::Stop, conflicts::batches_over};
+use crate::execute::{
+    BlockExecutor, ExecutableBlock, Performed, PreState, panic_message,
+    workers::{Disturbance, WorkerPool},
 };
-use crate::execute::{BlockExecutor, ExecutableBlock, Performed, PreState, panic_message};
 
 /// Executes blocks in conflict-free batches over a pool of workers.
 #[derive(Debug)]
@@ -51,13 +51,21 @@ impl ParallelExecutor {
         pre_state: &Arc<PreState>,
         schedule: Schedule,
     ) -> Result<Performed, Failure> {
-        let workers = workers_of(schedule);
         // A panic in a lane leaves the pool as it was, so a poisoned mutex means nothing here.
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        if pool.workers() < workers {
-            *pool = WorkerPool::new(workers)
-                .map_err(|error| Failure::Error(format!("starting {workers} workers: {error}")))?;
-        }
+        Self::run_on(&mut pool, block, pre_state, schedule)
+    }
+
+    /// Executes a block on the workers of a pool, which is grown to as many as are asked for.
+    pub(in crate::execute) fn run_on(
+        pool: &mut WorkerPool,
+        block: &Arc<ExecutableBlock>,
+        pre_state: &Arc<PreState>,
+        schedule: Schedule,
+    ) -> Result<Performed, Failure> {
+        let workers = workers_of(schedule);
+        pool.grow(workers)
+            .map_err(|error| Failure::Error(format!("starting {workers} workers: {error}")))?;
 
         let pre_state = match pre_state.covering(block) {
             Cow::Borrowed(_) => Arc::clone(pre_state),
@@ -75,11 +83,10 @@ impl ParallelExecutor {
             let was_wide = schedule.seed == 0 && max_in_flight >= 2;
             let lanes = lanes_of(batch.len(), workers, was_wide);
             let disturbance = Disturbance::new(schedule.seed);
-            let lanes = Lanes { pool: &mut pool, count: lanes, disturbance };
+            let lanes = Lanes { pool, count: lanes, disturbance };
             let ran = run_batch(lanes, block, &state, batch, &mut outcomes)?;
             max_in_flight = max_in_flight.max(ran);
         }
-        drop(pool);
 
         let fees = state.fees().ok_or_else(|| total_overflow("fees"))?;
         state.credit(&block.miner, fees).map_err(failure)?;

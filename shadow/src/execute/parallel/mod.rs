@@ -11,15 +11,10 @@
 mod chain_state;
 mod conflicts;
 mod costs;
-mod disturbance;
 mod executor;
-mod pool;
-mod threading;
 
 pub use chain_state::ParallelChainState;
 pub use conflicts::conflict_free_batches;
 pub use costs::Costs;
 pub use executor::ParallelExecutor;
 pub(crate) use executor::lanes_of;
-pub use pool::WorkerPool;
-pub use threading::{StdThreading, Threading};

@@ -55,6 +55,18 @@ impl<T: Threading> WorkerPool<T> {
         Ok(pool)
     }
 
+    /// Makes it a pool of at least so many workers.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses a thread. It is the pool that it was then.
+    pub fn grow(&mut self, workers: usize) -> io::Result<()> {
+        if self.workers() < workers {
+            *self = Self::new(workers)?;
+        }
+        Ok(())
+    }
+
     /// How many lanes can run at the same time.
     pub fn workers(&self) -> usize {
         self.helpers.len() + 1
@@ -153,5 +165,14 @@ mod tests {
             assert!(catch_unwind(call).is_err(), "the panic of lane {culprit} was lost");
         }
         pool.run(3, Arc::new(|_| {}));
+    }
+
+    #[test]
+    fn a_pool_grows_and_never_shrinks() {
+        let mut pool = WorkerPool::<StdThreading>::new(2).unwrap();
+        for (asked, workers) in [(1, 2), (4, 4), (3, 4)] {
+            pool.grow(asked).unwrap();
+            assert_eq!(pool.workers(), workers);
+        }
     }
 }

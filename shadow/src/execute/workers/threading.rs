@@ -18,6 +18,9 @@ pub trait Threading: 'static {
     /// A thread that was started.
     type Thread: Send;
 
+    /// How often somebody who waits for a moment looks before he parks.
+    const LOOKS: u32;
+
     /// A channel without a bound.
     fn channel<T: Send + 'static>() -> (Self::Sender<T>, Self::Receiver<T>);
 
@@ -26,6 +29,9 @@ pub trait Threading: 'static {
 
     /// Waits for a value; `None` once every sender is gone and everything was received.
     fn receive<T: Send + 'static>(receiver: &Self::Receiver<T>) -> Option<T>;
+
+    /// A value that is there already.
+    fn receive_now<T: Send + 'static>(receiver: &Self::Receiver<T>) -> Option<T>;
 
     /// Starts a thread.
     ///
@@ -47,6 +53,9 @@ impl Threading for StdThreading {
     type Receiver<T: Send + 'static> = mpsc::Receiver<T>;
     type Thread = JoinHandle<()>;
 
+    /// About as long as it takes to wake somebody who has parked.
+    const LOOKS: u32 = 400;
+
     fn channel<T: Send + 'static>() -> (mpsc::Sender<T>, mpsc::Receiver<T>) {
         mpsc::channel()
     }
@@ -57,6 +66,10 @@ impl Threading for StdThreading {
 
     fn receive<T: Send + 'static>(receiver: &mpsc::Receiver<T>) -> Option<T> {
         receiver.recv().ok()
+    }
+
+    fn receive_now<T: Send + 'static>(receiver: &mpsc::Receiver<T>) -> Option<T> {
+        receiver.try_recv().ok()
     }
 
     fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {

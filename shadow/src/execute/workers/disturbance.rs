@@ -14,18 +14,18 @@ use rand_chacha::ChaCha8Rng;
 
 /// The pauses of one schedule.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Disturbance {
+pub(in crate::execute) struct Disturbance {
     /// 0 for none.
     seed: u64,
 }
 
 impl Disturbance {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(in crate::execute) const fn new(seed: u64) -> Self {
         Self { seed }
     }
 
     /// Waits before a transaction. How long follows from the seed and the transaction alone.
-    pub(super) fn pause_before(self, index: usize) {
+    pub(in crate::execute) fn pause_before(self, index: usize) {
         if self.seed == 0 {
             return;
         }

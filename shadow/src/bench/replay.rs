@@ -1,0 +1,130 @@
+//! From the text of a recording to verdicts, against reading that text.
+//!
+//! What is read is what a recording holds, gzip-compressed lines of a question and its answer, and all of
+//! it is done that replaying does: decompressing, decoding, checking every hash, executing twice,
+//! comparing, keeping. The other side parses the same lines, decompressed, into the same types, and does
+//! nothing with them.
+
+use std::{fs::File, hint::black_box, io::Write, path::Path};
+
+use flate2::{Compression, write::GzEncoder};
+use storage_snapshot::{StateDelta, Store, StoreOptions, TopoHeight};
+
+use super::{Length, Report, medians, pipeline::judge_of, speed_up, timed};
+use crate::{
+    chain::{block_to_json, parse_only},
+    node::NodeCheck,
+    source::{
+        BlockSource, ChainEvent, ChainIdentity, CommittedBlock, GeneratedChain, GeneratedOptions,
+        NodeAnswers, Profile, SourceError,
+        recording::{lines::Lines, read_block},
+    },
+    verifier::{Verifier, VerifyError},
+};
+
+pub(super) fn measure(
+    length: Length,
+    workers: u32,
+    report: &mut Report,
+) -> Result<(), VerifyError> {
+    let (blocks, rounds) = match length {
+        Length::Full => (400, 11),
+        Length::Quick => (200, 5),
+    };
+    let options = GeneratedOptions {
+        profile: Profile::Transfers,
+        seed: 1,
+        blocks,
+        transactions_per_block: 100,
+        conflict_rate: 0.1,
+    };
+    let directory = tempfile::tempdir().map_err(SourceError::Io)?;
+    let path = directory.path().join("blocks.jsonl.gz");
+    let texts = record(options, &path)?;
+    let [parsed, verified] = medians(
+        rounds,
+        [
+            &mut || {
+                let (parsed, time) = timed(|| {
+                    texts.iter().try_for_each(|text| {
+                        black_box(parse_only(text).map_err(input)?);
+                        Ok::<(), SourceError>(())
+                    })
+                });
+                parsed?;
+                Ok(time)
+            },
+            &mut || {
+                let directory = tempfile::tempdir().map_err(SourceError::Io)?;
+                let store = Store::open(directory.path(), StoreOptions::default())?;
+                let mut recorded = Recorded::open(options, &path)?;
+                let judge = judge_of(&store, workers)?;
+                let verifier = Verifier::new(store, &recorded, NodeCheck::Ignore, judge)?;
+                let (verified, time) = timed(|| verifier.verify_chain(&mut recorded));
+                verified?;
+                Ok(time)
+            },
+        ],
+    )?;
+    report.json_to_verdict = Some(speed_up(parsed, verified));
+    Ok(())
+}
+
+/// Writes a generated chain as it would be recorded, and returns the answers.
+fn record(options: GeneratedOptions, path: &Path) -> Result<Vec<String>, SourceError> {
+    let file = File::create(path).map_err(SourceError::Io)?;
+    let mut lines = GzEncoder::new(file, Compression::default());
+    let mut chain = GeneratedChain::new(options);
+    let mut texts = Vec::new();
+    while let Some(event) = chain.next_event()? {
+        let ChainEvent::Committed(committed) = event else { continue };
+        let at = committed.block.topoheight;
+        let text = block_to_json(&committed.block).map_err(input)?;
+        let method = "get_block_at_topoheight";
+        let params = format!("{{\"topoheight\":{at}}}");
+        writeln!(lines, "{{\"method\":\"{method}\",\"params\":{params},\"result\":{text}}}")
+            .map_err(SourceError::Io)?;
+        texts.push(text);
+    }
+    lines.finish().map_err(SourceError::Io)?;
+    Ok(texts)
+}
+
+/// The recording of a generated chain, whose accounts had something before its first block.
+struct Recorded {
+    chain: GeneratedChain,
+    lines: Lines,
+    next: TopoHeight,
+}
+
+impl Recorded {
+    fn open(options: GeneratedOptions, path: &Path) -> Result<Self, SourceError> {
+        let lines = Lines::open(path).map_err(input)?;
+        Ok(Self { chain: GeneratedChain::new(options), lines, next: TopoHeight::GENESIS })
+    }
+}
+
+impl BlockSource for Recorded {
+    fn identity(&self) -> &ChainIdentity {
+        self.chain.identity()
+    }
+
+    fn base(&self) -> StateDelta {
+        self.chain.base()
+    }
+
+    fn next_event(&mut self) -> Result<Option<ChainEvent>, SourceError> {
+        let block = read_block(&mut self.lines, self.next, None).map_err(input)?;
+        self.next = self.next.next();
+        let committed = |block| CommittedBlock { block, answers: NodeAnswers::default() };
+        Ok(block.map(|block| ChainEvent::Committed(Box::new(committed(block)))))
+    }
+
+    fn block_count(&self) -> Option<u64> {
+        self.chain.block_count()
+    }
+}
+
+fn input(error: impl std::error::Error + Send + Sync + 'static) -> SourceError {
+    SourceError::Input(Box::new(error))
+}
