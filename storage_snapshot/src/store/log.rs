@@ -256,7 +256,7 @@ impl Log {
         Ok(())
     }
 
-    /// Drops every block below `bound` and returns how many that were. Whole files are removed, so
+    /// Drops every block below `bound`, which is not above the last one, and returns how many that were. Whole files are removed, so
     /// some of it stays on the disk, but is not shown any more.
     ///
     /// What these blocks were folded into has to be on the disk before they are gone: `settle` sees
@@ -268,21 +268,19 @@ impl Log {
     ) -> Result<u64, StoreError> {
         self.health.writable()?;
         let _syncing = self.syncing.lock();
-        let (begins, end, superfluous) = {
+        let (begins, superfluous) = {
             let segments = self.segments.read();
-            let (Some(first), Some(last)) = (segments.front(), segments.back()) else {
-                return Ok(0);
-            };
+            let Some(first) = segments.front() else { return Ok(0) };
             let later = segments.iter().skip(1);
             let superfluous = later.take_while(|segment| segment.first() <= bound).count();
-            (first.header.begins, last.end(), superfluous)
+            (first.header.begins, superfluous)
         };
-        let bound = bound.min(TopoHeight::new(end));
         if bound <= begins {
             return Ok(0);
         }
         if superfluous > 0 {
-            // Afterwards nothing vouches for the file that is the first one then.
+            // Afterwards nothing vouches for the file that is the first one then. The fold has synced
+            // it already, but that is no business of the log.
             self.sync_held().map_err(|error| self.health.failed(error))?;
             settle()?;
         }
@@ -315,9 +313,13 @@ fn find(
     topoheight: TopoHeight,
 ) -> Result<Option<CommittedBlock>, StoreError> {
     let after = segments.partition_point(|segment| segment.first() <= topoheight);
-    let Some(segment) = after.checked_sub(1).and_then(|index| segments.get(index)) else {
-        return Ok(None);
-    };
+    match after.checked_sub(1).and_then(|index| segments.get(index)) {
+        Some(segment) => entry(segment, topoheight),
+        None => Ok(None),
+    }
+}
+
+fn entry(segment: &Segment, topoheight: TopoHeight) -> Result<Option<CommittedBlock>, StoreError> {
     let Some(content) = segment.read(topoheight)? else { return Ok(None) };
     let entry = encoding::read_log_entry(&content)
         .map_err(|encoding::Malformed| corrupt(topoheight, Corruption::Form))?;
@@ -336,7 +338,7 @@ fn intact(directory: &Path, scanned: Vec<Scanned>) -> Result<VecDeque<Segment>, 
     while let Some(file) = rest.pop_front() {
         let before = intact.back();
         match file.segment {
-            Some(segment) if before.is_none_or(|before| before.end() == file.first.as_u64()) => {
+            Some(segment) if before.map_or(Ok(true), |before| follows(&segment, before))? => {
                 let is_short = segment.length < segment.header.synced;
                 let is_promised = is_short || segment.header.followed;
                 let end = TopoHeight::new(segment.end());
@@ -374,6 +376,19 @@ fn intact(directory: &Path, scanned: Vec<Scanned>) -> Result<VecDeque<Segment>, 
         _ => {}
     }
     Ok(intact)
+}
+
+/// Whether a file goes on where the one before it ends, and on the same branch: of two branches the
+/// disk may have the end of one file and the beginning of the next.
+fn follows(segment: &Segment, before: &Segment) -> Result<bool, StoreError> {
+    if before.end() != segment.first().as_u64() {
+        return Ok(false);
+    }
+    let last = segment.first().checked_sub(1).map_or(Ok(None), |last| entry(before, last))?;
+    Ok(match (last, entry(segment, segment.first())?) {
+        (Some(last), Some(first)) => first.previous == Some(last.commit.block.hash),
+        _ => true,
+    })
 }
 
 /// The files of a log, in order.

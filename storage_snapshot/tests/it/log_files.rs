@@ -149,16 +149,43 @@ fn a_file_of_another_branch_is_out_of_sequence() {
     }
 }
 
+// postmortem: the end of a file was of the branch that was taken back, the next file of the other one.
+#[test]
+fn a_file_of_another_branch_that_nothing_vouches_for_ends_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_with(directory.path(), 1);
+    let [left, other] = [0, 3].map(|branch| {
+        store.rollback(Some(at(4))).unwrap();
+        for topoheight in store.tip().map_or(0, |_| 5)..8 {
+            store.commit(block(topoheight, branch, pays(topoheight, topoheight).delta)).unwrap();
+            if topoheight == 4 {
+                store.flush().unwrap();
+            }
+        }
+        let left = tempfile::tempdir().unwrap();
+        copy(directory.path(), left.path());
+        left
+    });
+    for foreign in [6, 7] {
+        fs::copy(&files(other.path())[foreign], &files(left.path())[foreign]).unwrap();
+    }
+    check_opens_at(left.path(), 5);
+}
+
 #[test]
 fn a_file_under_another_name_is_refused() {
     let directory = prepared(1, 0);
     let files = files(directory.path());
     fs::copy(&files[6], &files[7]).unwrap();
     check_refused(directory.path(), |tree, _| tree == TreeName::Log);
-    // As the last one it would hide a block.
-    let directory = prepared(1, 0);
-    let files = self::files(directory.path());
-    fs::copy(&files[8], &files[9]).unwrap();
+    // As the last one, and where it was the last one, it would hide a block.
+    let (directory, shorter) = (prepared(1, 0), tempfile::tempdir().unwrap());
+    let store = open_with(shorter.path(), 1);
+    for topoheight in 0..9 {
+        store.commit(pays(topoheight, topoheight)).unwrap();
+    }
+    drop(store);
+    fs::copy(&self::files(shorter.path())[8], &self::files(directory.path())[9]).unwrap();
     check_refused(directory.path(), |tree, _| tree == TreeName::Log);
 }
 
@@ -342,6 +369,12 @@ fn what_a_loss_of_power_may_leave_behind_the_last_sync_is_cut_off() {
         fs::write(&files(left.path())[0], bytes).unwrap();
         check_opens_at(left.path(), tip);
     }
+    // The remains of a longer file end the log even where the next file follows.
+    let left = killed(1);
+    let mut bytes = fs::read(&files(left.path())[6]).unwrap();
+    bytes.extend([0xa5; 40]);
+    fs::write(&files(left.path())[6], bytes).unwrap();
+    check_opens_at(left.path(), 6);
     // The same below the last sync is damage.
     for below in [0, 4] {
         let left = killed(4 << 20);
