@@ -201,9 +201,11 @@ fn make(path: &Path) -> Result<(), StoreError> {
         _ => {}
     }
     let database = open_database(&unfinished, sled::Config::default().flush_every_ms(None))?;
+    // Dropping it flushes as well, but does not say when that fails.
     let flushed = database.call(|database| database.flush());
     flushed.map_err(|error| database_error(&unfinished, error))?;
     drop(database);
+    // What its threads still do they do under this name.
     wait_for_former_owner(&unfinished.join(DATABASE_FILE), PATIENCE)?;
     fs::rename(&unfinished, path).map_err(failed(path))
 }

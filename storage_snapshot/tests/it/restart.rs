@@ -144,6 +144,13 @@ fn what_is_left_of_a_making_that_was_killed_is_cleared_away() {
     open(directory.path()).commit(pays(0, 1)).unwrap();
     assert!(!unfinished.exists(), "the database is not made aside");
     assert_eq!(open(directory.path()).tip().unwrap().block, pays(0, 1).block);
+
+    // Nor is anything of it used, however whole it looks.
+    let [directory, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    open(other.path()).put_ledger(at(0), b"of another").unwrap();
+    close_raw(raw(other.path()), other.path());
+    fs::rename(other.path().join("state"), directory.path().join("state.new")).unwrap();
+    assert_eq!(open(directory.path()).ledger(at(0)).unwrap(), None);
 }
 
 #[test]
