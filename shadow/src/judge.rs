@@ -16,7 +16,6 @@ use std::{
         mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender},
     },
     thread::{self, JoinHandle},
-    time::Instant,
 };
 
 use comparator::{
@@ -46,6 +45,7 @@ use crate::{
     patience::Patience,
     record::{Ran, add_mismatch, candidate_entry, exercise_of, log_canary, record_of},
     source::AnswersAgain,
+    stopwatch::processor_timed,
     triage::Triager,
     trial::{Question, Trial},
 };
@@ -325,9 +325,9 @@ impl JudgeLoop {
             control: &control.execution,
         };
         if again::is_due(case.block.block.topoheight) {
-            let started = Instant::now();
-            entry.again = Some(again::again(&question).map_err(JudgeError::Compare)?);
-            entry.seconds.compare += started.elapsed().as_secs_f64();
+            let (again, time) = processor_timed(|| again::again(&question));
+            entry.again = Some(again.map_err(JudgeError::Compare)?);
+            entry.seconds.compare += time.as_secs_f64();
         }
         let mut result = None;
         for place in 0..self.candidates.len() {

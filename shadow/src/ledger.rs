@@ -297,7 +297,8 @@ pub struct StepSeconds {
     pub serial: f64,
     /// Execution by candidates.
     pub parallel: f64,
-    /// Comparing, and checking the invariants of the control.
+    /// Comparing, checking the invariants of the control, and executing it again where that was done: the
+    /// processor's time, because nothing in it waits.
     pub compare: f64,
     /// Committing to the store.
     pub commit: f64,

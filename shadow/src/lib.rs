@@ -62,6 +62,7 @@ pub mod schedules;
 pub mod selftest;
 pub mod shapes;
 pub mod source;
+mod stopwatch;
 pub mod summary;
 pub mod triage;
 mod trial;

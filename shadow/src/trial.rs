@@ -1,9 +1,6 @@
 //! A trial: one candidate, one block, every schedule, and one verdict.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use comparator::{
     CompareError, Execution, Failure, Limits, Mismatch, Observation, Schedule, Verdict,
@@ -14,6 +11,7 @@ use crate::{
     execute::{BlockExecutor, ExecutableBlock, Loads, PreState},
     observe::observe,
     schedules::Schedules,
+    stopwatch::processor_timed,
 };
 
 /// An executor under test, and how it is to run.
@@ -66,15 +64,12 @@ impl Trial {
             let (observation, loaded) = observe(&*candidate.executor, block, pre_state, schedule);
             loads.add(loaded);
             execution += observation.elapsed;
-            let started = Instant::now();
-            let verdict = compare_with_sound(
-                control,
-                &observation,
-                &**pre_state,
-                &***block,
-                &Limits::default(),
-            )?;
-            comparison += started.elapsed();
+            let (verdict, time) = processor_timed(|| {
+                let limits = Limits::default();
+                compare_with_sound(control, &observation, &**pre_state, &***block, &limits)
+            });
+            let verdict = verdict?;
+            comparison += time;
             if let Verdict::Mismatch(mismatch) = &verdict
                 && !runs.iter().any(|(_, verdict)| matches!(verdict, Verdict::Mismatch(_)))
             {

@@ -8,7 +8,6 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::{Duration, Instant},
 };
 
 use comparator::{Inconclusive, OpaqueKind, Severity, check};
@@ -38,6 +37,7 @@ use crate::{
         BeforeStart, BlockSource, ChainEvent, ChainIdentity, CommittedBlock, Held, NodeAnswers,
         first_after_base,
     },
+    stopwatch::{processor_timed, timed},
 };
 
 /// Verifies a chain, block by block.
@@ -127,7 +127,7 @@ impl Verifier {
         let pre_state = Arc::new(PreState::resolve(&prepared.named_keys, &parent)?);
         let (control, serial) = timed(|| control(&prepared, &pre_state));
         let (control, check) =
-            timed(|| control.and_then(|control| sound(control, &prepared, &pre_state)));
+            processor_timed(|| control.and_then(|control| sound(control, &prepared, &pre_state)));
         let step = match control {
             Ok(control) => self.after_control(&prepared, control, &parent, &answers)?,
             Err(reason) => {
@@ -540,10 +540,4 @@ impl Judged {
         }
         Ok(judged)
     }
-}
-
-fn timed<R>(work: impl FnOnce() -> R) -> (R, Duration) {
-    let started = Instant::now();
-    let result = work();
-    (result, started.elapsed())
 }

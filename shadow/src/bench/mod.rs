@@ -12,11 +12,7 @@ mod simulate;
 mod storage;
 mod workload;
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::Serialize;
 pub use simulate::Simulated;
@@ -26,6 +22,7 @@ pub use workload::{Workload, transfers};
 use crate::{
     execute::{parallel::ParallelExecutor, sharded::ShardedExecutor},
     source::SourceError,
+    stopwatch::timed,
     verifier::VerifyError,
 };
 
@@ -166,12 +163,6 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 fn micros_each(time: Duration, count: usize) -> f64 {
     time.as_secs_f64() * 1e6 / count as f64
-}
-
-fn timed<R>(work: impl FnOnce() -> R) -> (R, Duration) {
-    let started = Instant::now();
-    let result = work();
-    (result, started.elapsed())
 }
 
 /// How much faster `fast` is than `slow`.

@@ -78,11 +78,11 @@ impl ParallelExecutor {
         let mut outcomes = already_executed(block);
         let batches = planned(block, &pre_state, schedule.seed);
         let mut max_in_flight = 0;
+        let disturbance = Disturbance::new(schedule.seed);
         for batch in &batches {
             // In a schedule that is meant to find races every batch is for all of them.
             let was_wide = schedule.seed == 0 && max_in_flight >= 2;
             let lanes = lanes_of(batch.len(), workers, was_wide);
-            let disturbance = Disturbance::new(schedule.seed);
             let lanes = Lanes { pool, count: lanes, disturbance };
             let ran = run_batch(lanes, block, &state, batch, &mut outcomes)?;
             max_in_flight = max_in_flight.max(ran);

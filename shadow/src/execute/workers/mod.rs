@@ -1,7 +1,7 @@
 //! Threads for the built-in engines, and what a schedule does to them.
 //!
 //! [`WorkerPool`] runs the lanes of one job together, [`Exchange`] lets these lanes leave messages for each
-//! other while they run, and a [`Disturbance`] makes them pause where they should not have to.
+//! other while they run, and a disturbance makes them pause where they should not have to.
 
 mod disturbance;
 mod exchange;
