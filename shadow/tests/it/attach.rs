@@ -156,6 +156,26 @@ fn a_node_that_fails_in_every_way_is_verified_like_one_that_never_does() {
     println!("{kills} kills, faults {:?}\n{}", node.requests().faults, ran.stdout);
 }
 
+/// Of a hundred requests about one block nearly all have an answer missing, and they always will.
+#[test]
+fn a_large_block_is_read_from_a_node_that_fails_now_and_then() {
+    let options = GeneratedOptions {
+        profile: Profile::Transfers,
+        seed: 3,
+        blocks: 6,
+        transactions_per_block: 400,
+        conflict_rate: 0.2,
+    };
+    let node = DevnetNode::start(DevnetOptions {
+        faults: "error=0.1".parse().unwrap(),
+        ..DevnetOptions::new(DevnetChain::Generated(options))
+    })
+    .unwrap();
+    let ran = attach(&node, &["--until", "6", "--candidate", "node", "--give-up-seconds", "20"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert_eq!(ran.summary()["candidates"]["node"]["match"], 7, "{ran:#?}");
+}
+
 #[test]
 fn whoever_asks_a_run_to_stop_gets_its_summary() {
     let node = serve(generated(2, 200), Pace::Every(Duration::from_millis(20)));

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use backon::{ExponentialBuilder, Retryable};
+use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::future::try_join_all;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use serde::{Deserialize, Serialize};
@@ -171,24 +171,43 @@ impl NodeClient {
         Ok(try_join_all(batches).await?.into_iter().flatten().collect())
     }
 
-    /// One request, repeated while that may help.
+    /// One request; what was not answered is asked again while that may help. What was answered is not:
+    /// a large block takes thousands of questions, and of a node that fails now and then some answer is
+    /// always missing.
     async fn repeat(&self, calls: &[Call]) -> Result<Vec<Answer>, NodeError> {
-        (|| self.request(calls))
-            .retry(
-                ExponentialBuilder::default()
-                    .with_min_delay(Duration::from_millis(50))
-                    .with_max_delay(Duration::from_secs(2))
-                    .with_max_times(REPETITIONS_MAX)
-                    .with_jitter(),
-            )
-            .when(NodeError::is_transient)
-            .notify(|error, pause| {
-                tracing::debug!(%error, ?pause, "the node is asked again");
-            })
-            .await
+        let mut pauses = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(50))
+            .with_max_delay(Duration::from_secs(2))
+            .with_max_times(REPETITIONS_MAX)
+            .with_jitter()
+            .build();
+        let mut answers: Vec<Option<Answer>> = calls.iter().map(|_| None).collect();
+        loop {
+            let places: Vec<_> =
+                (0..calls.len()).filter(|place| answers[*place].is_none()).collect();
+            let asked: Vec<_> = places.iter().map(|place| &calls[*place]).collect();
+            let mut failed = None;
+            match self.request(&asked).await {
+                Ok(replies) => {
+                    for (place, reply) in places.into_iter().zip(replies) {
+                        match reply {
+                            Ok(answer) => answers[place] = Some(answer),
+                            Err(error) if error.is_transient() => failed = failed.or(Some(error)),
+                            Err(error) => return Err(error),
+                        }
+                    }
+                }
+                Err(error) if error.is_transient() => failed = Some(error),
+                Err(error) => return Err(error),
+            }
+            let Some(error) = failed else { return Ok(answers.into_iter().flatten().collect()) };
+            let Some(pause) = pauses.next() else { return Err(error) };
+            tracing::debug!(%error, ?pause, "the node is asked again");
+            tokio::time::sleep(pause).await;
+        }
     }
 
-    async fn request(&self, calls: &[Call]) -> Result<Vec<Answer>, NodeError> {
+    async fn request(&self, calls: &[&Call]) -> Result<Vec<Result<Answer, NodeError>>, NodeError> {
         let shared = &*self.shared;
         // The semaphore is never closed; should it be, there is no limit left to keep.
         let _permit = shared.permits.acquire().await;
@@ -201,11 +220,15 @@ impl NodeClient {
         let started = Instant::now();
         shared.traffic.started(method);
         let asked = self.exchange(calls).await;
-        shared.traffic.ended(method, started.elapsed(), asked.as_ref().err());
+        let error = match &asked {
+            Ok(replies) => replies.iter().find_map(|reply| reply.as_ref().err()),
+            Err(error) => Some(error),
+        };
+        shared.traffic.ended(method, started.elapsed(), error);
         asked
     }
 
-    async fn exchange(&self, calls: &[Call]) -> Result<Vec<Answer>, NodeError> {
+    async fn exchange(&self, calls: &[&Call]) -> Result<Vec<Result<Answer, NodeError>>, NodeError> {
         let shared = &*self.shared;
         let first_id = shared.next_id.fetch_add(calls.len() as u64, Ordering::Relaxed);
         let body = body_of(calls, first_id).map_err(NodeError::Garbled)?;
@@ -255,9 +278,9 @@ impl NodeClient {
             counted.push((method, bytes, answer.is_err()));
             answer
         });
-        let answers: Result<Vec<_>, _> = answers.collect();
+        let answers = answers.collect();
         shared.traffic.answered(started.elapsed(), counted);
-        answers
+        Ok(answers)
     }
 }
 
@@ -305,7 +328,7 @@ struct Request<'a> {
     params: Option<&'a Value>,
 }
 
-fn body_of(calls: &[Call], first_id: u64) -> Result<Vec<u8>, serde_json::Error> {
+fn body_of(calls: &[&Call], first_id: u64) -> Result<Vec<u8>, serde_json::Error> {
     let requests: Vec<_> = (first_id..)
         .zip(calls)
         .map(|(id, call)| Request {
