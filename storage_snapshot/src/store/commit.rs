@@ -68,7 +68,7 @@ impl Inner {
         let previous = tip.map(|tip| tip.block.hash);
         let entry = CommittedBlock { commit: block, digest, previous };
         self.log.append(&entry, bytes)?;
-        self.view.learn(news)?;
+        self.view.learn(news);
         self.window.push(topoheight, writes);
         self.recent.write().push(&entry);
         let tip = entry.tip();
@@ -121,6 +121,10 @@ impl Inner {
             tip.map(|tip| tip.block.topoheight)
         };
         // The values of the base that these blocks brought are nowhere else then.
+        {
+            let _folding = self.folding.lock();
+            self.view.settle()?;
+        }
         self.disk.flush()?;
         self.log.drop_above(to)?;
         self.recent.write().drop_above(to);
