@@ -67,6 +67,8 @@ pub struct Report {
     pub compare_share: f64,
     /// The speed of replaying a recording, over that of parsing its text into the same types.
     pub json_to_verdict: Option<f64>,
+    /// What this ratio is made of.
+    pub replay: Option<ReplayRow>,
     /// The resident memory of a soak towards the end of so many blocks.
     pub rss_mib: BTreeMap<String, Option<f64>>,
     /// Every engine at every size and conflict rate.
@@ -117,6 +119,19 @@ pub struct PipelineRow {
     pub parallel_us: f64,
     /// Checking the invariants and comparing within it.
     pub compare_us: f64,
+}
+
+/// A recording, and what it takes to parse its text and to replay it, as it elapses.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ReplayRow {
+    /// How long its text is, decompressed.
+    pub text_bytes: usize,
+    /// How many transactions it holds.
+    pub transactions: usize,
+    /// Parsing, in microseconds per transaction.
+    pub parsed_us: f64,
+    /// Replaying, in microseconds per transaction.
+    pub replayed_us: f64,
 }
 
 /// Measures. With a number of `accounts` also a store that has as many.
@@ -251,6 +266,14 @@ impl fmt::Display for Report {
         )?;
         if let Some(ratio) = self.json_to_verdict {
             writeln!(f, "replaying a recording: {ratio:.2} of the speed of parsing it")?;
+        }
+        if let Some(ReplayRow { text_bytes, transactions, parsed_us, replayed_us }) = self.replay {
+            let bytes_each = text_bytes / transactions.max(1);
+            writeln!(
+                f,
+                "  {parsed_us:.2} us per transaction of {bytes_each} bytes to parse, {replayed_us:.2} \
+                 us to replay"
+            )?;
         }
         for (blocks, resident) in &self.rss_mib {
             if let Some(resident) = resident {

@@ -13,7 +13,9 @@ use comparator::MemorySink;
 use cpu_time::ProcessTime;
 use storage_snapshot::{Address, BlockCommit, Store, StoreError, StoreOptions, TopoHeight, TxHash};
 
-use super::{Length, PipelineRow, Report, median, medians, micros_each, speed_up};
+use super::{
+    Length, PipelineRow, Report, median, medians, micros_each, speed_up, workload::chain_options,
+};
 use crate::{
     canary::CanaryRate,
     execute::{PreState, SerialExecutor, WithinBudget, parallel::ParallelExecutor},
@@ -24,8 +26,7 @@ use crate::{
     rules::SIDE_BLOCK_WINDOW,
     schedules::Schedules,
     source::{
-        BlockSource, ChainEvent, CommittedBlock, GeneratedChain, GeneratedOptions, Profile,
-        SourceError,
+        BlockSource, ChainEvent, CommittedBlock, GeneratedChain, GeneratedOptions, SourceError,
     },
     verifier::{Verifier, VerifyError},
 };
@@ -143,13 +144,7 @@ struct Chain {
 
 impl Chain {
     fn generate(transactions_per_block: usize, blocks: u64) -> Result<Self, VerifyError> {
-        let options = GeneratedOptions {
-            profile: Profile::Transfers,
-            seed: 1,
-            blocks,
-            transactions_per_block,
-            conflict_rate: 0.1,
-        };
+        let options = chain_options(transactions_per_block, blocks);
         let mut source = GeneratedChain::new(options);
         let mut blocks = Vec::new();
         while let Some(event) = source.next_event()? {

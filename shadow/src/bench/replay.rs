@@ -8,16 +8,18 @@
 use std::{fs::File, hint::black_box, io::Write, path::Path};
 
 use flate2::{Compression, write::GzEncoder};
-use storage_snapshot::{StateDelta, Store, StoreOptions, TopoHeight};
+use storage_snapshot::{StateDelta, Store, StoreOptions};
 
-use super::{Length, Report, medians, pipeline::judge_of, speed_up, timed};
+use super::{
+    Length, ReplayRow, Report, medians, micros_each, pipeline::judge_of, speed_up, timed,
+    workload::chain_options,
+};
 use crate::{
     chain::{block_to_json, parse_only},
     node::NodeCheck,
     source::{
         BlockSource, ChainEvent, ChainIdentity, CommittedBlock, GeneratedChain, GeneratedOptions,
-        NodeAnswers, Profile, SourceError,
-        recording::{lines::Lines, read_block},
+        NodeAnswers, Profile, SourceError, recording::BlocksAhead,
     },
     verifier::{Verifier, VerifyError},
 };
@@ -31,13 +33,7 @@ pub(super) fn measure(
         Length::Full => (400, 11),
         Length::Quick => (200, 5),
     };
-    let options = GeneratedOptions {
-        profile: Profile::Transfers,
-        seed: 1,
-        blocks,
-        transactions_per_block: 100,
-        conflict_rate: 0.1,
-    };
+    let options = chain_options(100, blocks);
     let directory = tempfile::tempdir().map_err(SourceError::Io)?;
     let path = directory.path().join("blocks.jsonl.gz");
     let texts = record(options, &path)?;
@@ -46,7 +42,7 @@ pub(super) fn measure(
         [
             &mut || {
                 let (parsed, time) = timed(|| {
-                    texts.iter().try_for_each(|text| {
+                    texts.iter().try_for_each(|(text, _)| {
                         black_box(parse_only(text).map_err(input)?);
                         Ok::<(), SourceError>(())
                     })
@@ -57,21 +53,33 @@ pub(super) fn measure(
             &mut || {
                 let directory = tempfile::tempdir().map_err(SourceError::Io)?;
                 let store = Store::open(directory.path(), StoreOptions::default())?;
-                let mut recorded = Recorded::open(options, &path)?;
+                let chain = GeneratedChain::new(options);
                 let judge = judge_of(&store, workers)?;
-                let verifier = Verifier::new(store, &recorded, NodeCheck::Ignore, judge)?;
-                let (verified, time) = timed(|| verifier.verify_chain(&mut recorded));
+                let verifier = Verifier::new(store, &chain, NodeCheck::Ignore, judge)?;
+                // From when the file is opened on it is read ahead.
+                let (verified, time) = timed(|| {
+                    let blocks = BlocksAhead::open(&path).map_err(input)?;
+                    verifier.verify_chain(&mut Recorded { chain, blocks })
+                });
                 verified?;
                 Ok(time)
             },
         ],
     )?;
+    let count = texts.iter().map(|(_, transactions)| transactions).sum();
     report.json_to_verdict = Some(speed_up(parsed, verified));
+    report.replay = Some(ReplayRow {
+        text_bytes: texts.iter().map(|(text, _)| text.len()).sum(),
+        transactions: count,
+        parsed_us: micros_each(parsed, count),
+        replayed_us: micros_each(verified, count),
+    });
     Ok(())
 }
 
-/// Writes a generated chain as it would be recorded, and returns the answers.
-fn record(options: GeneratedOptions, path: &Path) -> Result<Vec<String>, SourceError> {
+/// Writes a generated chain as it would be recorded, and returns the answers, each with the number of
+/// its transactions.
+fn record(options: GeneratedOptions, path: &Path) -> Result<Vec<(String, usize)>, SourceError> {
     let file = File::create(path).map_err(SourceError::Io)?;
     let mut lines = GzEncoder::new(file, Compression::default());
     let mut chain = GeneratedChain::new(options);
@@ -84,7 +92,7 @@ fn record(options: GeneratedOptions, path: &Path) -> Result<Vec<String>, SourceE
         let params = format!("{{\"topoheight\":{at}}}");
         writeln!(lines, "{{\"method\":\"{method}\",\"params\":{params},\"result\":{text}}}")
             .map_err(SourceError::Io)?;
-        texts.push(text);
+        texts.push((text, committed.block.transactions.len()));
     }
     lines.finish().map_err(SourceError::Io)?;
     Ok(texts)
@@ -93,15 +101,7 @@ fn record(options: GeneratedOptions, path: &Path) -> Result<Vec<String>, SourceE
 /// The recording of a generated chain, whose accounts had something before its first block.
 struct Recorded {
     chain: GeneratedChain,
-    lines: Lines,
-    next: TopoHeight,
-}
-
-impl Recorded {
-    fn open(options: GeneratedOptions, path: &Path) -> Result<Self, SourceError> {
-        let lines = Lines::open(path).map_err(input)?;
-        Ok(Self { chain: GeneratedChain::new(options), lines, next: TopoHeight::GENESIS })
-    }
+    blocks: BlocksAhead,
 }
 
 impl BlockSource for Recorded {
@@ -114,8 +114,7 @@ impl BlockSource for Recorded {
     }
 
     fn next_event(&mut self) -> Result<Option<ChainEvent>, SourceError> {
-        let block = read_block(&mut self.lines, self.next, None).map_err(input)?;
-        self.next = self.next.next();
+        let block = self.blocks.next().map_err(input)?;
         let committed = |block| CommittedBlock { block, answers: NodeAnswers::default() };
         Ok(block.map(|block| ChainEvent::Committed(Box::new(committed(block)))))
     }

@@ -13,6 +13,7 @@ use crate::{
     chain::{FeeType, Reference, Transaction, TransactionData, Transfer},
     execute::{ExecutableBlock, ExecutableTransaction, PreState},
     rules::{NamedKeys, Reward},
+    source::{GeneratedOptions, Profile},
 };
 
 /// A block and the state before it.
@@ -22,6 +23,17 @@ pub struct Workload {
     pub block: Arc<ExecutableBlock>,
     /// The state that it is executed on.
     pub pre_state: Arc<PreState>,
+}
+
+/// A chain of plain transfers, of which one in ten meets others in one account.
+pub(super) fn chain_options(transactions_per_block: usize, blocks: u64) -> GeneratedOptions {
+    GeneratedOptions {
+        profile: Profile::Transfers,
+        seed: 1,
+        blocks,
+        transactions_per_block,
+        conflict_rate: 0.1,
+    }
 }
 
 /// Funded transfers, each between two accounts that no other transaction names, but for the share

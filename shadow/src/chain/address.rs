@@ -3,6 +3,8 @@
 //! The prefix tells which network an account is meant for and is part of no hash, so it is kept
 //! beside the key for whoever has to check that a block speaks of one network only.
 
+mod canonical;
+
 use std::{fmt, str::FromStr};
 
 use bech32::{
@@ -71,33 +73,7 @@ impl FromStr for NetworkAddress {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let checked = CheckedHrpstring::new::<Bech32>(text).map_err(AddressError::Bech32)?;
-        let network = match checked.hrp().as_bytes() {
-            b"tos" => Network::Mainnet,
-            b"tst" => Network::Test,
-            _ => return Err(AddressError::Prefix(checked.hrp().to_string())),
-        };
-        let mut payload = [0; PAYLOAD_BYTES];
-        let mut length_bytes = 0;
-        for byte in checked.byte_iter() {
-            if let Some(place) = payload.get_mut(length_bytes) {
-                *place = byte;
-            }
-            length_bytes += 1;
-        }
-        let [key @ .., kind] = payload;
-        if length_bytes >= PAYLOAD_BYTES && kind == TYPE_INTEGRATED {
-            return Err(AddressError::Integrated);
-        }
-        if length_bytes != PAYLOAD_BYTES {
-            return Err(AddressError::Length { length_bytes });
-        }
-        if kind != TYPE_NORMAL {
-            return Err(AddressError::Type(kind));
-        }
-        // Leftover bits would make two spellings of one account.
-        checked.validate_segwit_padding().map_err(AddressError::Padding)?;
-        Ok(Self { account: Address::new(key), network })
+        canonical::read(text).map_or_else(|| read_any(text), Ok)
     }
 }
 
@@ -105,6 +81,37 @@ impl Serialize for NetworkAddress {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
+}
+
+/// Reads an address with nothing taken for granted, so that what is wrong with it can be told.
+fn read_any(text: &str) -> Result<NetworkAddress, AddressError> {
+    let checked = CheckedHrpstring::new::<Bech32>(text).map_err(AddressError::Bech32)?;
+    let network = match checked.hrp().as_bytes() {
+        b"tos" => Network::Mainnet,
+        b"tst" => Network::Test,
+        _ => return Err(AddressError::Prefix(checked.hrp().to_string())),
+    };
+    let mut payload = [0; PAYLOAD_BYTES];
+    let mut length_bytes = 0;
+    for byte in checked.byte_iter() {
+        if let Some(place) = payload.get_mut(length_bytes) {
+            *place = byte;
+        }
+        length_bytes += 1;
+    }
+    let [key @ .., kind] = payload;
+    if length_bytes >= PAYLOAD_BYTES && kind == TYPE_INTEGRATED {
+        return Err(AddressError::Integrated);
+    }
+    if length_bytes != PAYLOAD_BYTES {
+        return Err(AddressError::Length { length_bytes });
+    }
+    if kind != TYPE_NORMAL {
+        return Err(AddressError::Type(kind));
+    }
+    // Leftover bits would make two spellings of one account.
+    checked.validate_segwit_padding().map_err(AddressError::Padding)?;
+    Ok(NetworkAddress { account: Address::new(key), network })
 }
 
 const KEY_BYTES: usize = 32;

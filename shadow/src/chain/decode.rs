@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use storage_snapshot::{Address, Amount, MultisigConfig, TxHash};
+use storage_snapshot::{Address, Amount, MultisigConfig, TxHash, UniformState};
 
 use super::{
     Block, BlockError, BlockHeader, BlockName, BlockProblem, BlockType, Claimed, EncodeError,
@@ -31,7 +31,21 @@ use super::{
 /// error names the block, and the transaction and field where there is one. A transaction that is
 /// not executed here is no error.
 pub fn decode_block(json: &str) -> Result<Block, BlockError> {
-    block(json).map_err(|problem| BlockError { block: name_of(json), problem: Box::new(problem) })
+    wire_block(json)
+        .and_then(checked)
+        .map_err(|problem| BlockError { block: name_of(json), problem: Box::new(problem) })
+}
+
+/// A node's block that was parsed and is not checked yet: for whoever reads it as a part of something.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(crate) struct ParsedBlock<'a>(#[serde(borrow)] WireBlock<'a>);
+
+impl ParsedBlock<'_> {
+    /// The block, if [`decode_block`] would take it.
+    pub(crate) fn checked(self) -> Option<Block> {
+        checked(self.0).ok()
+    }
 }
 
 /// Reads a node's transaction and checks its hash, where its binary form can be rebuilt.
@@ -74,8 +88,7 @@ pub fn decode_header(json: &str) -> Result<BlockHeader, BlockError> {
     header().map_err(|problem| BlockError { block: name_of(json), problem: Box::new(problem) })
 }
 
-fn block(json: &str) -> Result<Block, BlockProblem> {
-    let wire = wire_block(json)?;
+fn checked(wire: WireBlock<'_>) -> Result<Block, BlockProblem> {
     let Checked { header, extra_nonce, network } = Checked::of(&wire)?;
     Ok(Block {
         hash: header.hash,
@@ -382,10 +395,13 @@ const REBUILDABLE_TAGS: [&str; 5] = ["transfers", "burn", "multi_sig", "energy",
 /// Whether a list of transactions repeats some so that it has the Merkle root of the list without
 /// them. The hash of the block cannot tell the two apart, so the list is not bound by it.
 fn is_repetition(hashes: &[TxHash], root: &[u8; 32]) -> bool {
-    let mut seen = HashSet::with_capacity(hashes.len());
-    let distinct: Vec<_> = hashes.iter().filter(|hash| seen.insert(**hash)).collect();
-    distinct.len() < hashes.len()
-        && merkle_root(distinct.into_iter().map(TxHash::as_bytes)) == *root
+    let mut seen = HashSet::with_capacity_and_hasher(hashes.len(), UniformState::default());
+    if hashes.iter().all(|hash| seen.insert(hash)) {
+        return false;
+    }
+    seen.clear();
+    let distinct = hashes.iter().filter(|hash| seen.insert(hash));
+    merkle_root(distinct.map(TxHash::as_bytes)) == *root
 }
 
 /// What a text that is not a block says of its identity.

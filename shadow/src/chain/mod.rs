@@ -26,7 +26,7 @@ pub use address::{AddressError, Network, NetworkAddress};
 pub use block::{Block, BlockHeader, BlockType, Claimed};
 pub use bytes::{DecodeError, DecodeProblem};
 pub use codec::EncodeError;
-pub(crate) use decode::parse_only;
+pub(crate) use decode::{ParsedBlock, parse_only};
 pub use decode::{decode_block, decode_header, decode_transaction};
 pub use encode::{JsonError, block_to_json, transaction_to_json};
 pub use error::{BlockError, BlockName, BlockProblem, TransactionError, TransactionProblem};

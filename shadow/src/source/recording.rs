@@ -2,10 +2,12 @@
 //!
 //! It is a directory of gzip-compressed JSON lines, each line a question and its answer, errors
 //! included: "there is no version at this topoheight" is information. `blocks` is read while the
-//! chain is replayed; the answers about state are read before, so that a damaged file is refused
-//! before anything is written.
+//! chain is replayed, somewhat ahead of it; the answers about state are read before, so that a damaged
+//! file is refused before anything is written.
 
+mod ahead;
 mod answer_files;
+mod block_line;
 mod error;
 pub(crate) mod lines;
 
@@ -14,14 +16,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub(crate) use ahead::BlocksAhead;
 use answer_files::AnswerFiles;
 pub use error::RecordingError;
-use lines::Lines;
-use serde::Deserialize;
-use storage_snapshot::{Amount, StateDelta, TopoHeight};
+use storage_snapshot::{Amount, StateDelta};
 
 use super::{BlockSource, ChainEvent, ChainIdentity, CommittedBlock, NodeAnswers, SourceError};
-use crate::chain::{Block, Network, decode_block};
+use crate::chain::{Block, Network};
 
 /// A recorded chain, replayed from its first block.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub struct Recording {
     identity: ChainIdentity,
     network: Network,
     block_count: u64,
-    blocks: Lines,
+    blocks: BlocksAhead,
     answers: AnswerFiles,
     /// Read one ahead, because the last block gets the answers about the end of the chain. What is
     /// wrong with it concerns nobody before its turn.
@@ -57,9 +58,9 @@ impl Recording {
                 block_count = lines;
             }
         }
-        let mut blocks = Lines::open(blocks_path)?;
-        let first = read_block(&mut blocks, TopoHeight::GENESIS, None)?
-            .ok_or_else(|| RecordingError::Empty { path: blocks_path.clone() })?;
+        let mut blocks = BlocksAhead::open(blocks_path)?;
+        let first =
+            blocks.next()?.ok_or_else(|| RecordingError::Empty { path: blocks_path.clone() })?;
         let answers = AnswerFiles::read(&files, first.network)?;
         Ok(Self {
             identity: ChainIdentity::of(first.network, first.hash, first.miner),
@@ -80,7 +81,7 @@ impl Recording {
     fn next_block(&mut self) -> Result<Option<CommittedBlock>, RecordingError> {
         let Some(block) = std::mem::replace(&mut self.next, Ok(None))? else { return Ok(None) };
         self.check_supply(&block)?;
-        self.next = read_block(&mut self.blocks, block.topoheight.next(), Some(self.network));
+        self.next = self.blocks.next();
         let is_last = matches!(self.next, Ok(None));
         let answers = self.answers.take(&block, is_last)?;
         Ok(Some(CommittedBlock { block, answers }))
@@ -135,48 +136,4 @@ pub(crate) fn files_of(directory: &Path) -> Result<HashMap<String, PathBuf>, Rec
         }
     }
     Ok(files)
-}
-
-#[derive(Deserialize)]
-struct BlockParams {
-    topoheight: TopoHeight,
-}
-
-/// The next block, which has to be the one at `expected`, of the network that the chain is on.
-pub(crate) fn read_block(
-    lines: &mut Lines,
-    expected: TopoHeight,
-    network: Option<Network>,
-) -> Result<Option<Block>, RecordingError> {
-    let Some(line) = lines.next()? else { return Ok(None) };
-    let exchange = line.exchange()?;
-    if exchange.method != "get_block_at_topoheight" {
-        return Err(
-            line.error(format!("expected get_block_at_topoheight, found {}", exchange.method))
-        );
-    }
-    let params: BlockParams = line.params(&exchange)?;
-    if params.topoheight != expected {
-        return Err(line.error(format!(
-            "topoheight {expected} is missing: the next block is the one at {}",
-            params.topoheight
-        )));
-    }
-    let Some(result) = exchange.result else {
-        return Err(line.error(format!("the node had no block at topoheight {expected}")));
-    };
-    let block = decode_block(result.get()).map_err(|source| line.block_error(source))?;
-    if block.topoheight != expected {
-        return Err(line.error(format!(
-            "asked for topoheight {expected}, the block says {}",
-            block.topoheight
-        )));
-    }
-    match network {
-        Some(network) if network != block.network => Err(line.error(format!(
-            "the block at topoheight {expected} is of {}, the ones before it of {network}",
-            block.network
-        ))),
-        _ => Ok(Some(block)),
-    }
 }

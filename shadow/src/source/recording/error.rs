@@ -34,6 +34,13 @@ pub enum RecordingError {
         /// Why.
         source: io::Error,
     },
+    /// The operating system refuses the thread that reads a file.
+    Thread {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A line is not what it should be.
     Line {
         /// The file.
@@ -91,6 +98,9 @@ impl fmt::Display for RecordingError {
                 "{}: cannot be decompressed to its end: {source}; fetch the file again",
                 path.display()
             ),
+            Self::Thread { path, source } => {
+                write!(f, "{}: no thread to read it on: {source}", path.display())
+            }
             Self::Line { path, line, reason } => {
                 write!(f, "{}, line {line}: {reason}", path.display())
             }
@@ -114,7 +124,9 @@ impl fmt::Display for RecordingError {
 impl std::error::Error for RecordingError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Directory { source, .. } | Self::File { source, .. } => Some(source),
+            Self::Directory { source, .. }
+            | Self::File { source, .. }
+            | Self::Thread { source, .. } => Some(source),
             Self::Block { source, .. } => Some(source),
             Self::NoBlocks { .. }
             | Self::Empty { .. }

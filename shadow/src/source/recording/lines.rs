@@ -34,15 +34,17 @@ pub(crate) struct Line<'a> {
     text: &'a [u8],
 }
 
-/// A question to a node and its answer.
+/// A question to a node and its answer. Both stay text, so that an error can say which it is in, unless
+/// their types are given.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Exchange<'a> {
+#[serde(bound(deserialize = "P: Deserialize<'de>, R: Deserialize<'de>"))]
+pub(crate) struct Exchange<'a, P = &'a RawValue, R = &'a RawValue> {
     #[serde(borrow)]
     pub(crate) method: Cow<'a, str>,
-    #[serde(borrow, default)]
-    params: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) result: Option<&'a RawValue>,
+    #[serde(default = "Option::default")]
+    pub(super) params: Option<P>,
+    #[serde(default = "Option::default")]
+    pub(crate) result: Option<R>,
     #[serde(default)]
     pub(crate) error: Option<RpcError>,
 }
@@ -112,6 +114,16 @@ impl Lines {
 }
 
 impl<'a> Line<'a> {
+    #[cfg(test)]
+    pub(super) fn of(text: &'a [u8]) -> Self {
+        Self { path: Path::new("blocks.jsonl.gz"), number: 1, text }
+    }
+
+    #[cfg(test)]
+    pub(super) const fn text(&self) -> &'a [u8] {
+        self.text
+    }
+
     /// The line as a question and its answer.
     pub(crate) fn exchange(&self) -> Result<Exchange<'a>, RecordingError> {
         self.json()
@@ -141,6 +153,16 @@ impl<'a> Line<'a> {
         name: &str,
     ) -> Result<T, RecordingError> {
         serde_json::from_str(part.get()).map_err(|error| self.error(format!("{name}: {error}")))
+    }
+
+    /// The line as a question and its answer of these types; `None` if it is anything else.
+    pub(super) fn exchange_of<P, R>(&self) -> Option<Exchange<'a, P, R>>
+    where
+        P: Deserialize<'a>,
+        R: Deserialize<'a>,
+    {
+        // Looking once at all of it costs less than looking at each text in it.
+        serde_json::from_str(std::str::from_utf8(self.text).ok()?).ok()
     }
 
     pub(crate) fn error(&self, reason: String) -> RecordingError {
