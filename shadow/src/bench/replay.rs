@@ -19,7 +19,7 @@ use crate::{
     node::NodeCheck,
     source::{
         BlockSource, ChainEvent, ChainIdentity, CommittedBlock, GeneratedChain, GeneratedOptions,
-        NodeAnswers, Profile, SourceError, recording::BlocksAhead,
+        NodeAnswers, SourceError, recording::BlocksAhead,
     },
     verifier::{Verifier, VerifyError},
 };
