@@ -84,6 +84,7 @@
 //! apart from the moment in which the window or the database takes in what it is given.
 
 mod block;
+mod cache;
 mod commit;
 mod disk;
 mod files;
