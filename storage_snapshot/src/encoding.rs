@@ -15,13 +15,13 @@
 //! log      tip, previous (00 | 01 hash), delta list(key version), correction list(key version),
 //!          unknown list(key), executed list(hash), base list(key version)
 //! record   list(slot position version), slot = a key without its address
-//! view     tip (00 | 01 tip), folding_to position
+//! view     tip (00 | 01 tip), next:u64, list(number:u64 bytes:u64 check)
 //! ```
 
 use crate::{
     Address, Amount, AssetId, BlockFacts, BlockHash, BlockRef, BlueScore, MultisigConfig, Nonce,
     StateDelta, StateDigest, StateKey, StateValue, TopoHeight, TxHash,
-    store::{BlockCommit, CommittedBlock, Tip},
+    store::{BlockCommit, CommittedBlock, RunName, Tip},
     version::{Position, Stamped, Version},
 };
 
@@ -58,12 +58,14 @@ impl Slot {
     }
 }
 
-/// How far the view was brought, and how far it is being brought.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How far the view was brought, and which files it is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ViewState {
     pub(crate) tip: Option<Tip>,
-    /// Set while records may already stand at a later block than `tip`.
-    pub(crate) folding_to: Position,
+    /// The number of the next file.
+    pub(crate) next: u64,
+    /// The newest first: of an account the first one that has it is right.
+    pub(crate) runs: Vec<RunName>,
 }
 
 pub(crate) fn put_key(out: &mut Vec<u8>, key: &StateKey) {
@@ -184,7 +186,12 @@ pub(crate) fn view_state(state: &ViewState) -> Vec<u8> {
             put_tip(&mut out, tip);
         }
     }
-    put_position(&mut out, state.folding_to);
+    put_u64(&mut out, state.next);
+    put_list(&mut out, &state.runs, |out, run| {
+        put_u64(out, run.number);
+        put_u64(out, run.bytes);
+        out.extend_from_slice(&run.check);
+    });
     out
 }
 
@@ -195,9 +202,15 @@ pub(crate) fn read_view_state(bytes: &[u8]) -> Result<ViewState, Malformed> {
         1 => Some(bytes.tip()?),
         _ => return Err(Malformed),
     };
-    let folding_to = bytes.position()?;
+    let next = bytes.u64()?;
+    let runs = bytes.list(|bytes| {
+        Ok(RunName { number: bytes.u64()?, bytes: bytes.u64()?, check: bytes.array()? })
+    })?;
     bytes.end()?;
-    Ok(ViewState { tip, folding_to })
+    if runs.iter().any(|run| run.number >= next) {
+        return Err(Malformed);
+    }
+    Ok(ViewState { tip, next, runs })
 }
 
 const fn key_tag(slot: Slot) -> u8 {

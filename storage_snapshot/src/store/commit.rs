@@ -22,6 +22,21 @@ pub(super) struct Scratch {
     bytes: Vec<u8>,
 }
 
+impl Scratch {
+    /// What the largest block of all took is not kept for the others.
+    fn shrink(&mut self) {
+        self.replaced.shrink_to(KEPT_WRITES);
+        self.terms.shrink_to(KEPT_WRITES);
+        self.bytes.shrink_to(KEPT_WRITES * KEPT_BYTES);
+    }
+}
+
+/// Most blocks write fewer keys.
+const KEPT_WRITES: usize = 4096;
+
+/// What a write takes in the log.
+const KEPT_BYTES: usize = 64;
+
 impl Inner {
     pub(super) fn commit(&self, block: BlockCommit) -> Result<Tip, StoreError> {
         let mut writer = self.writer.lock();
@@ -68,11 +83,12 @@ impl Inner {
         let previous = tip.map(|tip| tip.block.hash);
         let entry = CommittedBlock { commit: block, digest, previous };
         self.log.append(&entry, bytes)?;
-        self.view.learn(news)?;
+        self.view.learn(news);
         self.window.push(topoheight, writes);
         self.recent.write().push(&entry);
         let tip = entry.tip();
         self.frontier.publish(tip);
+        writer.shrink();
         Ok(tip)
     }
 
@@ -121,6 +137,10 @@ impl Inner {
             tip.map(|tip| tip.block.topoheight)
         };
         // The values of the base that these blocks brought are nowhere else then.
+        {
+            let _folding = self.folding.lock();
+            self.view.settle()?;
+        }
         self.disk.flush()?;
         self.log.drop_above(to)?;
         self.recent.write().drop_above(to);

@@ -7,8 +7,8 @@
 //! * The **log** holds the committed blocks: reference, facts, writes, executed transactions, digest.
 //!   Its last entry is the **tip**. It is the truth; all but the base and the ledger is derived.
 //! * The **window** holds, in memory, the versions that the blocks above the view wrote.
-//! * The **view** holds one record per account, at a block below the tip; *folding* brings it
-//!   forward.
+//! * The **view** holds one record per account, at a block below the tip, in sorted files that never
+//!   change; *folding* brings it forward.
 //! * A **snapshot** reads the state just after one block between the view and the tip, and **pins**
 //!   it until it is dropped or **revoked**.
 //! * The **ledger** holds what was found out about each block, in bytes that belong to the caller.
@@ -24,16 +24,16 @@
 //! not be rolled back, which bounds the memory of the window, and [`Store::prune_log`] then drops
 //! what the log need not keep. [`Store::rollback`] drops blocks above the view, and never goes below.
 //!
-//! Opening replays the log from the view's tip on. It ends a fold that did not end: the view's own
-//! state says how far it was being brought, and until it is there the records stand at different
-//! blocks.
+//! Opening replays the log from the view's tip on. Of a fold that did not end nothing is there but a file
+//! that nobody names, which is removed.
 //!
 //! # Durability
 //!
-//! The log is in files of its own, the ledger and the view are in a database. A commit is one write to
-//! a file of the log: when it returns, the operating system has the block. What the database is given
-//! goes into a buffer in this process, and is written to its file in order when the buffer is full,
-//! when somebody flushes, every `flush_every_ms`, and after every 128 KiB on another thread.
+//! The log and the records of the view are in files of their own, the ledger and the list of the view's
+//! files are in a database. A commit is one write to a file of the log: when it returns, the operating
+//! system has the block. What the database is given goes into a buffer in this process, and is written to
+//! its file in order when the buffer is full, when somebody flushes, every `flush_every_ms`, and after every
+//! 128 KiB on another thread.
 //!
 //! * **When the process crashes**, however it ends, every block whose commit returned is there, and
 //!   of the one that was being written nothing. A rollback that was going on has dropped all, some or
@@ -54,7 +54,9 @@
 //!   closed; by that the ledger may also be ahead of the log. What the disk wrote in another order is
 //!   refused as damaged, or ends the database's own log and so is found as an older moment.
 //! * The log is brought to the disk before a fold writes what is in it to the view, and the view
-//!   before files of the log are removed, so neither depends on the other's luck.
+//!   before files of the log are removed, so neither depends on the other's luck. A file of the view is on
+//!   the disk before the database names it, and one that is not named any more is removed when the disk
+//!   knows of that: whichever list of files a loss of power leaves, they are there and whole.
 //! * A new database is made aside and then renamed, because one whose making was killed half way
 //!   cannot be opened.
 //! * Everything that is read is verified by a checksum. A byte that changed is
@@ -82,9 +84,11 @@
 //! apart from the moment in which the window or the database takes in what it is given.
 
 mod block;
+mod cache;
 mod commit;
 mod disk;
 mod files;
+mod filter;
 mod flusher;
 mod fold;
 mod health;
@@ -98,6 +102,7 @@ mod pins;
 mod power;
 mod recent;
 mod recover;
+mod run;
 mod segment;
 mod snapshot;
 mod tree;
@@ -112,6 +117,7 @@ use parking_lot::{Mutex, RwLock};
 
 pub use block::{BlockCommit, CommittedBlock, Tip};
 pub use lock::{LockHolder, lock_holder};
+pub(crate) use run::RunName;
 pub use snapshot::Snapshot;
 
 use self::{
@@ -130,7 +136,6 @@ use self::{
 use crate::{
     BlockFacts, BlockRef, Corruption, StateDelta, StateKey, StoreError, TopoHeight, TreeName,
     TxHash,
-    encoding::ViewState,
     version::{Position, Stamped, Version},
 };
 
@@ -162,7 +167,7 @@ impl Default for StoreOptions {
         Self {
             flush_every_ms: Some(100),
             cache_bytes: 12 << 20,
-            page_cache_bytes: 12 << 20,
+            page_cache_bytes: 2 << 20,
             log_file_bytes: 4 << 20,
             listen_address: None,
         }
@@ -171,7 +176,7 @@ impl Default for StoreOptions {
 
 impl Store {
     /// The form that a directory is in. It changes with every change of what is on disk.
-    pub const FORMAT_VERSION: u32 = 4;
+    pub const FORMAT_VERSION: u32 = 5;
 
     /// Opens a directory, and creates it if there is none.
     ///
@@ -193,10 +198,10 @@ impl Store {
         )?;
         let meta = disk.tree(TreeName::Meta)?;
         let ledger = Ledger::open(&disk)?;
-        let view = View::open(&disk, options.cache_bytes)?;
-        let log_directory = directory.join("log");
+        let view = disk.tree(TreeName::View)?;
+        let [log_directory, view_directory] = ["log", "view"].map(|part| directory.join(part));
         let is_new = || -> Result<bool, StoreError> {
-            let trees = [&meta, ledger.tree(), view.tree()];
+            let trees = [&meta, ledger.tree(), &view];
             let written = trees.into_iter().map(|tree| Ok(!tree.is_empty()?));
             let is_written = written.collect::<Result<Vec<_>, StoreError>>()?.contains(&true);
             Ok(!is_written && Log::is_absent(&log_directory)?)
@@ -213,15 +218,20 @@ impl Store {
             None if is_new()? => {
                 // Before there is a version, so that a log that is missing later is noticed.
                 Log::make(&log_directory)?;
+                View::make(&view_directory)?;
                 disk.set_format_version(Self::FORMAT_VERSION)?;
             }
             None => return Err(meta.corrupt(b"format_version", Corruption::Parts)),
         }
 
-        let log = Log::open(log_directory, options.log_file_bytes, health)?;
-        let ViewState { tip: view_tip, folding_to } = view.state()?;
-        let recovered = recover::recover(&log, view.tree(), view_tip, folding_to)?;
-        let store = Self {
+        let log = Log::open(log_directory, options.log_file_bytes, Arc::clone(&health))?;
+        let view = View::open(&disk, view, view_directory, options.cache_bytes, health)?;
+        let recovered = recover::recover(&log, &view)?;
+        // The files of the view have what blocks below it brought.
+        for base in &recovered.bases {
+            view.learn(view.news(base)?);
+        }
+        Ok(Self {
             inner: Arc::new(Inner {
                 disk,
                 meta,
@@ -235,15 +245,7 @@ impl Store {
                 folding: Mutex::new(()),
                 _lock: lock,
             }),
-        };
-        // The database may have heard of it later than the log did.
-        for base in &recovered.bases {
-            store.inner.view.learn(store.inner.view.news(base)?)?;
-        }
-        if let Some(folding_to) = folding_to {
-            store.advance_view(folding_to)?;
-        }
-        Ok(store)
+        })
     }
 
     /// What this directory is about, if that was set.
@@ -300,7 +302,7 @@ impl Store {
             let version = Version::Known(value.cloned());
             (*key, Stamped { written_at: None, version })
         });
-        self.inner.view.write(versions, &ViewState::default(), &ViewState::default())
+        self.inner.view.seed(versions)
     }
 
     /// The last block and the state after it.
@@ -477,7 +479,7 @@ impl fmt::Debug for Store {
     }
 }
 
-/// The parts of a store. Locks are taken in the order `folding`, `writer`, `frontier`, `recent`.
+/// The parts of a store. Locks are taken in the order `writer`, `folding`, `frontier`, `recent`.
 pub(crate) struct Inner {
     log: Log,
     disk: Arc<Disk>,

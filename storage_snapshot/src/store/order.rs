@@ -1,7 +1,7 @@
 //! In which order the store brings to the disk what depends on each other, and what is left to do when
 //! something of it failed.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use super::witness::{Change, watch, watch_failing};
 use crate::{
@@ -70,7 +70,7 @@ fn words(changes: &[Change]) -> String {
     words.join(", ")
 }
 
-/// What the database does is in capitals, the rest is done to the log.
+/// What the database does is in capitals, the rest is done to files of the log and of the view.
 #[track_caller]
 fn check(work: impl FnOnce(&Store) -> Result<(), StoreError>, expected: &str) {
     let (_directory, store) = prepared();
@@ -80,10 +80,20 @@ fn check(work: impl FnOnce(&Store) -> Result<(), StoreError>, expected: &str) {
 }
 
 #[test]
-fn a_store_has_a_version_once_it_has_a_log() {
+fn a_store_has_a_version_once_it_has_a_log_and_a_view() {
     let directory = tempfile::tempdir().unwrap();
     let (_store, changes) = watch(|| open(directory.path()).unwrap());
     assert_eq!(words(&changes), "sync names, META, FLUSH");
+}
+
+#[test]
+fn what_a_fold_that_died_left_is_removed_once_no_loss_of_power_brings_it_back() {
+    let (directory, store) = prepared();
+    drop(store);
+    fs::write(directory.path().join("view/00000000000000000099.run"), b"left").unwrap();
+    let (_store, changes) = watch(|| open(directory.path()).unwrap());
+    let found = words(&changes);
+    assert!(found.ends_with("FLUSH, SYNC, remove"), "{found}");
 }
 
 #[test]
@@ -92,9 +102,9 @@ fn a_commit_waits_for_no_disk() {
 }
 
 #[test]
-fn a_block_is_in_the_log_before_the_view_has_what_it_brought_to_the_base() {
+fn what_a_block_brings_to_the_base_is_in_the_log() {
     let brings = BlockCommit { base: base(), ..block(100) };
-    check(|store| store.commit(brings).map(drop), "write, VIEW");
+    check(|store| store.commit(brings).map(drop), "write");
 }
 
 #[test]
@@ -113,7 +123,8 @@ fn blocks_are_on_the_disk_before_they_are_in_the_view() {
         store.commit(block(100))?;
         store.advance_view(at(90)).map(drop)
     };
-    check(commits_and_folds, "write, sync, write, VIEW");
+    let file = "create, write, sync, rename, sync names";
+    check(commits_and_folds, &format!("write, sync, write, {file}, VIEW"));
 }
 
 #[test]
@@ -128,6 +139,22 @@ fn the_view_is_on_the_disk_before_the_log_forgets() {
 }
 
 #[test]
+fn the_view_is_on_the_disk_before_a_file_that_it_replaced_is_gone() {
+    let (_directory, store) = prepared();
+    let (done, changes) = watch(|| {
+        for topoheight in 100..110 {
+            store.commit(block(topoheight))?;
+            store.advance_view(at(topoheight))?;
+        }
+        Ok::<_, StoreError>(())
+    });
+    done.unwrap();
+    let found = words(&changes);
+    assert!(found.contains("VIEW, FLUSH, SYNC, remove"), "{found}");
+    assert_eq!(found.matches("remove").count(), found.matches("SYNC, remove").count(), "{found}");
+}
+
+#[test]
 fn the_base_is_with_the_operating_system_before_the_blocks_that_brought_it_are_gone() {
     let rolls_back = |store: &Store| {
         store.commit(BlockCommit { base: base(), ..block(100) })?;
@@ -137,7 +164,8 @@ fn the_base_is_with_the_operating_system_before_the_blocks_that_brought_it_are_g
     let (done, changes) = watch(|| rolls_back(&store));
     done.unwrap();
     let found = words(&changes);
-    assert!(found.starts_with("write, VIEW, FLUSH, "), "{found}");
+    let file = "create, write, sync, rename, sync names";
+    assert!(found.starts_with(&format!("write, {file}, VIEW, FLUSH, ")), "{found}");
     assert!(found.contains("write, sync, remove, sync names"), "{found}");
 }
 
@@ -150,7 +178,8 @@ fn a_store_with_an_identity_has_its_whole_base() {
         store.set_identity(b"a chain")
     });
     done.unwrap();
-    assert_eq!(words(&changes), "VIEW, FLUSH, META, FLUSH");
+    let file = "create, write, sync, rename, sync names";
+    assert_eq!(words(&changes), format!("{file}, VIEW, FLUSH, META, FLUSH"));
 }
 
 #[test]

@@ -191,9 +191,9 @@ fn check(found: &Chain, moments: &[Moment], before: &Chain, changes: usize) -> R
     Ok(())
 }
 
-/// A disk: what it holds for sure, and what it was told since.
+/// A directory on a disk: what it holds for sure, and what it was told since.
 #[derive(Default)]
-struct Platter {
+pub(super) struct Platter {
     /// Every file that there ever was.
     files: Vec<Contents>,
     names: BTreeMap<PathBuf, usize>,
@@ -210,7 +210,7 @@ struct Contents {
 }
 
 impl Platter {
-    fn of(directory: &Path) -> Self {
+    pub(super) fn of(directory: &Path) -> Self {
         let mut platter = Self::default();
         for file in fs::read_dir(directory).unwrap() {
             let path = file.unwrap().path();
@@ -222,7 +222,7 @@ impl Platter {
         platter
     }
 
-    fn take(&mut self, change: &Change) {
+    pub(super) fn take(&mut self, change: &Change) {
         match change {
             Change::Created(path) => {
                 self.rename(vec![(path.clone(), Some(self.files.len()))]);
@@ -247,7 +247,7 @@ impl Platter {
                 self.safe_names.clone_from(&self.names);
                 self.renamings.clear();
             }
-            other => panic!("{other:?} is none of the log's"),
+            other => panic!("{other:?} is done to no file"),
         }
     }
 
@@ -258,7 +258,7 @@ impl Platter {
 
     /// Writes into another directory what is found after the power failed, when of what was not synced
     /// such a part was done.
-    fn lose_power(&self, directory: &Path, kept: f64, random: &mut ChaCha8Rng) {
+    pub(super) fn lose_power(&self, directory: &Path, kept: f64, random: &mut ChaCha8Rng) {
         let mut names = self.safe_names.clone();
         for renaming in &self.renamings {
             if random.random_bool(kept) {

@@ -3,32 +3,25 @@
 use std::sync::Arc;
 
 use super::{
-    block::Tip,
     log::Log,
     pins::Frontier,
     recent::{Recent, oldest_kept},
-    tree::Tree,
-    view::STATE_KEY,
+    view::View,
     window::Window,
 };
-use crate::{Corruption, StateDelta, StoreError, TopoHeight, digest::Terms, version::Position};
+use crate::{StateDelta, StoreError, TopoHeight, digest::Terms};
 
 /// What is derived from the log.
 pub(super) struct Recovered {
     pub(super) window: Window,
     pub(super) recent: Recent,
     pub(super) frontier: Arc<Frontier>,
-    /// What the blocks above the view brought to the base. The view has that of the others, because a
-    /// fold is written after it.
+    /// What the blocks above the view brought to the base.
     pub(super) bases: Vec<StateDelta>,
 }
 
-pub(super) fn recover(
-    log: &Log,
-    view: &Tree,
-    view_tip: Option<Tip>,
-    folding_to: Position,
-) -> Result<Recovered, StoreError> {
+pub(super) fn recover(log: &Log, view: &View) -> Result<Recovered, StoreError> {
+    let view_tip = view.tip();
     let window = Window::default();
     let mut recent = Recent::default();
     let view_at = view_tip.map(|tip| tip.block.topoheight);
@@ -51,8 +44,8 @@ pub(super) fn recover(
         Some(view_tip) => recent.tip_at(view_tip.block.topoheight) == Some(view_tip),
         None => true,
     };
-    if !agrees || folding_to > tip.map(|tip: Tip| tip.block.topoheight) {
-        return Err(view.corrupt(STATE_KEY, Corruption::Sequence));
+    if !agrees {
+        return Err(view.out_of_sequence());
     }
     let first = if view_at.is_none() { first } else { None };
     let frontier = Frontier::new(first, tip, view_at);

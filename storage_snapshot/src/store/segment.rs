@@ -271,7 +271,8 @@ fn checksum(before: Checksum, topoheight: TopoHeight, content: &[u8]) -> Checksu
     short(hasher.update(&before).update(&super::log::key(topoheight)).update(content))
 }
 
-fn short(hasher: &blake3::Hasher) -> Checksum {
+/// The first bytes of a hash.
+pub(super) fn short(hasher: &blake3::Hasher) -> Checksum {
     let mut short = [0; 8];
     hasher.finalize_xof().fill(&mut short);
     short

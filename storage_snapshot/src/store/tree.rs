@@ -97,22 +97,6 @@ impl Tree {
         key: &[u8],
         content: &[u8],
     ) -> Result<(), StoreError> {
-        let mut parts_before = parts(content.len());
-        while self.part(key, parts_before)?.is_some() {
-            parts_before += 1;
-        }
-        self.stage_over(writes, key, content, parts_before);
-        Ok(())
-    }
-
-    /// Stages an entry in place of one of which at most so many parts are there.
-    pub(super) fn stage_over(
-        &self,
-        writes: &mut Writes,
-        key: &[u8],
-        content: &[u8],
-        parts_before: u32,
-    ) {
         let parts = parts(content.len());
         let mut head = [0; HEAD_BYTES];
         head[..8].copy_from_slice(&self.checksum(key, content));
@@ -124,10 +108,13 @@ impl Tree {
             writes.bytes += key.len() + HEAD_BYTES + chunk.len();
         }
         // A shorter entry leaves parts of a longer one behind.
-        for superfluous in parts..parts_before {
-            writes.entries.push((part_key(key, superfluous), None));
+        let mut parts_before = parts;
+        while self.part(key, parts_before)?.is_some() {
+            writes.entries.push((part_key(key, parts_before), None));
+            parts_before += 1;
         }
-        writes.parts += parts.max(parts_before) as usize;
+        writes.parts += parts_before as usize;
+        Ok(())
     }
 
     /// Applies what was staged, all or nothing.
@@ -224,7 +211,7 @@ const PART_BYTES: usize = 7 * 1024;
 const HEAD_BYTES: usize = 12;
 
 /// How many parts an entry of so many bytes has.
-pub(super) fn parts(bytes: usize) -> u32 {
+fn parts(bytes: usize) -> u32 {
     // 2^32 parts are more than any memory holds.
     bytes.div_ceil(PART_BYTES).max(1) as u32
 }

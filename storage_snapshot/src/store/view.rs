@@ -3,78 +3,125 @@
 //! It follows the log at a distance and only forwards. A record holds for every key of the account
 //! its last version and the block that wrote it.
 //!
+//! The records are in files that are sorted and never changed. A fold writes what it changed into a new
+//! file, together with what is in the newest files as long as these are not much larger, so that there are
+//! few files and each of them was written over few times. Which files the view is made of, and which block
+//! they stand at, is one entry of the database: a fold is that entry or nothing, however much it changed.
+//! A file that it does not name is what is left of a process that died, and is removed.
+//!
 //! **Why the cache never serves a stale record.** A record is stale once a fold has rewritten it and
 //! the fold has dropped the versions it wrote from the window, for only then would a reader look for
-//! them here. A fold writes the record, then takes the gate for writing, counts, and puts the new
-//! record into the cache in place of the old one, and only after that touches the window. A reader
-//! that loads a record notes the count *before* it reads the disk and puts the record into the cache
-//! under the gate *only if* the count is still the same. So a record that was loaded before the rewrite
-//! is either put into the cache before the new one, and replaced by it, or finds another count and is
-//! not put there at all.
+//! them here. A fold writes the file, then shows it, counts, and puts the new records into the cache in place
+//! of the old ones, all of it in one step, and only after that touches the window. A reader that loads a
+//! record notes the count together with the files that it reads, and puts the record into the cache *only if*
+//! the count is still the same. So a record that was loaded from the former files is either put into the
+//! cache before the new one, and replaced by it, or finds another count and is not put there at all.
 //! The reader itself may still use what it loaded: it stands at or above the fold's target, looked
 //! into the window before it came here, and the versions it did not find there were not written by
 //! a block of this fold, so the old record and the new one agree about them.
 
-use std::sync::Arc;
-
-use parking_lot::RwLock;
-use quick_cache::{
-    Weighter,
-    sync::{Cache, DefaultLifecycle},
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
+    block::Tip,
+    cache::{Record, RecordCache},
     disk::Disk,
-    tree::{BATCH_ENTRIES, Tree, Writes, parts},
+    files::{self, failed, sync_directory},
+    health::Health,
+    run::{Entries, Run, RunName, RunWriter, parse_name},
+    segment::UNFINISHED,
+    tree::{Tree, Writes},
 };
 use crate::{
     Address, Corruption, StateDelta, StateKey, StoreError, TopoHeight, TreeName, UniformState,
     encoding::{self, Malformed, Slot, ViewState},
     version::{Position, Stamped, Version},
 };
+use parking_lot::{Mutex, RwLock};
 
 pub(super) struct View {
+    /// Has the state of the view, and nothing else.
     tree: Tree,
-    cache: Cache<Address, Arc<Record>, RecordWeight, UniformState>,
-    /// How often records were rewritten.
-    gate: RwLock<u64>,
+    disk: Arc<Disk>,
+    directory: PathBuf,
+    health: Arc<Health>,
+    /// Held by whoever writes.
+    kept: Mutex<Kept>,
+    cache: RecordCache,
+    shown: RwLock<Shown>,
 }
 
-/// What is known of an account; sorted. Empty for an account that has no record.
-type Record = [(Slot, Stamped)];
+struct Kept {
+    state: ViewState,
+    /// Files that are not part of the view any more, but of one that a loss of power may bring back.
+    retired: Vec<PathBuf>,
+}
+
+/// What a reader sees.
+struct Shown {
+    /// How often records were rewritten.
+    rewrites: u64,
+    /// The newest first.
+    runs: Arc<[Arc<Run>]>,
+    /// The records of accounts of whose base something was learned since the last file was written. The
+    /// blocks that brought it are in the log.
+    learned: HashMap<Address, Arc<Record>, UniformState>,
+}
 
 impl View {
-    pub(super) fn open(disk: &Arc<Disk>, cache_bytes: u64) -> Result<Self, StoreError> {
-        let expected = usize::try_from(cache_bytes / TYPICAL_RECORD_BYTES).unwrap_or(usize::MAX);
+    /// Opens what is in the directory, and clears away what does not belong there.
+    pub(super) fn open(
+        disk: &Arc<Disk>,
+        tree: Tree,
+        directory: PathBuf,
+        cache_bytes: u64,
+        health: Arc<Health>,
+    ) -> Result<Self, StoreError> {
+        let state = match tree.read(STATE_KEY)? {
+            Some(bytes) => encoding::read_view_state(&bytes)
+                .map_err(|Malformed| tree.corrupt(STATE_KEY, Corruption::Form))?,
+            None => ViewState::default(),
+        };
+        let open = |name: &RunName| Run::open(&directory, *name).map(Arc::new);
+        let runs = state.runs.iter().map(open).collect::<Result<_, _>>()?;
+        clear(&directory, &state, disk)?;
+        let shown = Shown { rewrites: 0, runs, learned: HashMap::default() };
         Ok(Self {
-            tree: disk.tree(TreeName::View)?,
-            cache: Cache::with(
-                expected,
-                cache_bytes,
-                RecordWeight,
-                UniformState::default(),
-                DefaultLifecycle::default(),
-            ),
-            gate: RwLock::new(0),
+            tree,
+            disk: Arc::clone(disk),
+            directory,
+            health,
+            kept: Mutex::new(Kept { state, retired: Vec::new() }),
+            cache: RecordCache::of_bytes(cache_bytes),
+            shown: RwLock::new(shown),
         })
     }
 
-    pub(super) const fn tree(&self) -> &Tree {
-        &self.tree
+    /// Makes the directory; it is there whenever the store is.
+    pub(super) fn make(directory: &Path) -> Result<(), StoreError> {
+        fs::create_dir_all(directory).map_err(failed(directory))?;
+        directory.parent().map_or(Ok(()), sync_directory)
     }
 
-    pub(super) fn state(&self) -> Result<ViewState, StoreError> {
-        match self.tree.read(STATE_KEY)? {
-            Some(bytes) => encoding::read_view_state(&bytes)
-                .map_err(|Malformed| self.tree.corrupt(STATE_KEY, Corruption::Form)),
-            None => Ok(ViewState::default()),
-        }
+    /// The block that it stands at.
+    pub(super) fn tip(&self) -> Option<Tip> {
+        self.kept.lock().state.tip
+    }
+
+    /// The error for a view that does not fit the log.
+    pub(super) fn out_of_sequence(&self) -> StoreError {
+        self.tree.corrupt(STATE_KEY, Corruption::Sequence)
     }
 
     /// The last version of a key for a reader that stands at or above the view.
     pub(super) fn read(&self, key: &StateKey, at: Position) -> Result<Option<Stamped>, StoreError> {
         let record = self.record(key.account())?;
-        Ok(self.find(&record, key, at)?.cloned())
+        Ok(find(&record, key, at)?.cloned())
     }
 
     /// The same for many keys; those that have none are left out.
@@ -90,29 +137,11 @@ impl View {
         let record = |key: &'a StateKey| Ok((key, self.record(key.account())?));
         let records: Vec<_> = keys.map(record).collect::<Result<_, StoreError>>()?;
         for (key, record) in &records {
-            if let Some(stamped) = self.find(record, key, at)? {
+            if let Some(stamped) = find(record, key, at)? {
                 found(key, stamped);
             }
         }
         Ok(())
-    }
-
-    fn find<'a>(
-        &self,
-        record: &'a Record,
-        key: &StateKey,
-        at: Position,
-    ) -> Result<Option<&'a Stamped>, StoreError> {
-        let slot = Slot::of(key);
-        let Ok(index) = record.binary_search_by_key(&slot, |(slot, _)| *slot) else {
-            return Ok(None);
-        };
-        let Some((_, stamped)) = record.get(index) else { return Ok(None) };
-        if stamped.written_at > at {
-            // The floor forbids such a reader, so the record is not what was written.
-            return Err(self.tree.corrupt(key.account().as_bytes(), Corruption::Future));
-        }
-        Ok(Some(stamped))
     }
 
     /// Brings the record of an account into the cache.
@@ -120,41 +149,31 @@ impl View {
         self.record(account).map(drop)
     }
 
-    /// Writes versions into the records of their accounts, `between` in every batch but the last and
-    /// `last` in that one. The keys of an account are together.
-    pub(super) fn write(
+    /// Brings the view to a block by the versions that were written since; those of an account are together,
+    /// and the accounts ascend.
+    pub(super) fn fold(
         &self,
         versions: impl IntoIterator<Item = (StateKey, Stamped)>,
-        between: &ViewState,
-        last: &ViewState,
+        tip: Tip,
     ) -> Result<(), StoreError> {
-        let mut batch = RecordBatch::default();
-        let mut versions = versions.into_iter().peekable();
-        while let Some((key, stamped)) = versions.next() {
-            let account = *key.account();
-            // What is in the cache is what is on disk: nobody else rewrites records meanwhile.
-            let before = match self.cache.get(&account) {
-                Some(record) => record,
-                None => self.load(&account)?.into(),
-            };
-            let bytes_before = encoding::record(&before).len();
-            let mut record = before.to_vec();
-            let is_new = record.is_empty();
-            put(&mut record, Slot::of(&key), stamped);
-            while let Some((key, stamped)) = versions.next_if(|(key, _)| *key.account() == account)
-            {
-                put(&mut record, Slot::of(&key), stamped);
+        let records = Changes::of(versions).map(|changes| self.changed(changes));
+        let records = records.collect::<Result<_, _>>()?;
+        self.write(records, Some(tip))
+    }
+
+    /// Writes values of the base over those that were written before; in the same order.
+    pub(super) fn seed(
+        &self,
+        versions: impl IntoIterator<Item = (StateKey, Stamped)>,
+    ) -> Result<(), StoreError> {
+        let mut records = Changes::of(versions).map(|changes| self.changed(changes));
+        loop {
+            let some = records.by_ref().take(SEEDED_AT_ONCE).collect::<Result<Vec<_>, _>>()?;
+            if some.is_empty() {
+                return Ok(());
             }
-            let parts_before = if is_new { 0 } else { parts(bytes_before) };
-            let content = encoding::record(&record);
-            self.tree.stage_over(&mut batch.writes, account.as_bytes(), &content, parts_before);
-            batch.records.push((account, record.into()));
-            // One entry is the state itself.
-            if batch.writes.parts >= BATCH_ENTRIES - 1 && versions.peek().is_some() {
-                self.apply(std::mem::take(&mut batch), between)?;
-            }
+            self.write(some, None)?;
         }
-        self.apply(batch, last)
     }
 
     /// What of some values of the base is new.
@@ -166,121 +185,273 @@ impl View {
                 values.push((*key, Stamped { written_at: None, version }));
             }
         }
-        if values.is_empty() {
-            return Ok(None);
-        }
         values.sort_by_key(|(key, _)| *key.account());
-        Ok(Some(News { values, state: self.state()? }))
+        let records = Changes::of(values).map(|changes| self.changed(changes));
+        let records = records.collect::<Result<Vec<_>, _>>()?;
+        Ok((!records.is_empty()).then_some(News { records }))
     }
 
-    /// Adds to the base.
-    pub(super) fn learn(&self, news: Option<News>) -> Result<(), StoreError> {
-        match news {
-            Some(News { values, state }) => self.write(values, &state, &state),
-            None => Ok(()),
+    /// Adds to the base. What is new is in the log, and will be in the next file.
+    pub(super) fn learn(&self, news: Option<News>) {
+        let Some(News { records }) = news else { return };
+        let mut shown = self.shown.write();
+        shown.rewrites += 1;
+        for (account, record) in records {
+            self.cache.insert(account, Arc::clone(&record));
+            shown.learned.insert(account, record);
         }
     }
 
-    fn apply(&self, mut batch: RecordBatch, state: &ViewState) -> Result<(), StoreError> {
-        self.tree.stage(&mut batch.writes, STATE_KEY, &encoding::view_state(state))?;
-        self.tree.apply(batch.writes)?;
-        let mut rewrites = self.gate.write();
-        *rewrites += 1;
-        for (account, record) in batch.records {
+    /// Writes what was learned, for a block that brought it is about to be forgotten.
+    pub(super) fn settle(&self) -> Result<(), StoreError> {
+        if self.shown.read().learned.is_empty() {
+            return Ok(());
+        }
+        let tip = self.tip();
+        self.write(Vec::new(), tip)
+    }
+
+    /// Puts records, and those that were learned, in front of all others.
+    fn write(
+        &self,
+        mut records: Vec<(Address, Arc<Record>)>,
+        tip: Option<Tip>,
+    ) -> Result<(), StoreError> {
+        self.health.writable()?;
+        let mut kept = self.kept.lock();
+        let before = {
+            let shown = self.shown.read();
+            let is_left = |account: &Address| {
+                records.binary_search_by_key(account, |(account, _)| *account).is_err()
+            };
+            let learned = shown.learned.iter().filter(|(account, _)| is_left(account));
+            let left: Vec<_> =
+                learned.map(|(account, record)| (*account, Arc::clone(record))).collect();
+            if !left.is_empty() {
+                records.extend(left);
+                records.sort_unstable_by_key(|(account, _)| *account);
+            }
+            Arc::clone(&shown.runs)
+        };
+        let mut runs = Vec::with_capacity(before.len() + 1);
+        let mut number = kept.state.next;
+        let mut merged = 0;
+        if !records.is_empty() {
+            merged = merged_count(records.len() as u64, &before);
+            let run = self.merge(number, &records, &before[..merged]);
+            runs.push(Arc::new(run.map_err(|error| match error {
+                // Nothing was written that anybody would read.
+                StoreError::Corrupt { .. } => error,
+                error => self.health.failed(error),
+            })?));
+            number += 1;
+        }
+        runs.extend_from_slice(&before[merged..]);
+        let names = runs.iter().map(|run| run.name()).collect();
+        let state = ViewState { tip, next: number, runs: names };
+        let mut writes = Writes::default();
+        self.tree.stage(&mut writes, STATE_KEY, &encoding::view_state(&state))?;
+        self.tree.apply(writes)?;
+        kept.state = state;
+        kept.retired.extend(before[..merged].iter().map(|run| run.path().to_owned()));
+
+        let mut shown = self.shown.write();
+        shown.rewrites += 1;
+        shown.runs = runs.into();
+        // Nothing is learned during a write: all of it is among the records.
+        shown.learned.clear();
+        for (account, record) in records {
             self.cache.insert(account, record);
         }
-        Ok(())
+        drop(shown);
+        if kept.retired.len() < RETIRED_MAX {
+            return Ok(());
+        }
+        // Until the disk has heard of the new files it may come back to the former ones.
+        self.disk.sync()?;
+        kept.retired
+            .drain(..)
+            .try_for_each(|path| files::remove(&path))
+            .map_err(|error| self.health.failed(error))
+    }
+
+    /// Writes a file with some records, and for all other accounts those of the files that it replaces.
+    fn merge(
+        &self,
+        number: u64,
+        records: &[(Address, Arc<Record>)],
+        replaced: &[Arc<Run>],
+    ) -> Result<Run, StoreError> {
+        let accounts = replaced.iter().map(|run| run.accounts());
+        let accounts_max = accounts.fold(records.len() as u64, u64::saturating_add);
+        let mut writer = RunWriter::create(&self.directory, number, accounts_max)?;
+        let mut records = records.iter().peekable();
+        let mut entries =
+            replaced.iter().map(|run| Entries::of(run)).collect::<Result<Vec<_>, _>>()?;
+        loop {
+            let next = records.peek().map(|(account, _)| account);
+            let account = entries.iter().filter_map(Entries::account).chain(next).min().copied();
+            let Some(account) = account else { return writer.finish() };
+            let mut is_written = false;
+            if let Some((_, record)) = records.next_if(|(next, _)| *next == account) {
+                writer.push(&account, &encoding::record(record))?;
+                is_written = true;
+            }
+            // The newest one first.
+            for entries in &mut entries {
+                if entries.account() == Some(&account) {
+                    if !is_written {
+                        writer.push(&account, entries.record())?;
+                        is_written = true;
+                    }
+                    entries.advance()?;
+                }
+            }
+        }
+    }
+
+    /// The record of an account with what was changed in it.
+    fn changed(
+        &self,
+        (account, changes): (Address, Vec<(Slot, Stamped)>),
+    ) -> Result<(Address, Arc<Record>), StoreError> {
+        let mut record = self.record(&account)?.to_vec();
+        for (slot, stamped) in changes {
+            match record.binary_search_by_key(&slot, |(slot, _)| *slot) {
+                Ok(index) => record[index].1 = stamped,
+                Err(index) => record.insert(index, (slot, stamped)),
+            }
+        }
+        Ok((account, record.into()))
     }
 
     fn record(&self, account: &Address) -> Result<Arc<Record>, StoreError> {
         if let Some(record) = self.cache.get(account) {
             return Ok(record);
         }
-        let rewrites = self.rewrites();
-        let record: Arc<Record> = self.load(account)?.into();
+        let (rewrites, runs) = {
+            let shown = self.shown.read();
+            if let Some(record) = shown.learned.get(account) {
+                return Ok(Arc::clone(record));
+            }
+            (shown.rewrites, Arc::clone(&shown.runs))
+        };
+        let record: Arc<Record> = load(&runs, account)?.into();
         self.admit(*account, &record, rewrites);
         Ok(record)
     }
 
-    fn rewrites(&self) -> u64 {
-        *self.gate.read()
-    }
-
     /// Puts a record into the cache, unless something was rewritten since before it was loaded.
     fn admit(&self, account: Address, record: &Arc<Record>, rewrites: u64) {
-        let now = self.gate.read();
-        if *now == rewrites {
+        let shown = self.shown.read();
+        if shown.rewrites == rewrites {
             self.cache.insert(account, Arc::clone(record));
         }
     }
-
-    fn load(&self, account: &Address) -> Result<Vec<(Slot, Stamped)>, StoreError> {
-        match self.tree.read(account.as_bytes())? {
-            Some(bytes) => encoding::read_record(account, &bytes)
-                .map_err(|Malformed| self.tree.corrupt(account.as_bytes(), Corruption::Form)),
-            None => Ok(Vec::new()),
-        }
-    }
 }
 
-/// Values of the base that the view does not have, and the state that it keeps.
+/// Values of the base that the view does not have, in the records of their accounts.
 pub(super) struct News {
-    values: Vec<(StateKey, Stamped)>,
-    state: ViewState,
-}
-
-#[derive(Default)]
-struct RecordBatch {
-    writes: Writes,
     records: Vec<(Address, Arc<Record>)>,
 }
 
-/// Not the length of an address, so it is no account's.
+/// Versions by their accounts, as long as those of one account are together.
+struct Changes<V: Iterator<Item = (StateKey, Stamped)>>(std::iter::Peekable<V>);
+
+impl<V: Iterator<Item = (StateKey, Stamped)>> Changes<V> {
+    fn of(versions: impl IntoIterator<IntoIter = V>) -> Self {
+        Self(versions.into_iter().peekable())
+    }
+}
+
+impl<V: Iterator<Item = (StateKey, Stamped)>> Iterator for Changes<V> {
+    type Item = (Address, Vec<(Slot, Stamped)>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (key, stamped) = self.0.next()?;
+        let account = *key.account();
+        let mut changes = vec![(Slot::of(&key), stamped)];
+        while let Some((key, stamped)) = self.0.next_if(|(key, _)| *key.account() == account) {
+            changes.push((Slot::of(&key), stamped));
+        }
+        Some((account, changes))
+    }
+}
+
+/// How many of the newest files are written anew with so many records, because they have not many more.
+fn merged_count(records: u64, runs: &[Arc<Run>]) -> usize {
+    let mut total = records;
+    let is_merged = |run: &&Arc<Run>| {
+        let is_merged = run.accounts() <= MERGED_FACTOR.saturating_mul(total);
+        total = total.saturating_add(run.accounts());
+        is_merged
+    };
+    runs.iter().take_while(is_merged).count()
+}
+
+fn load(runs: &[Arc<Run>], account: &Address) -> Result<Vec<(Slot, Stamped)>, StoreError> {
+    let mut block = Vec::new();
+    for run in runs {
+        if let Some(record) = run.find(account, &mut block)? {
+            return encoding::read_record(account, record)
+                .map_err(|Malformed| corrupt(account, Corruption::Form));
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn find<'a>(
+    record: &'a Record,
+    key: &StateKey,
+    at: Position,
+) -> Result<Option<&'a Stamped>, StoreError> {
+    let slot = Slot::of(key);
+    let Ok(index) = record.binary_search_by_key(&slot, |(slot, _)| *slot) else {
+        return Ok(None);
+    };
+    let Some((_, stamped)) = record.get(index) else { return Ok(None) };
+    if stamped.written_at > at {
+        // The floor forbids such a reader, so the record is not what was written.
+        return Err(corrupt(key.account(), Corruption::Future));
+    }
+    Ok(Some(stamped))
+}
+
+fn corrupt(account: &Address, problem: Corruption) -> StoreError {
+    StoreError::Corrupt { tree: TreeName::View, key: account.as_bytes().to_vec(), problem }
+}
+
+/// Removes what is in the directory and not part of the view.
+fn clear(directory: &Path, state: &ViewState, disk: &Disk) -> Result<(), StoreError> {
+    let mut superfluous = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed(directory))? {
+        let path = entry.map_err(failed(directory))?.path();
+        let is_unfinished = path.extension().is_some_and(|extension| extension == UNFINISHED);
+        let is_named = |number: u64| state.runs.iter().any(|run| run.number == number);
+        if is_unfinished || parse_name(&path).is_some_and(|number| !is_named(number)) {
+            superfluous.push(path);
+        }
+    }
+    if !superfluous.is_empty() {
+        // A loss of power must not bring back an entry that names one of them.
+        disk.sync()?;
+    }
+    superfluous.iter().try_for_each(|path| files::remove(path))
+}
+
+/// Not the length of an address, as the keys of former forms were.
 pub(super) const STATE_KEY: &[u8] = b"state";
 
-const TYPICAL_RECORD_BYTES: u64 = 256;
+/// A file that has no more than so many times the accounts of those before it is written together with
+/// them: so each file is a multiple of all newer ones, and a record is copied about as often as there are
+/// files.
+const MERGED_FACTOR: u64 = 2;
 
-fn put(record: &mut Vec<(Slot, Stamped)>, slot: Slot, stamped: Stamped) {
-    match record.binary_search_by_key(&slot, |(slot, _)| *slot) {
-        Ok(index) => record[index].1 = stamped,
-        Err(index) => record.insert(index, (slot, stamped)),
-    }
-}
+/// How many files that are not needed may be left on the disk.
+const RETIRED_MAX: usize = 4;
 
-#[derive(Clone)]
-struct RecordWeight;
-
-impl Weighter<Address, Arc<Record>> for RecordWeight {
-    fn weight(&self, _: &Address, record: &Arc<Record>) -> u64 {
-        // The entry of the cache, and what a slot takes in memory but for participants.
-        let slots = record.len() * size_of::<(Slot, Stamped)>();
-        128 + slots as u64
-    }
-}
+/// How many records of the base are written at once: all of them may not fit into the memory.
+const SEEDED_AT_ONCE: usize = 1 << 16;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::StateValue;
-
-    #[test]
-    fn a_record_that_was_loaded_before_a_rewrite_is_not_cached_after_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("state");
-        let disk = Disk::open(path, 1 << 20, None, Arc::default()).unwrap();
-        let view = View::open(&disk, 1 << 20).unwrap();
-        let account = Address::new([1; 32]);
-        let key = StateKey::Registered(account);
-        let at = Some(TopoHeight::new(3));
-
-        let rewrites = view.rewrites();
-        let old: Arc<Record> = view.load(&account).unwrap().into();
-        let version = Version::Known(Some(StateValue::Registered));
-        let stamped = Stamped { written_at: at, version };
-        let state = ViewState::default();
-        view.write([(key, stamped.clone())], &state, &state).unwrap();
-        view.admit(account, &old, rewrites);
-
-        assert_eq!(view.read(&key, at).unwrap(), Some(stamped));
-    }
-}
+mod tests;

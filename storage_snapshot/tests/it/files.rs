@@ -78,7 +78,8 @@ fn check(what: &str, damage: impl Fn(&Path, &mut ChaCha8Rng)) {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir_all(directory.path().join("state/blobs")).unwrap();
         fs::create_dir(directory.path().join("log")).unwrap();
-        let [database, log] = ["state", "log"].map(|under| {
+        fs::create_dir(directory.path().join("view")).unwrap();
+        let [database, log, view] = ["state", "log", "view"].map(|under| {
             let copied = files_of(&prepared.path().join(under)).into_iter().map(|file| {
                 let copy = directory.path().join(under).join(file.file_name().unwrap());
                 fs::copy(file, &copy).unwrap();
@@ -88,9 +89,10 @@ fn check(what: &str, damage: impl Fn(&Path, &mut ChaCha8Rng)) {
         });
         assert!(log.len() > 2, "{log:?}");
         // The large file of the database has most of the content.
-        let picked = match random.random_range(0..6) {
+        let picked = match random.random_range(0..8) {
             0..2 => directory.path().join("state/db"),
             2..5 => log[random.random_range(0..log.len())].clone(),
+            5..7 => view[random.random_range(0..view.len())].clone(),
             _ => database[random.random_range(0..database.len())].clone(),
         };
         damage(&picked, &mut random);

@@ -8,8 +8,8 @@ use std::{
 };
 
 use storage_snapshot::{
-    LockHolder, MultisigConfig, StateDelta, StateKey, StateRead, Store, StoreError, StoreOptions,
-    TxHash, lock_holder,
+    LockHolder, StateDelta, StateKey, StateRead, Store, StoreError, StoreOptions, TxHash,
+    lock_holder,
 };
 
 use crate::{
@@ -273,21 +273,9 @@ fn the_ledger_outlives_rollback_and_pruning() {
 #[test]
 fn a_shorter_entry_leaves_nothing_of_a_longer_one_behind() {
     let directory = tempfile::tempdir().unwrap();
-    let account = |number: u8| storage_snapshot::Address::new([number; 32]);
-    let config = |participants: u8| MultisigConfig {
-        threshold: 1,
-        participants: (0..participants).map(account).collect(),
-    };
     let store = open(directory.path());
     store.put_ledger(at(0), &[1; 30_000]).unwrap();
     store.put_ledger(at(0), b"short").unwrap();
-    // The same for the record of an account, in which 255 participants take two parts.
-    for (topoheight, participants) in [255, 1].into_iter().enumerate() {
-        let mut delta = StateDelta::new();
-        delta.set_multisig(ALICE, Some(config(participants)));
-        store.commit(block(topoheight as u64, 0, delta)).unwrap();
-        store.advance_view(at(topoheight as u64)).unwrap();
-    }
     drop(store);
 
     let database = raw(directory.path());
@@ -295,7 +283,6 @@ fn a_shorter_entry_leaves_nothing_of_a_longer_one_behind() {
         database.open_tree(tree).unwrap().scan_prefix(key).keys().map(Result::unwrap).count()
     };
     assert_eq!(parts("ledger", &[0; 8]), 1);
-    assert_eq!(parts("view", ALICE.as_bytes()), 1);
     close_raw(database, directory.path());
 }
 

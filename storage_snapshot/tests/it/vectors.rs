@@ -1,5 +1,7 @@
 //! The bytes on disk, frozen. If one of these tests fails, `Store::FORMAT_VERSION` has to change.
 
+use std::fs;
+
 use storage_snapshot::{
     Address, Amount, AssetId, BlockCommit, BlockFacts, BlockHash, BlockRef, BlueScore,
     MultisigConfig, Nonce, StateDelta, StateKey, StateValue, TxHash,
@@ -80,37 +82,64 @@ fn the_bytes_on_disk_are_these() {
     drop(store);
 
     let database = raw(directory.path());
-    assert_eq!(database.get("format_version").unwrap().unwrap(), [0, 0, 0, 4]);
+    assert_eq!(database.get("format_version").unwrap().unwrap(), [0, 0, 0, 5]);
     check(&database, "meta", "6964656e74697479", "6964");
     check(&database, "ledger", "0000000000000011", "6f6b");
-    check(
-        &database,
-        "view",
-        "aa*32",
-        "0000000000000005
-         01 01 0000000000000011 02 0000000000000102
-         05 01 0000000000000011 03 0000000000000304
-         02 cc*32 01 0000000000000011 03 ff*8
-         03 01 0000000000000011 04 02 0000000000000002 bb*32 aa*32
-         04 01 0000000000000011 05",
-    );
-    check(
-        &database,
-        "view",
-        "bb*32",
-        "0000000000000003
-         01 01 0000000000000011 01
-         05 00 03 0000000000000005
-         03 01 0000000000000011 00",
-    );
+    let file = fs::read(directory.path().join("view/00000000000000000001.run")).unwrap();
+    let check_of_file = hex::encode(&file[file.len() - 8..]);
+    let bytes_of_file = file.len();
     check(&database, "view",
         "7374617465",
         &format!(
             "01 0000000000000011 dd*32 0000000000000022 01 0000000000000033 01 0000000000000044 {DIGEST}
-             00"
+             0000000000000002
+             0000000000000001 0000000000000001 {bytes_of_file:016x} {check_of_file}"
         ),
     );
     close_raw(database, directory.path());
+}
+
+#[test]
+fn the_bytes_of_a_file_of_the_view_are_these() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let mut base = StateDelta::new();
+    base.set_balance(B, AssetId::NATIVE, Amount::new(5));
+    store.seed(&base).unwrap();
+    store.commit(first()).unwrap();
+    store.advance_view(at(0x11)).unwrap();
+    drop(store);
+
+    // Two records, each behind the account and its length.
+    let block = hex::decode(bytes(
+        "aa*32 000000c0
+         0000000000000005
+         01 01 0000000000000011 02 0000000000000102
+         05 01 0000000000000011 03 0000000000000304
+         02 cc*32 01 0000000000000011 03 ff*8
+         03 01 0000000000000011 04 02 0000000000000002 bb*32 aa*32
+         04 01 0000000000000011 05
+         bb*32 00000029
+         0000000000000003
+         01 01 0000000000000011 01
+         05 00 03 0000000000000005
+         03 01 0000000000000011 00",
+    ))
+    .unwrap();
+    let short = |hash: &blake3::Hash| hash.as_bytes()[..8].to_vec();
+    let checksum = hex::encode(xxhash_rust::xxh3::xxh3_64(&block).to_be_bytes());
+    // The file has the number 1, the one with the base was 0.
+    let tail = hex::decode(bytes(&format!(
+        "aa*32 0000000000000000 {checksum}
+         {FILTER}
+         {} 00000005 0000000000000001 0000000000000002 0000000000000001 0000000000000001",
+        hex::encode("shadowrn")
+    )))
+    .unwrap();
+    let check = blake3::hash(&tail);
+    let expected = [block, tail, short(&check)].concat();
+    let found = fs::read(directory.path().join("view/00000000000000000001.run")).unwrap();
+    assert_eq!(hex::encode(found), hex::encode(expected));
 }
 
 /// A record behind the one that has the checksum `before`, and its own.
@@ -164,14 +193,18 @@ fn the_bytes_of_a_file_of_the_log_are_these() {
     // and that no other file follows.
     let synced = 45 + one.len() + two.len();
     let header = format!(
-        "{} 00000004 0000000000000011 0000000000000011 {synced:016x} 00",
+        "{} 00000005 0000000000000011 0000000000000011 {synced:016x} 00",
         hex::encode("shadowlg")
     );
     let header = hex::decode(bytes(&header)).unwrap();
     let check = blake3::hash(&header);
     let expected = [&header[..], &check.as_bytes()[..8], &one, &two].concat();
-    let found = std::fs::read(directory.path().join("log/00000000000000000017.log")).unwrap();
+    let found = fs::read(directory.path().join("log/00000000000000000017.log")).unwrap();
     assert_eq!(hex::encode(found), hex::encode(expected));
 }
 
 const DIGEST: &str = "c6a3223a93fb746a1bad6f3c930187d92a2f55472cf9c3a037371ec2e38d296c";
+
+/// In each of eight words a bit for either account.
+const FILTER: &str = "0000000010008000000200000000008000004000004000000004000001000000
+     0000000000000a00400000800000000000000000000101000800004000000000";
