@@ -4,17 +4,13 @@
 //! the block alone, so they see what a comparison cannot: money that appears or vanishes, nonces
 //! that go back, multisig configurations that nobody asked to change, sums that do not add up.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    fmt,
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use storage_snapshot::{
-    Address, Amount, AssetId, Nonce, ReadError, Reader, StateKey, StateRead, StateValue, TxHash,
-    UniformState,
+    Address, Amount, AssetId, Nonce, ReadError, StateKey, StateRead, StateValue, TxHash,
 };
 
-use crate::{Execution, Field, Inconclusive, Status};
+use crate::{Execution, Field, Inconclusive, Outcome, Status, Violation};
 
 /// What a block says about any right execution of it, asked of the block itself.
 pub trait Expected {
@@ -36,8 +32,21 @@ pub trait Expected {
     fn for_each_asset(&self, number: usize, each: &mut dyn FnMut(AssetId));
 
     /// Assets that the block itself may create or destroy in a way that cannot be told beforehand.
-    /// Their conservation is not checked.
+    /// Their conservation is not checked. Only asked of a block whose transactions spend 2^64-1 or
+    /// more together: as long as every sum is exact there are none.
     fn leaky_assets(&self) -> BTreeSet<AssetId>;
+
+    /// The accounts that the block names, in order and each once, by whoever has them at hand like that.
+    /// What is noted of one of them is then noted at its place; others are searched for.
+    fn accounts(&self) -> &[Address] {
+        &[]
+    }
+
+    /// Where the source of the transaction with this number is likely to stand among the
+    /// [`accounts`](Self::accounts). It is believed only where it does stand there.
+    fn place_of_source(&self, _number: usize) -> Option<usize> {
+        None
+    }
 }
 
 /// What one transaction may do.
@@ -49,6 +58,8 @@ pub struct ExpectedTransaction<'a> {
     pub source: &'a Address,
     /// What it destroys when it is executed.
     pub burns: Option<(AssetId, Amount)>,
+    /// All that it spends, whatever the assets, added up to 2^64-1 at most.
+    pub spends: Amount,
     /// Whether it sets or deletes the multisig configuration of its source.
     pub changes_multisig: bool,
 }
@@ -91,342 +102,336 @@ pub fn check(
     pre_state: &dyn StateRead,
     expected: &dyn Expected,
 ) -> Result<Invariants, ReadError> {
-    let leaky_assets = expected.leaky_assets();
-    let mut found = Invariants { leaky_assets, ..Invariants::default() };
-    let transactions = Matched::of(execution, expected, &mut found.violations);
-    let mut before = pre_state.reader();
-    check_totals(execution, &transactions, &mut found.violations);
-    check_nonces(execution, &mut *before, &transactions, &mut found)?;
-    check_multisig(execution, &transactions, &mut found.violations);
-    check_conservation(execution, &mut *before, &transactions, &mut found)?;
-    Ok(found)
+    let mut reader = pre_state.reader();
+    let before = |key: &StateKey| match key {
+        StateKey::Nonce(_) | StateKey::Balance(..) => Ok(reader(key)?.as_ref().and_then(number)),
+        StateKey::Multisig(_) | StateKey::Registered(_) => Ok(None),
+    };
+    check_by(execution, before, expected)
 }
 
-/// The transactions of the block, each with what became of it.
-struct Matched<'a> {
-    expected: &'a dyn Expected,
-    /// By the number of the transaction; `None` where it has no outcome.
-    statuses: Vec<Option<&'a Status>>,
-}
-
-impl<'a> Matched<'a> {
-    /// Finds the outcome of every transaction. A repeated hash takes its outcomes in order.
-    fn of(
-        execution: &'a Execution,
-        expected: &'a dyn Expected,
-        violations: &mut Vec<Violation>,
-    ) -> Self {
-        let hash = |number| expected.transaction(number).hash;
-        let count = expected.transactions();
-        // Whoever lists the outcomes in block order is spared the search.
-        if execution.outcomes.iter().map(|outcome| &outcome.hash).eq((0..count).map(hash)) {
-            let statuses = execution.outcomes.iter().map(|outcome| Some(&outcome.status)).collect();
-            return Self { expected, statuses };
-        }
-        let mut outcomes = BTreeMap::<&TxHash, VecDeque<&Status>>::new();
-        for outcome in &execution.outcomes {
-            outcomes.entry(&outcome.hash).or_default().push_back(&outcome.status);
-        }
-        let mut statuses = Vec::with_capacity(count);
-        for hash in (0..count).map(hash) {
-            let status = outcomes.get_mut(hash).and_then(VecDeque::pop_front);
-            if status.is_none() {
-                violations.push(Violation::OutcomeMissing(*hash));
-            }
-            statuses.push(status);
-        }
-        for (hash, left) in outcomes {
-            violations.extend(left.iter().map(|_| Violation::OutcomeUnexpected(*hash)));
-        }
-        Self { expected, statuses }
-    }
-
-    /// The numbers of those that have an outcome, with it.
-    fn iter(&self) -> impl Iterator<Item = (usize, &'a Status)> {
-        let numbered = self.statuses.iter().enumerate();
-        numbered.filter_map(|(number, status)| status.map(|status| (number, status)))
-    }
-
-    fn executed(&self) -> impl Iterator<Item = ExpectedTransaction<'a>> {
-        let executed = self.iter().filter(|(_, status)| matches!(status, Status::Executed));
-        executed.map(|(number, _)| self.expected.transaction(number))
-    }
-
-    fn burns(&self) -> impl Iterator<Item = (AssetId, Amount)> {
-        self.executed().filter_map(|transaction| transaction.burns)
-    }
-}
-
-fn check_totals(
+/// The same, for whoever can tell the number under a key faster. `before` is asked once about every written
+/// key, in the order of the keys: for the nonce or the balance that was there, and for nothing of what is
+/// no number.
+///
+/// # Errors
+///
+/// As [`check`].
+pub fn check_by<E: Expected + ?Sized>(
     execution: &Execution,
-    transactions: &Matched<'_>,
-    violations: &mut Vec<Violation>,
-) {
-    let fees = execution
-        .outcomes
-        .iter()
-        .filter(|outcome| matches!(outcome.status, Status::Executed))
-        .fold(Amount::ZERO, |sum, outcome| sum.wrapping_add(outcome.fee));
-    let burned = transactions
-        .burns()
-        .filter(|(asset, _)| *asset == AssetId::NATIVE)
-        .fold(Amount::ZERO, |sum, (_, amount)| sum.wrapping_add(amount));
+    before: impl FnMut(&StateKey) -> Result<Option<u64>, ReadError>,
+    expected: &E,
+) -> Result<Invariants, ReadError> {
+    let mut found = Invariants::default();
+    let written = Written::of(execution, before, expected.accounts(), &mut found.unknown_keys)?;
+    let done = match Done::in_order(&execution.outcomes, expected, &written) {
+        Some(done) => done,
+        None => Done::in_any_order(&execution.outcomes, expected, &written, &mut found.violations),
+    };
 
-    let totals = &execution.totals;
-    for (field, expected, found) in [
-        (Field::Fees, fees, totals.fees),
-        (Field::Burned, burned, totals.burned),
-        (Field::MinerReward, transactions.expected.miner_reward(), totals.miner_reward),
-        (Field::DevReward, transactions.expected.dev_reward(), totals.dev_reward),
-    ] {
-        if expected != found {
-            violations.push(Violation::Total { field, expected, found });
-        }
-    }
-}
-
-fn check_nonces(
-    execution: &Execution,
-    before: &mut Reader<'_>,
-    transactions: &Matched<'_>,
-    found: &mut Invariants,
-) -> Result<(), ReadError> {
-    let mut must_rise: HashMap<&Address, &TxHash, UniformState> = HashMap::default();
-    must_rise.reserve(transactions.statuses.len());
-    for transaction in transactions.executed() {
-        must_rise.entry(transaction.source).or_insert(transaction.hash);
-    }
-    let mut not_raised = BTreeMap::new();
-    let mut went_back = Vec::new();
-    for (key, written) in execution.delta.iter() {
-        // The nonces come first.
-        let StateKey::Nonce(account) = key else { break };
-        let must_rise = must_rise.remove(account);
-        let Some(before) = known(before, key, found)? else { continue };
-        let before = before.as_ref().and_then(as_nonce);
-        let after = written.and_then(as_nonce);
-        // An account without a nonce is below one with nonce 0, which is how `Option` is ordered.
-        if after < before {
-            went_back.push(Violation::NonceWentBack { account: *account, before, after });
-        } else if let Some(transaction) = must_rise.filter(|_| after == before) {
-            not_raised.insert(account, transaction);
-        }
-    }
-    // Those whose nonce was not written at all.
-    not_raised.extend(must_rise);
-    found.violations.extend(went_back);
-    found.violations.extend(not_raised.into_iter().map(|(account, transaction)| {
+    done.check_totals(execution, expected, &mut found.violations);
+    found.violations.extend(written.went_back);
+    found.violations.extend(done.not_raised.into_iter().map(|(account, transaction)| {
         Violation::NonceNotRaised { account: *account, transaction: *transaction }
     }));
-    Ok(())
-}
+    let not_allowed =
+        written.multisigs.into_iter().filter(|account| !done.may_change_multisig.contains(account));
+    found.violations.extend(not_allowed.copied().map(Violation::MultisigNotAllowed));
 
-fn check_multisig(
-    execution: &Execution,
-    transactions: &Matched<'_>,
-    violations: &mut Vec<Violation>,
-) {
-    let written: Vec<_> =
-        execution.delta.keys().filter(|key| matches!(key, StateKey::Multisig(_))).collect();
-    if written.is_empty() {
-        return;
+    found.leaky_assets = done.broke;
+    if done.spends == Amount::new(u64::MAX) {
+        found.leaky_assets.append(&mut expected.leaky_assets());
     }
-    // A transaction that was skipped had no effect, so it does not allow one either.
-    let allowed: BTreeSet<&Address> = transactions
-        .iter()
-        .filter(|(_, status)| !matches!(status, Status::Skipped(_)))
-        .map(|(number, _)| transactions.expected.transaction(number))
-        .filter(|transaction| transaction.changes_multisig)
-        .map(|transaction| transaction.source)
-        .collect();
-    let not_allowed = written.into_iter().map(StateKey::account).filter(|a| !allowed.contains(a));
-    violations.extend(not_allowed.copied().map(Violation::MultisigNotAllowed));
-}
-
-fn check_conservation(
-    execution: &Execution,
-    before: &mut Reader<'_>,
-    transactions: &Matched<'_>,
-    found: &mut Invariants,
-) -> Result<(), ReadError> {
-    let expected = transactions.expected;
-    for (number, status) in transactions.iter() {
-        if matches!(status, Status::Failed(_)) {
-            expected.for_each_asset(number, &mut |asset| {
-                found.leaky_assets.insert(asset);
-            });
-        }
-    }
-
-    let mut changes = BTreeMap::<AssetId, Change>::new();
+    let mut changes = written.changes;
     let minted = expected.miner_reward().wrapping_add(expected.dev_reward());
-    changes.entry(AssetId::NATIVE).or_default().expected = minted;
-    for (asset, amount) in transactions.burns() {
-        let change = changes.entry(asset).or_default();
+    changes.of(&AssetId::NATIVE).expected = minted;
+    for (asset, amount) in done.burns {
+        let change = changes.of(&asset);
         change.expected = change.expected.wrapping_sub(amount);
     }
-
-    let mut unknown = BTreeSet::new();
-    // Nearly all balances are of one asset, so it is looked up when it changes.
-    let (mut current, mut sum) = (AssetId::NATIVE, Amount::ZERO);
-    for (key, written) in execution.delta.iter() {
-        let StateKey::Balance(_, asset) = key else { continue };
-        let Some(before) = known(before, key, found)? else {
-            unknown.insert(*asset);
-            continue;
-        };
-        let before = before.as_ref().and_then(as_balance).unwrap_or(Amount::ZERO);
-        let after = written.and_then(as_balance).unwrap_or(Amount::ZERO);
-        if *asset != current {
-            changes.entry(current).or_default().add(sum);
-            (current, sum) = (*asset, Amount::ZERO);
-        }
-        sum = sum.wrapping_add(after).wrapping_sub(before);
-    }
-    changes.entry(current).or_default().add(sum);
-
-    for (asset, Change { expected, found: change }) in changes {
-        let checked = !found.leaky_assets.contains(&asset) && !unknown.contains(&asset);
+    for Change { asset, expected, found: change } in changes.by_asset() {
+        let checked =
+            !found.leaky_assets.contains(&asset) && !written.unknown_assets.contains(&asset);
         if checked && expected != change {
             found.violations.push(Violation::Conservation { asset, expected, found: change });
         }
     }
-    Ok(())
+    Ok(found)
 }
 
-/// The net change of an asset over all accounts, modulo 2^64.
+/// What the writes of an execution come to, seen from the state before it.
+struct Written<'a> {
+    nonces: Nonces<'a>,
+    went_back: Vec<Violation>,
+    /// The accounts whose configuration was written.
+    multisigs: Vec<&'a Address>,
+    changes: Changes,
+    /// Assets of which a balance before the block is not known.
+    unknown_assets: BTreeSet<AssetId>,
+}
+
+impl<'a> Written<'a> {
+    fn of(
+        execution: &'a Execution,
+        mut before: impl FnMut(&StateKey) -> Result<Option<u64>, ReadError>,
+        accounts: &'a [Address],
+        unknown_keys: &mut BTreeSet<StateKey>,
+    ) -> Result<Self, ReadError> {
+        let mut this = Self {
+            nonces: Nonces::of(accounts),
+            went_back: Vec::new(),
+            multisigs: Vec::new(),
+            changes: Changes::default(),
+            unknown_assets: BTreeSet::new(),
+        };
+        for (key, written) in execution.delta.iter() {
+            let before = match before(key) {
+                Ok(before) => Some(before),
+                Err(ReadError::Unknown(_)) => None,
+                Err(error) => return Err(error),
+            };
+            let after = written.and_then(number);
+            match key {
+                StateKey::Nonce(account) => {
+                    if before != Some(after) {
+                        this.nonces.insert(account);
+                    }
+                    // An account without a nonce is below one with nonce 0, which is how `Option` is
+                    // ordered.
+                    if let Some(before) = before.filter(|before| after < *before) {
+                        this.went_back.push(Violation::NonceWentBack {
+                            account: *account,
+                            before: before.map(Nonce::new),
+                            after: after.map(Nonce::new),
+                        });
+                    }
+                }
+                StateKey::Balance(_, asset) => match before {
+                    Some(before) => {
+                        let change = this.changes.of(asset);
+                        let by = after.unwrap_or(0).wrapping_sub(before.unwrap_or(0));
+                        change.found = change.found.wrapping_add(Amount::new(by));
+                    }
+                    None => {
+                        this.unknown_assets.insert(*asset);
+                    }
+                },
+                StateKey::Multisig(account) => this.multisigs.push(account),
+                StateKey::Registered(_) => {}
+            }
+            if before.is_none() {
+                unknown_keys.insert(*key);
+            }
+        }
+        Ok(this)
+    }
+}
+
+/// The accounts whose nonces were written, and not as what they were before, as far as that is known.
+struct Nonces<'a> {
+    accounts: &'a [Address],
+    /// Whether each of the accounts is one of them.
+    at: Vec<bool>,
+    /// Where to go on among the accounts.
+    next: usize,
+    /// Those that are not among the accounts.
+    others: BTreeSet<&'a Address>,
+}
+
+impl<'a> Nonces<'a> {
+    fn of(accounts: &'a [Address]) -> Self {
+        Self { accounts, at: vec![false; accounts.len()], next: 0, others: BTreeSet::new() }
+    }
+
+    /// Inserts an account that comes after those that were inserted.
+    #[inline]
+    fn insert(&mut self, account: &'a Address) {
+        while self.accounts.get(self.next).is_some_and(|other| other < account) {
+            self.next += 1;
+        }
+        match self.at.get_mut(self.next) {
+            Some(at) if self.accounts[self.next] == *account => *at = true,
+            _ => drop(self.others.insert(account)),
+        }
+    }
+
+    #[inline]
+    fn contains(&self, account: &Address, likely: Option<usize>) -> bool {
+        let likely = likely.filter(|place| self.accounts.get(*place) == Some(account));
+        match likely.map_or_else(|| self.accounts.binary_search(account), Ok) {
+            Ok(place) => self.at[place],
+            Err(_) => self.others.contains(account),
+        }
+    }
+}
+
+/// What the transactions of an execution did, as far as its block tells.
 #[derive(Default)]
+struct Done<'a> {
+    /// What those that were executed burned.
+    burns: Vec<(AssetId, Amount)>,
+    /// The assets of those that failed.
+    broke: BTreeSet<AssetId>,
+    /// The sources whose nonces had to rise and did not, each with its first transaction.
+    not_raised: BTreeMap<&'a Address, &'a TxHash>,
+    /// The sources whose multisig configuration may have been written, if any was.
+    may_change_multisig: BTreeSet<&'a Address>,
+    /// What all of them spend, added up to 2^64-1 at most.
+    spends: Amount,
+}
+
+impl<'a> Done<'a> {
+    /// `None` if the outcomes are not listed in the order of the block.
+    fn in_order<E: Expected + ?Sized>(
+        outcomes: &[Outcome],
+        expected: &'a E,
+        written: &Written<'_>,
+    ) -> Option<Self> {
+        if outcomes.len() != expected.transactions() {
+            return None;
+        }
+        let mut this = Self::default();
+        for (number, outcome) in outcomes.iter().enumerate() {
+            let transaction = expected.transaction(number);
+            if outcome.hash != *transaction.hash {
+                return None;
+            }
+            this.add(number, transaction, Some(&outcome.status), expected, written);
+        }
+        Some(this)
+    }
+
+    /// Finds the outcome of every transaction. A repeated hash takes its outcomes in order.
+    fn in_any_order<E: Expected + ?Sized>(
+        outcomes: &[Outcome],
+        expected: &'a E,
+        written: &Written<'_>,
+        violations: &mut Vec<Violation>,
+    ) -> Self {
+        let mut by_hash = BTreeMap::<&TxHash, VecDeque<&Status>>::new();
+        for outcome in outcomes {
+            by_hash.entry(&outcome.hash).or_default().push_back(&outcome.status);
+        }
+        let mut this = Self::default();
+        for number in 0..expected.transactions() {
+            let transaction = expected.transaction(number);
+            let status = by_hash.get_mut(transaction.hash).and_then(VecDeque::pop_front);
+            if status.is_none() {
+                violations.push(Violation::OutcomeMissing(*transaction.hash));
+            }
+            this.add(number, transaction, status, expected, written);
+        }
+        for (hash, left) in by_hash {
+            violations.extend(left.iter().map(|_| Violation::OutcomeUnexpected(*hash)));
+        }
+        this
+    }
+
+    /// Adds a transaction and what became of it.
+    fn add<E: Expected + ?Sized>(
+        &mut self,
+        number: usize,
+        transaction: ExpectedTransaction<'a>,
+        status: Option<&Status>,
+        expected: &E,
+        written: &Written<'_>,
+    ) {
+        let ExpectedTransaction { hash, source, burns, spends, changes_multisig } = transaction;
+        self.spends = self.spends.saturating_add(spends);
+        match status {
+            Some(Status::Executed) => {
+                self.burns.extend(burns);
+                if !written.nonces.contains(source, expected.place_of_source(number)) {
+                    self.not_raised.entry(source).or_insert(hash);
+                }
+            }
+            Some(Status::Failed(_)) => {
+                expected.for_each_asset(number, &mut |asset| {
+                    self.broke.insert(asset);
+                });
+            }
+            // It had no effect, so it does not allow one either.
+            Some(Status::Skipped(_)) | None => return,
+        }
+        if changes_multisig && !written.multisigs.is_empty() {
+            self.may_change_multisig.insert(source);
+        }
+    }
+
+    fn check_totals<E: Expected + ?Sized>(
+        &self,
+        execution: &Execution,
+        expected: &E,
+        violations: &mut Vec<Violation>,
+    ) {
+        let executed =
+            execution.outcomes.iter().filter(|outcome| matches!(outcome.status, Status::Executed));
+        let fees = executed.fold(Amount::ZERO, |sum, outcome| sum.wrapping_add(outcome.fee));
+        let native = self.burns.iter().filter(|(asset, _)| *asset == AssetId::NATIVE);
+        let burned = native.fold(Amount::ZERO, |sum, (_, amount)| sum.wrapping_add(*amount));
+
+        let totals = &execution.totals;
+        for (field, expected, found) in [
+            (Field::Fees, fees, totals.fees),
+            (Field::Burned, burned, totals.burned),
+            (Field::MinerReward, expected.miner_reward(), totals.miner_reward),
+            (Field::DevReward, expected.dev_reward(), totals.dev_reward),
+        ] {
+            if expected != found {
+                violations.push(Violation::Total { field, expected, found });
+            }
+        }
+    }
+}
+
+/// How the assets changed, in any order. One that is not among the first ones may be there several times.
+#[derive(Default)]
+struct Changes(Vec<Change>);
+
+/// The net change of an asset over all accounts, modulo 2^64.
 struct Change {
+    asset: AssetId,
     expected: Amount,
     found: Amount,
 }
 
-impl Change {
-    fn add(&mut self, change: Amount) {
-        self.found = self.found.wrapping_add(change);
-    }
-}
-
-/// The value before the block; `None`, and a note of the key, if it is not known.
-fn known(
-    before: &mut Reader<'_>,
-    key: &StateKey,
-    found: &mut Invariants,
-) -> Result<Option<Option<StateValue>>, ReadError> {
-    match before(key) {
-        Ok(value) => Ok(Some(value)),
-        Err(ReadError::Unknown(_)) => {
-            found.unknown_keys.insert(*key);
-            Ok(None)
+impl Changes {
+    /// The change of an asset, or a part of it.
+    #[inline]
+    fn of(&mut self, asset: &AssetId) -> &mut Change {
+        // Nearly all blocks have few assets, and one that has many must not take the longer for each.
+        let mut at_hand = self.0.iter().take(ASSETS_AT_HAND);
+        let place = at_hand.position(|change| change.asset == *asset).unwrap_or(self.0.len());
+        if place == self.0.len() {
+            let (expected, found) = (Amount::ZERO, Amount::ZERO);
+            self.0.push(Change { asset: *asset, expected, found });
         }
-        Err(error) => Err(error),
+        &mut self.0[place]
+    }
+
+    /// Each asset once, in order.
+    fn by_asset(mut self) -> Vec<Change> {
+        self.0.sort_unstable_by_key(|change| change.asset);
+        self.0.dedup_by(|part, change| {
+            let same = part.asset == change.asset;
+            if same {
+                change.expected = change.expected.wrapping_add(part.expected);
+                change.found = change.found.wrapping_add(part.found);
+            }
+            same
+        });
+        self.0
     }
 }
 
-fn as_nonce(value: &StateValue) -> Option<Nonce> {
+const ASSETS_AT_HAND: usize = 8;
+
+/// A nonce or a balance.
+#[inline]
+const fn number(value: &StateValue) -> Option<u64> {
     match value {
-        StateValue::Nonce(nonce) => Some(*nonce),
-        StateValue::Balance(_) | StateValue::Multisig(_) | StateValue::Registered => None,
+        StateValue::Nonce(nonce) => Some(nonce.as_u64()),
+        StateValue::Balance(amount) => Some(amount.as_u64()),
+        StateValue::Multisig(_) | StateValue::Registered => None,
     }
-}
-
-fn as_balance(value: &StateValue) -> Option<Amount> {
-    match value {
-        StateValue::Balance(amount) => Some(*amount),
-        StateValue::Nonce(_) | StateValue::Multisig(_) | StateValue::Registered => None,
-    }
-}
-
-/// A rule that does not hold, as a sentence.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Violation {
-    /// A transaction of the block has no outcome.
-    OutcomeMissing(TxHash),
-    /// An outcome belongs to no transaction of the block.
-    OutcomeUnexpected(TxHash),
-    /// A total is not what the transactions and the block add up to.
-    Total {
-        /// Which total.
-        field: Field,
-        /// What they add up to.
-        expected: Amount,
-        /// What the execution says.
-        found: Amount,
-    },
-    /// A nonce ended below its value before the block.
-    NonceWentBack {
-        /// Whose.
-        account: Address,
-        /// The value before the block.
-        before: Option<Nonce>,
-        /// The value after it.
-        after: Option<Nonce>,
-    },
-    /// An account sent an executed transaction, and its nonce did not rise.
-    NonceNotRaised {
-        /// Whose.
-        account: Address,
-        /// Its first executed transaction.
-        transaction: TxHash,
-    },
-    /// A multisig configuration was written that no transaction changes.
-    MultisigNotAllowed(Address),
-    /// The balances of an asset changed by another sum than was minted and burned.
-    Conservation {
-        /// The asset.
-        asset: AssetId,
-        /// By how much they had to change, modulo 2^64.
-        expected: Amount,
-        /// By how much they did, modulo 2^64.
-        found: Amount,
-    },
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OutcomeMissing(hash) => write!(f, "transaction {hash} has no outcome"),
-            Self::OutcomeUnexpected(hash) => {
-                write!(f, "an outcome names {hash}, which the block does not have, or not again")
-            }
-            Self::Total { field, expected, found } => {
-                write!(f, "{field} is {found}, and the block adds up to {expected}")
-            }
-            Self::NonceWentBack { account, before, after } => write!(
-                f,
-                "the nonce of {account} went back from {} to {}",
-                NonceOrNone(*before),
-                NonceOrNone(*after)
-            ),
-            Self::NonceNotRaised { account, transaction } => write!(
-                f,
-                "the nonce of {account} did not rise, and its transaction {transaction} was executed"
-            ),
-            Self::MultisigNotAllowed(account) => {
-                write!(f, "the multisig of {account} was written, and no transaction changes it")
-            }
-            Self::Conservation { asset, expected, found } => write!(
-                f,
-                "the balances of asset {asset} changed by {} in sum, and had to change by {}",
-                signed(*found),
-                signed(*expected)
-            ),
-        }
-    }
-}
-
-struct NonceOrNone(Option<Nonce>);
-
-impl fmt::Display for NonceOrNone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(nonce) => nonce.fmt(f),
-            None => f.write_str("none"),
-        }
-    }
-}
-
-/// A change modulo 2^64, as the smallest change in either direction that it can be.
-const fn signed(change: Amount) -> i64 {
-    change.as_u64() as i64
 }

@@ -19,12 +19,13 @@ mod side;
 mod sink;
 mod text;
 mod verdict;
+mod violation;
 mod wire;
 
 pub use compare::{CompareError, compare, compare_with_sound, schedule_difference};
 pub use difference::{Difference, Field, ParseFieldError, for_each_difference};
 pub use explain::{ExplainLimits, explain};
-pub use invariants::{Expected, ExpectedTransaction, Invariants, Violation, check};
+pub use invariants::{Expected, ExpectedTransaction, Invariants, check, check_by};
 pub use mismatch::{Limits, Mismatch};
 pub use observation::{
     Execution, Exercise, FailReason, Failure, Observation, Outcome, Provenance, Schedule,
@@ -37,6 +38,7 @@ pub use record::{
 pub use side::Side;
 pub use sink::{JsonLines, MemorySink, MismatchSink, SinkError};
 pub use verdict::{Inconclusive, NotExercised, OpaqueKind, Severity, Verdict};
+pub use violation::Violation;
 pub use wire::{
     ExecutionJson, StateEntryJson, WireError, decode_execution, pre_state_from_json,
     pre_state_to_json,

@@ -109,6 +109,7 @@ impl Judge {
             log: BlockLog::default(),
             keeping,
             located: BTreeMap::new(),
+            last_entry: None,
             pending: Pending::default(),
         };
         let thread = thread::Builder::new()
@@ -183,6 +184,8 @@ struct JudgeLoop {
     keeping: Option<Keeping>,
     /// In how many blocks the transaction was looked for that a problem begins with.
     located: BTreeMap<FingerprintId, u32>,
+    /// The last topoheight that has an entry in the ledger, or is about to; not known yet at first.
+    last_entry: Option<Option<TopoHeight>>,
     pending: Pending,
 }
 
@@ -522,7 +525,16 @@ impl JudgeLoop {
 
     /// What was found at a topoheight before its block was ordered away is kept: a difference that was
     /// real does not become unreal because the chain went another way.
-    fn replace_stale(&self, entry: &mut LedgerEntry) -> Result<(), JudgeError> {
+    fn replace_stale(&mut self, entry: &mut LedgerEntry) -> Result<(), JudgeError> {
+        let last = match self.last_entry {
+            Some(last) => last,
+            None => self.store.last_ledger().map_err(JudgeError::Store)?,
+        };
+        // Nobody else adds entries, so above that there are none.
+        self.last_entry = Some(last.max(Some(entry.topoheight)));
+        if last < Some(entry.topoheight) {
+            return Ok(());
+        }
         let replaced = entry_at(&self.store, entry.topoheight).map_err(JudgeError::Ledger)?;
         if let Some(replaced) = replaced.filter(|replaced| replaced.stale) {
             entry.replace(&replaced);

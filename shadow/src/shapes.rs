@@ -134,7 +134,18 @@ impl FromIterator<(Shape, u64)> for ShapeCounts {
 /// A transaction that was passed over had no effect, so it meets nobody: it counts for the reason why
 /// it was passed over and for nothing else. One that failed keeps some of its effects, so it counts.
 pub fn shapes(block: &ExecutableBlock, pre_state: &PreState, control: &Control) -> ShapeCounts {
-    let pre_state = pre_state.covering(block);
+    // What was resolved for the block names all of its accounts. Of a world that was read from its values
+    // that may be told only at an account that it does not name.
+    let counts = shapes_on(block, pre_state, control);
+    counts.or_else(|| shapes_on(block, &pre_state.covering(block), control)).unwrap_or_default()
+}
+
+/// `None` if the world does not name an account of the block.
+fn shapes_on(
+    block: &ExecutableBlock,
+    pre_state: &PreState,
+    control: &Control,
+) -> Option<ShapeCounts> {
     let mut counts = ShapeCounts::default();
     for (quirk, count) in control.quirks.iter() {
         match quirk {
@@ -144,8 +155,8 @@ pub fn shapes(block: &ExecutableBlock, pre_state: &PreState, control: &Control) 
         }
     }
 
-    let mut accounts = Accounts::of(&pre_state);
-    let (miner, dev) = (accounts.named(&block.miner), accounts.named(&block.dev));
+    let mut accounts = Accounts::of(pre_state);
+    let (miner, dev) = (accounts.named(&block.miner)?, accounts.named(&block.dev)?);
     let mut effective = Vec::with_capacity(block.transactions.len());
     let mut destinations = Vec::with_capacity(block.transactions.len());
     // The control's outcomes are in the order of the block.
@@ -168,12 +179,11 @@ pub fn shapes(block: &ExecutableBlock, pre_state: &PreState, control: &Control) 
         }
         // Positions begin with 1, so that 0 is before all of them.
         let position = effective.len() as u32 + 1;
-        let source = accounts.sends(&transaction.body, position);
-        own.insert_all(accounts.pays(&transaction.body, source, position, &mut destinations));
+        let source = accounts.sends(&transaction.body, position)?;
+        own.insert_all(accounts.pays(&transaction.body, source, position, &mut destinations)?);
         effective.push(Effective { source, own, destinations_end: destinations.len() });
     }
-    accounts.mark_new(control);
-    accounts.mark_net_zero(&pre_state, control);
+    accounts.mark(pre_state, control);
 
     let mut start = 0;
     for (position, Effective { source, own, destinations_end }) in (1..).zip(effective) {
@@ -181,15 +191,18 @@ pub fn shapes(block: &ExecutableBlock, pre_state: &PreState, control: &Control) 
         start = destinations_end;
         let mut shapes = own;
         shapes.insert_all(accounts.all[source as usize].of_source(position));
+        let (mut pays_miner, mut pays_dev) = (false, false);
         for destination in paid {
             shapes.insert_all(accounts.all[*destination as usize].of_destination(position));
+            pays_miner |= *destination == miner;
+            pays_dev |= *destination == dev;
         }
         shapes.insert_if(Shape::MinerSpends, source == miner);
-        shapes.insert_if(Shape::MinerInTransaction, source == miner || paid.contains(&miner));
-        shapes.insert_if(Shape::DevInTransaction, source == dev || paid.contains(&dev));
+        shapes.insert_if(Shape::MinerInTransaction, source == miner || pays_miner);
+        shapes.insert_if(Shape::DevInTransaction, source == dev || pays_dev);
         counts.add_each(shapes);
     }
-    counts
+    Some(counts)
 }
 
 /// A transaction that was not passed over.
@@ -220,7 +233,7 @@ impl ShapeSet {
     }
 }
 
-/// The accounts of a block by their places, and one behind them for whoever has none.
+/// The accounts of a block by their places.
 struct Accounts<'a> {
     places: Walk<'a>,
     all: Vec<Account>,
@@ -245,18 +258,17 @@ struct Account {
 impl<'a> Accounts<'a> {
     fn of(pre_state: &'a PreState) -> Self {
         let mut all = Vec::new();
-        all.resize_with(pre_state.accounts().len() + 1, Account::default);
+        all.resize_with(pre_state.accounts().len(), Account::default);
         Self { places: pre_state.walk(), all }
     }
 
-    fn named(&mut self, account: &Address) -> u32 {
-        let nobody = self.all.len() - 1;
+    fn named(&mut self, account: &Address) -> Option<u32> {
         // A block of 2^32 accounts fits into no memory.
-        self.places.place(account).unwrap_or(nobody) as u32
+        self.places.place(account).map(|place| place as u32)
     }
 
-    fn sends(&mut self, transaction: &Transaction, position: u32) -> u32 {
-        let place = self.named(&transaction.source);
+    fn sends(&mut self, transaction: &Transaction, position: u32) -> Option<u32> {
+        let place = self.named(&transaction.source)?;
         let account = &mut self.all[place as usize];
         account.sends += 1;
         account.last_sent = position;
@@ -264,7 +276,7 @@ impl<'a> Accounts<'a> {
             account.first_sent = position;
         }
         account.changes_multisig |= matches!(transaction.data, TransactionData::Multisig(_));
-        place
+        Some(place)
     }
 
     /// Notes whom a transaction pays, and what can be told from it alone.
@@ -274,7 +286,7 @@ impl<'a> Accounts<'a> {
         source: u32,
         position: u32,
         destinations: &mut Vec<u32>,
-    ) -> ShapeSet {
+    ) -> Option<ShapeSet> {
         let mut own = ShapeSet::default();
         own.insert_if(Shape::MultisigSigned, transaction.multisig.is_some());
         match &transaction.data {
@@ -282,7 +294,7 @@ impl<'a> Accounts<'a> {
                 for transfer in transfers {
                     own.insert_if(Shape::ZeroAmount, transfer.amount == Amount::ZERO);
                     own.insert_if(Shape::SeveralAssets, transfer.asset != AssetId::NATIVE);
-                    let place = self.named(&transfer.destination);
+                    let place = self.named(&transfer.destination)?;
                     own.insert_if(Shape::SelfTransfer, place == source);
                     let account = &mut self.all[place as usize];
                     if account.last_paid == position {
@@ -305,26 +317,27 @@ impl<'a> Accounts<'a> {
             // It has no control, so it does not come here.
             TransactionData::Opaque(_) => {}
         }
-        own
+        Some(own)
     }
 
-    /// The control registers exactly the accounts that did not exist.
-    fn mark_new(&mut self, control: &Control) {
-        for key in control.execution.delta.keys() {
-            if let StateKey::Registered(account) = key {
-                let place = self.named(account);
-                self.all[place as usize].is_new = true;
-            }
-        }
-    }
-
-    fn mark_net_zero(&mut self, pre_state: &PreState, control: &Control) {
-        for (address, account) in pre_state.accounts().iter().zip(&mut self.all) {
-            if account.sends > 0 && account.payers > 0 {
-                let key = StateKey::Balance(*address, AssetId::NATIVE);
-                let (before, after) = (pre_state.read(&key), control.execution.delta.get(&key));
-                account.is_net_zero =
-                    after.is_some_and(|after| before.is_ok_and(|before| before.as_ref() == after));
+    /// Notes of the accounts what the control wrote of them.
+    fn mark(&mut self, pre_state: &PreState, control: &Control) {
+        let mut places = pre_state.finder();
+        for (key, after) in control.execution.delta.iter() {
+            match key {
+                StateKey::Balance(account, AssetId::NATIVE) => {
+                    let Some(place) = places.place(account) else { continue };
+                    let account = &mut self.all[place];
+                    account.is_net_zero = account.sends > 0
+                        && account.payers > 0
+                        && pre_state.read(key).is_ok_and(|before| before.as_ref() == after);
+                }
+                // The control registers exactly the accounts that did not exist.
+                StateKey::Registered(account) => {
+                    let Some(place) = places.place(account) else { continue };
+                    self.all[place].is_new = true;
+                }
+                StateKey::Nonce(_) | StateKey::Balance(..) | StateKey::Multisig(_) => {}
             }
         }
     }

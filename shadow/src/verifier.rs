@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use comparator::{Inconclusive, OpaqueKind, Severity, check};
+use comparator::{Inconclusive, OpaqueKind, Severity, check_by};
 use storage_snapshot::{
     BlockCommit, BlockFacts, BlockHash, BlockRef, ReadError, StateKey, Store, StoreError,
     TopoHeight, TxHash,
@@ -21,7 +21,7 @@ pub use crate::verify_error::VerifyError;
 use crate::{
     case::{Case, Finding},
     chain::Block,
-    execute::{Control, ControlError, PreState, SerialExecutor, panic_message},
+    execute::{Control, ControlError, Placed, PreState, SerialExecutor, panic_message},
     judge::Judge,
     known::KnownState,
     ledger::{LedgerEntry, LedgerError, entries, entry_at},
@@ -444,13 +444,20 @@ fn sound(
     prepared: &PreparedBlock,
     pre_state: &PreState,
 ) -> Result<SoundControl, NoControl> {
-    let mut named = prepared.named_keys.finder();
-    let unnamed = control.execution.delta.keys().find(|key| named.position(key).is_none());
+    let (mut numbers, mut unnamed) = (pre_state.numbers(), None);
+    let before = |key: &StateKey| {
+        numbers(key).unwrap_or_else(|| {
+            unnamed.get_or_insert(*key);
+            Ok(None)
+        })
+    };
+    let placed = Placed { block: &prepared.executable, pre_state };
+    let found = check_by(&control.execution, before, &placed);
     if let Some(key) = unnamed {
         let message = format!("it wrote {key}, which the block does not name");
         return Err(NoControl::Inconclusive(Inconclusive::ControlInvariant(message)));
     }
-    match check(&control.execution, pre_state, &prepared.executable) {
+    match found {
         Ok(found) => match found.broken() {
             Some(reason) => Err(NoControl::Inconclusive(reason)),
             None => {

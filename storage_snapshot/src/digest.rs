@@ -89,6 +89,13 @@ impl Terms {
         self.terms.clear();
     }
 
+    /// Gives back what was needed for more than so many terms.
+    pub(crate) fn shrink_to(&mut self, terms: usize) {
+        self.blocks.shrink_to(terms);
+        self.places.shrink_to(terms);
+        self.terms.shrink_to(terms);
+    }
+
     /// Adds the term of a version.
     pub(crate) fn push(&mut self, key: &StateKey, version: &Version) {
         self.buffer.clear();

@@ -11,6 +11,7 @@ mod explain;
 mod invariants;
 mod prop;
 mod record;
+mod rules;
 mod sink;
 mod support;
 mod tidy;

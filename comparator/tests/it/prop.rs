@@ -20,7 +20,7 @@ fn verdict(world: &World, candidate: Observation) -> Verdict {
 
 /// One thing that a candidate gets wrong.
 #[derive(Clone, Debug)]
-enum Alteration {
+pub(crate) enum Alteration {
     DropWrite(Index),
     ChangeValue(Index),
     NoneForValue(Index),
@@ -34,7 +34,7 @@ enum Alteration {
     ChangeTotal(u8),
 }
 
-fn any_alteration() -> impl Strategy<Value = Alteration> {
+pub(crate) fn any_alteration() -> impl Strategy<Value = Alteration> {
     use Alteration::*;
     let index = any::<Index>;
     prop_oneof![
@@ -56,7 +56,7 @@ fn any_alteration() -> impl Strategy<Value = Alteration> {
 impl Alteration {
     /// Alters an execution. Returns the fields that must be reported for it; none if there was
     /// nothing to alter.
-    fn apply(&self, execution: &mut Execution, pre_state: &MemoryState) -> Vec<Field> {
+    pub(crate) fn apply(&self, execution: &mut Execution, pre_state: &MemoryState) -> Vec<Field> {
         let pick = |index: &Index| -> Option<(StateKey, Option<StateValue>)> {
             let writes: Vec<_> = execution.delta.iter().collect();
             (!writes.is_empty()).then(|| {
@@ -183,7 +183,7 @@ fn other_value(key: &StateKey, value: Option<&StateValue>) -> StateValue {
     }
 }
 
-fn shuffled(outcomes: &[Outcome], seed: u64) -> Vec<Outcome> {
+pub(crate) fn shuffled(outcomes: &[Outcome], seed: u64) -> Vec<Outcome> {
     let mut outcomes = outcomes.to_vec();
     let mut seed = seed;
     for i in (1..outcomes.len()).rev() {

@@ -20,6 +20,10 @@ pub(crate) struct Expectations {
     pub(crate) dev_reward: Amount,
     pub(crate) transactions: Vec<TransactionExpectation>,
     pub(crate) leaky_assets: BTreeSet<AssetId>,
+    /// The accounts that have places, in order; none unless a test says so.
+    pub(crate) accounts: Vec<Address>,
+    /// Where the source of each transaction is said to stand among them, rightly or not.
+    pub(crate) places: Vec<Option<usize>>,
 }
 
 #[derive(Clone, Debug)]
@@ -47,7 +51,14 @@ impl Expected for Expectations {
     fn transaction(&self, number: usize) -> ExpectedTransaction<'_> {
         let TransactionExpectation { hash, source, burns, changes_multisig, .. } =
             &self.transactions[number];
-        ExpectedTransaction { hash, source, burns: *burns, changes_multisig: *changes_multisig }
+        ExpectedTransaction {
+            hash,
+            source,
+            burns: *burns,
+            // Only who spends so much may leak.
+            spends: Amount::new(if self.leaky_assets.is_empty() { 0 } else { u64::MAX }),
+            changes_multisig: *changes_multisig,
+        }
     }
 
     fn for_each_asset(&self, number: usize, each: &mut dyn FnMut(AssetId)) {
@@ -56,6 +67,14 @@ impl Expected for Expectations {
 
     fn leaky_assets(&self) -> BTreeSet<AssetId> {
         self.leaky_assets.clone()
+    }
+
+    fn accounts(&self) -> &[Address] {
+        &self.accounts
+    }
+
+    fn place_of_source(&self, number: usize) -> Option<usize> {
+        self.places.get(number).copied().flatten()
     }
 }
 

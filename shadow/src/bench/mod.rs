@@ -41,6 +41,9 @@ pub struct Report {
     /// The speed of verifying blocks of so many transactions, over that of executing them serially
     /// and committing.
     pub overhead: BTreeMap<String, f64>,
+    /// The speed of executing serially and committing while another processor does the same to another
+    /// store, over that of doing so alone: what is lost where nothing is verified.
+    pub beside_another: BTreeMap<String, f64>,
     /// The processor time of verifying blocks of so many transactions, over that of executing them
     /// serially and committing.
     pub cpu_over_serial: BTreeMap<String, f64>,
@@ -223,7 +226,8 @@ impl fmt::Display for Report {
             writeln!(
                 f,
                 "verifying blocks of {transactions}: {ratio:.2} of the speed of serial execution and \
-                 commit alone"
+                 commit alone; that beside another such run: {:.2}",
+                self.beside_another.get(transactions).copied().unwrap_or(f64::NAN),
             )?;
         }
         writeln!(f)?;

@@ -1,6 +1,7 @@
 //! The whole way of a block, with verification and without.
 
 use std::{
+    panic::resume_unwind,
     sync::{
         Arc,
         mpsc::{self, RecvTimeoutError},
@@ -45,7 +46,7 @@ pub(super) fn measure(
         let chain = Chain::generate(transactions, blocks as u64)?;
         let mut runs = Vec::new();
         let mut alone_processor = Vec::new();
-        let [alone, verified] = medians(
+        let [alone, beside_another, verified] = medians(
             rounds,
             [
                 &mut || {
@@ -53,6 +54,7 @@ pub(super) fn measure(
                     alone_processor.push(cost.processor);
                     Ok(cost.elapsed)
                 },
+                &mut || chain.serial_and_commit_twice(),
                 &mut || {
                     let run = chain.verified(workers)?;
                     let elapsed = run.cost.elapsed;
@@ -80,6 +82,7 @@ pub(super) fn measure(
             compare_us: step(|run| run.steps.compare),
         };
         report.overhead.insert(transactions.to_string(), speed_up(alone, verified));
+        report.beside_another.insert(transactions.to_string(), speed_up(alone, beside_another));
         report
             .cpu_over_serial
             .insert(transactions.to_string(), row.verified_cpu_us / row.alone_cpu_us);
@@ -169,16 +172,76 @@ impl Chain {
 
     /// Serial execution and commit: what a node does anyway.
     fn serial_and_commit(&self) -> Result<Cost, VerifyError> {
+        self.prepared()?.apply()
+    }
+
+    /// The same on two threads, each with a store of its own, and how long the slower one takes: what two of
+    /// them lose to each other where the processors share something, although they have nothing in common.
+    fn serial_and_commit_twice(&self) -> Result<Duration, VerifyError> {
+        let prepared = [self.prepared()?, self.prepared()?];
+        let [one, other] = thread::scope(|scope| {
+            prepared
+                .map(|prepared| scope.spawn(|| prepared.apply()))
+                .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        });
+        Ok(one?.elapsed.max(other?.elapsed))
+    }
+
+    fn prepared(&self) -> Result<Prepared, VerifyError> {
         let directory = tempfile::tempdir().map_err(SourceError::Io)?;
         let store = Store::open(directory.path(), StoreOptions::default())?;
         let source = GeneratedChain::new(self.options);
         store.seed(&source.base())?;
         let dev = source.identity().dev;
-        let blocks = self.copies();
-        Cost::of(|| Self::apply(&store, dev, blocks))
+        Ok(Prepared { store, dev, blocks: self.copies(), _directory: directory })
     }
 
-    fn apply(store: &Store, dev: Address, blocks: Vec<CommittedBlock>) -> Result<(), VerifyError> {
+    /// The same, verified.
+    fn verified(&self, workers: u32) -> Result<VerifiedRun, VerifyError> {
+        let directory = tempfile::tempdir().map_err(SourceError::Io)?;
+        let store = Store::open(directory.path(), StoreOptions::default())?;
+        let source = GeneratedChain::new(self.options);
+        let judge = judge_of(&store, workers)?;
+        let mut verifier = Verifier::new(store.clone(), &source, NodeCheck::Ignore, judge)?;
+        let blocks = self.copies();
+        let cost = Cost::of(|| {
+            for block in blocks {
+                verifier.verify_block(block)?;
+            }
+            verifier.finish()
+        })?;
+        let mut steps = Steps::default();
+        for entry in entries(&store, TopoHeight::GENESIS) {
+            let seconds = entry?.seconds;
+            steps.serial += Duration::from_secs_f64(seconds.serial);
+            steps.commit += Duration::from_secs_f64(seconds.commit);
+            steps.parallel += Duration::from_secs_f64(seconds.parallel);
+            steps.compare += Duration::from_secs_f64(seconds.compare);
+        }
+        Ok(VerifiedRun { cost, steps })
+    }
+}
+
+/// Blocks, and a store that they have not been applied to.
+struct Prepared {
+    store: Store,
+    dev: Address,
+    blocks: Vec<CommittedBlock>,
+    /// Removed at the end.
+    _directory: tempfile::TempDir,
+}
+
+impl Prepared {
+    fn apply(self) -> Result<Cost, VerifyError> {
+        let Self { _directory, store, dev, blocks } = self;
+        Cost::of(|| Self::apply_all(&store, dev, blocks))
+    }
+
+    fn apply_all(
+        store: &Store,
+        dev: Address,
+        blocks: Vec<CommittedBlock>,
+    ) -> Result<(), VerifyError> {
         // The verifier makes its verdicts durable on another thread now and then, and the commits with
         // them; without the same here the comparison would flatter it.
         let (stop, stopped) = mpsc::channel::<()>();
@@ -218,30 +281,5 @@ impl Chain {
         // A thread that panicked has flushed nothing more; the last flush is here.
         flusher.join().unwrap_or(Ok(()))?;
         Ok(store.flush()?)
-    }
-
-    /// The same, verified.
-    fn verified(&self, workers: u32) -> Result<VerifiedRun, VerifyError> {
-        let directory = tempfile::tempdir().map_err(SourceError::Io)?;
-        let store = Store::open(directory.path(), StoreOptions::default())?;
-        let source = GeneratedChain::new(self.options);
-        let judge = judge_of(&store, workers)?;
-        let mut verifier = Verifier::new(store.clone(), &source, NodeCheck::Ignore, judge)?;
-        let blocks = self.copies();
-        let cost = Cost::of(|| {
-            for block in blocks {
-                verifier.verify_block(block)?;
-            }
-            verifier.finish()
-        })?;
-        let mut steps = Steps::default();
-        for entry in entries(&store, TopoHeight::GENESIS) {
-            let seconds = entry?.seconds;
-            steps.serial += Duration::from_secs_f64(seconds.serial);
-            steps.commit += Duration::from_secs_f64(seconds.commit);
-            steps.parallel += Duration::from_secs_f64(seconds.parallel);
-            steps.compare += Duration::from_secs_f64(seconds.compare);
-        }
-        Ok(VerifiedRun { cost, steps })
     }
 }

@@ -11,7 +11,7 @@ use storage_snapshot::{
 };
 
 use super::ExecutableBlock;
-use crate::rules::{NamedKeys, Walk};
+use crate::rules::{Finder, NamedKeys, Walk};
 
 /// The values of a block's named keys before it; what is not listed does not exist.
 #[derive(Clone, Debug, Default)]
@@ -99,10 +99,21 @@ impl PreState {
         self.keys.walk()
     }
 
+    /// Finds the places of accounts, without a search if asked in the order of the keys.
+    pub fn finder(&self) -> Finder<'_> {
+        self.keys.finder()
+    }
+
     /// For every transaction of the block that the world was made for the places of the accounts that it
     /// names, its source first; nothing if it was made for none.
     pub fn mentions(&self) -> impl ExactSizeIterator<Item = &[u32]> {
         self.keys.mentions()
+    }
+
+    /// The place of the source of the transaction with a number in the block that the world was made for;
+    /// `None` if it was made for none.
+    pub fn source(&self, transaction: usize) -> Option<usize> {
+        self.keys.source(transaction)
     }
 
     /// The nonce of the account at a place.
@@ -130,6 +141,22 @@ impl PreState {
                 Err(ReadError::Unknown(StateKey::Balance(self.accounts()[place], asset)))
             }
             Some(Known::Value(_) | Known::None) | None => Ok(Amount::ZERO),
+        }
+    }
+
+    /// Tells the nonces and balances under one key after another, without a search if asked in the order of
+    /// the keys: `None` where the key is not listed, and no number for one that holds none.
+    pub fn numbers(&self) -> impl FnMut(&StateKey) -> Option<Result<Option<u64>, ReadError>> {
+        let mut finder = self.keys.finder();
+        move |key| {
+            Some(match &self.values[finder.position(key)?] {
+                Known::Value(StateValue::Nonce(nonce)) => Ok(Some(nonce.as_u64())),
+                Known::Value(StateValue::Balance(amount)) => Ok(Some(amount.as_u64())),
+                Known::Unknown if matches!(key, StateKey::Nonce(_) | StateKey::Balance(..)) => {
+                    Err(ReadError::Unknown(*key))
+                }
+                Known::Value(_) | Known::None | Known::Unknown => Ok(None),
+            })
         }
     }
 

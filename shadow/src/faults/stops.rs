@@ -1,12 +1,6 @@
 //! Faults that leave no result: panics, errors, hangs, and answers that are none.
 
-use std::{
-    hint::black_box,
-    panic::resume_unwind,
-    sync::{Arc, PoisonError},
-    thread,
-    time::Duration,
-};
+use std::{hint::black_box, panic::resume_unwind, sync::PoisonError, thread, time::Duration};
 
 use comparator::{Failure, Field};
 use storage_snapshot::{Nonce, StateKey, StateRead, StateValue};
@@ -123,11 +117,13 @@ fn worker_panics() -> Failure {
     match WorkerPool::<StdThreading>::new(2) {
         Ok(mut pool) => {
             let dies = |lane| {
-                if lane == 1 {
-                    resume_unwind(Box::new("a worker died, as planted".to_owned()));
+                move || {
+                    if lane == 1 {
+                        resume_unwind(Box::new("a worker died, as planted".to_owned()));
+                    }
                 }
             };
-            pool.run(2, Arc::new(dies));
+            pool.run((0..2).map(dies).collect());
             error()
         }
         Err(error) => Failure::Error(format!("starting two workers: {error}")),

@@ -16,7 +16,7 @@ mod quirks;
 mod reward;
 
 pub use effects::{Effect, for_each_effect};
-pub use named_keys::{NamedKeys, Walk};
+pub use named_keys::{Finder, NamedKeys, Walk};
 pub use nonce::{NonceWindow, Used};
 pub use quirks::{Quirk, Quirks};
 pub use reward::{

@@ -101,6 +101,12 @@ impl NamedKeys {
         bounds.map(|bounds| &self.mentions[bounds[0] as usize..bounds[1] as usize])
     }
 
+    /// The place of the source of the transaction with a number. Only of keys that were made of a block.
+    pub fn source(&self, transaction: usize) -> Option<usize> {
+        let first = *self.mentions_from.get(transaction)?;
+        self.mentions.get(first as usize).map(|place| *place as usize)
+    }
+
     /// The keys in order.
     pub fn iter(&self) -> impl Iterator<Item = StateKey> {
         let accounts = || self.accounts.iter().copied();
@@ -160,6 +166,7 @@ impl NamedKeys {
     }
 
     /// The [`position`](Self::position) of a key of the account at a place.
+    #[inline]
     pub(crate) fn position_at(&self, place: usize, key: &StateKey) -> Option<usize> {
         match key {
             StateKey::Nonce(_) => Some(self.nonce_position(place)),
@@ -175,6 +182,7 @@ impl NamedKeys {
     }
 
     /// The position of a balance of the account at a place.
+    #[inline]
     pub(crate) fn balance_position(&self, place: usize, asset: &AssetId) -> Option<usize> {
         // The native asset comes with every account, and first.
         let nth = match *asset == AssetId::NATIVE {
@@ -216,7 +224,7 @@ impl<'a> FromIterator<&'a StateKey> for NamedKeys {
     }
 }
 
-/// Finds the positions of keys, and looks first where the next one in order would be.
+/// Finds the positions of keys, and looks first where the next ones in order would be.
 #[derive(Clone, Debug)]
 pub struct Finder<'a> {
     keys: &'a NamedKeys,
@@ -226,17 +234,30 @@ pub struct Finder<'a> {
 
 impl Finder<'_> {
     /// As [`NamedKeys::position`].
+    #[inline]
     pub fn position(&mut self, key: &StateKey) -> Option<usize> {
-        let account = key.account();
-        let likely = [self.next, self.next.wrapping_sub(1)];
-        let place = likely
-            .into_iter()
-            .find(|place| self.keys.accounts.get(*place) == Some(account))
-            .or_else(|| self.keys.place(account))?;
-        self.next = place + 1;
+        let place = self.place(key.account())?;
         self.keys.position_at(place, key)
     }
+
+    /// As [`NamedKeys::place`].
+    #[inline]
+    pub fn place(&mut self, account: &Address) -> Option<usize> {
+        // Who asks in order leaves out some accounts, and asks more than once for others.
+        let (from, wanted) = (self.next.saturating_sub(1), account.prefix());
+        let near = self.keys.accounts.get(from..).unwrap_or_default().iter().take(NEAR);
+        let place = from + near.take_while(|named| named.prefix() < wanted).count();
+        let place = match self.keys.accounts.get(place) {
+            Some(named) if named == account => place,
+            _ => self.keys.place(account)?,
+        };
+        self.next = place + 1;
+        Some(place)
+    }
 }
+
+/// Within how many places an account is looked for before its hash is.
+const NEAR: usize = 16;
 
 /// Finds the places of accounts, and looks first where a transaction names them.
 ///

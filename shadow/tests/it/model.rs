@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use shadow::execute::workers::{Exchange, Threading, WorkerPool};
+use shadow::execute::workers::{Seat, Threading, WorkerPool};
 use shuttle::{
     sync::{
         atomic::{AtomicUsize, Ordering},
@@ -70,85 +70,97 @@ impl Drop for PauseOnDrop {
     }
 }
 
-/// Every lane runs once, all have ended when the call returns, and nobody holds the job any more.
-fn lanes_run_once(workers: usize, lanes: usize) {
+/// Every lane runs once, all have ended when the call returns, and nobody holds what they shared any more,
+/// whoever was woken before.
+fn lanes_run_once(workers: usize, woken: usize, lanes: usize) {
     let mut pool = WorkerPool::<Modelled>::new(workers).unwrap();
     for _ in 0..2 {
+        pool.wake(woken);
         let ran: Arc<Vec<_>> = Arc::new((0..lanes).map(|_| AtomicUsize::new(0)).collect());
-        let shared = Shared::new(&ran);
-        let job = move |lane: usize| {
-            let shared = &shared;
-            shared.value[lane].fetch_add(1, Ordering::SeqCst);
+        let lane = |lane: usize| {
+            let shared = Shared::new(&ran);
+            move || {
+                let shared = &shared;
+                shared.value[lane].fetch_add(1, Ordering::SeqCst);
+                lane
+            }
         };
-        pool.run(lanes, Arc::new(job));
-        let ran = Arc::into_inner(ran).expect("a lane still holds what the job shared");
+        let returned = pool.run((0..lanes).map(lane).collect());
+        assert!(returned.into_iter().eq(0..lanes));
+        let ran = Arc::into_inner(ran).expect("a lane still holds what the lanes shared");
         assert!(ran.iter().all(|count| count.load(Ordering::SeqCst) == 1));
     }
+}
+
+/// Whoever was woken for nothing lets the pool go.
+fn woken_for_nothing(workers: usize) {
+    let mut pool = WorkerPool::<Modelled>::new(workers).unwrap();
+    pool.wake(workers);
+    pool.wake(workers);
 }
 
 /// A panic comes out once every lane has ended, and the pool works on.
 fn a_panic_comes_out(workers: usize, culprit: usize) {
     let mut pool = WorkerPool::<Modelled>::new(workers).unwrap();
     let shared = Arc::new(());
-    let held = Shared::new(&shared);
-    let job = Arc::new(move |lane| {
-        let held = &held;
-        assert!(Arc::strong_count(&held.value) > 1);
-        if lane == culprit {
-            // Without the message of the panic hook.
-            std::panic::resume_unwind(Box::new("planted"));
+    let lane = |lane: usize| {
+        let held = Shared::new(&shared);
+        move || {
+            let held = &held;
+            assert!(Arc::strong_count(&held.value) > 1);
+            if lane == culprit {
+                // Without the message of the panic hook.
+                std::panic::resume_unwind(Box::new("planted"));
+            }
         }
-    });
-    assert!(catch_unwind(AssertUnwindSafe(|| pool.run(workers, job))).is_err());
-    assert!(Arc::into_inner(shared).is_some(), "a lane still holds what the job shared");
-    pool.run(workers, Arc::new(|_| {}));
+    };
+    let lanes = (0..workers).map(lane).collect();
+    assert!(catch_unwind(AssertUnwindSafe(|| pool.run(lanes))).is_err());
+    assert!(Arc::into_inner(shared).is_some(), "a lane still holds what the lanes shared");
+    pool.run(vec![|| {}; workers]);
 }
 
 /// Every lane gets what each other one left for it, whoever comes first, and the pool works on.
 fn messages_arrive(lanes: usize) {
     let mut pool = WorkerPool::<Modelled>::new(lanes).unwrap();
     for _ in 0..2 {
-        let exchange = Exchange::<(usize, usize), Modelled>::new(lanes);
-        let ended = Arc::new(AtomicUsize::new(0));
-        let job = {
-            let ended = Arc::clone(&ended);
-            move |lane: usize| {
-                let seat = exchange.seat(lane).unwrap();
-                let mut left = seat.exchange(|other| (lane, other)).unwrap();
+        let lane = |(lane, seat): (usize, Seat<(usize, usize), Modelled>)| {
+            move || {
+                let mut left = seat.leave(|other| (lane, other)).take().unwrap();
                 left.sort_unstable();
                 let others = (0..lanes).filter(|other| *other != lane);
                 assert!(left.into_iter().eq(others.map(|other| (other, (other, lane)))));
-                ended.fetch_add(1, Ordering::SeqCst);
             }
         };
-        pool.run(lanes, Arc::new(job));
-        assert_eq!(ended.load(Ordering::SeqCst), lanes);
+        let seats = Seat::all(lanes).into_iter().enumerate();
+        assert_eq!(pool.run(seats.map(lane).collect()).len(), lanes);
     }
 }
 
-/// A lane that ends before it has left anything lets nobody wait.
+/// A lane that ends before it has touched its seat lets nobody wait.
 fn nobody_waits_for_a_lane_that_ended(lanes: usize, culprit: usize) {
     let mut pool = WorkerPool::<Modelled>::new(lanes).unwrap();
-    let exchange = Exchange::<usize, Modelled>::new(lanes);
-    let job = move |lane: usize| {
-        let seat = exchange.seat(lane).unwrap();
-        if lane != culprit {
-            assert_eq!(seat.exchange(|_| lane), None);
+    let lane = |(lane, seat): (usize, Seat<usize, Modelled>)| {
+        move || {
+            if lane != culprit {
+                assert_eq!(seat.leave(|_| lane).take(), None);
+            }
         }
     };
-    pool.run(lanes, Arc::new(job));
+    pool.run(Seat::all(lanes).into_iter().enumerate().map(lane).collect());
 }
 
 #[test]
 fn in_every_order_of_two_workers_each_lane_runs_once_and_lets_go() {
-    shuttle::check_dfs(|| lanes_run_once(2, 2), Some(20_000));
+    shuttle::check_dfs(|| lanes_run_once(2, 2, 2), Some(20_000));
 }
 
 #[test]
 fn in_random_orders_of_many_workers_each_lane_runs_once_and_lets_go() {
-    shuttle::check_random(|| lanes_run_once(4, 4), 1000);
-    shuttle::check_random(|| lanes_run_once(4, 2), 1000);
-    shuttle::check_pct(|| lanes_run_once(3, 3), 1000, 3);
+    shuttle::check_random(|| lanes_run_once(4, 0, 4), 1000);
+    shuttle::check_random(|| lanes_run_once(4, 3, 2), 1000);
+    shuttle::check_pct(|| lanes_run_once(3, 3, 3), 1000, 3);
+    shuttle::check_random(|| woken_for_nothing(3), 1000);
 }
 
 #[test]

@@ -206,6 +206,10 @@ fn counted(world: &World) -> ShapeCounts {
 }
 
 fn counted_of(world: &World, block: &ExecutableBlock) -> ShapeCounts {
+    // Its values do not list every account that the block names; a world that is made for it does.
     let pre_state = world.pre_state();
-    shapes(block, &pre_state, &SerialExecutor.control(block, &pre_state).unwrap())
+    let control = SerialExecutor.control(block, &pre_state).unwrap();
+    let counted = shapes(block, &pre_state, &control);
+    assert_eq!(shapes(block, &pre_state.made_for(block), &control), counted);
+    counted
 }

@@ -22,6 +22,21 @@ pub(super) struct Scratch {
     bytes: Vec<u8>,
 }
 
+impl Scratch {
+    /// What the largest block of all took is not kept for the others.
+    fn shrink(&mut self) {
+        self.replaced.shrink_to(KEPT_WRITES);
+        self.terms.shrink_to(KEPT_WRITES);
+        self.bytes.shrink_to(KEPT_WRITES * KEPT_BYTES);
+    }
+}
+
+/// Most blocks write fewer keys.
+const KEPT_WRITES: usize = 4096;
+
+/// What a write takes in the log.
+const KEPT_BYTES: usize = 64;
+
 impl Inner {
     pub(super) fn commit(&self, block: BlockCommit) -> Result<Tip, StoreError> {
         let mut writer = self.writer.lock();
@@ -73,6 +88,7 @@ impl Inner {
         self.recent.write().push(&entry);
         let tip = entry.tip();
         self.frontier.publish(tip);
+        writer.shrink();
         Ok(tip)
     }
 

@@ -84,6 +84,7 @@
 //! apart from the moment in which the window or the database takes in what it is given.
 
 mod block;
+mod cache;
 mod commit;
 mod disk;
 mod files;
@@ -166,7 +167,7 @@ impl Default for StoreOptions {
         Self {
             flush_every_ms: Some(100),
             cache_bytes: 12 << 20,
-            page_cache_bytes: 12 << 20,
+            page_cache_bytes: 2 << 20,
             log_file_bytes: 4 << 20,
             listen_address: None,
         }

@@ -8,7 +8,10 @@ use std::collections::{HashMap, VecDeque};
 
 use smallvec::SmallVec;
 
-use super::block::{CommittedBlock, Tip};
+use super::{
+    block::{CommittedBlock, Tip},
+    window::is_mostly_empty,
+};
 use crate::{BlockFacts, BlockRef, TopoHeight, TxHash, UniformState, version::Position};
 
 #[derive(Default)]
@@ -65,6 +68,9 @@ impl Recent {
         while self.blocks.front().is_some_and(|block| block.tip.block.topoheight < oldest) {
             let Some(block) = self.blocks.pop_front() else { break };
             self.forget(&block);
+        }
+        if is_mostly_empty(self.executed.len(), self.executed.capacity()) {
+            self.executed.shrink_to_fit();
         }
     }
 

@@ -27,14 +27,9 @@ use std::{
     sync::Arc,
 };
 
-use parking_lot::{Mutex, RwLock};
-use quick_cache::{
-    Weighter,
-    sync::{Cache, DefaultLifecycle},
-};
-
 use super::{
     block::Tip,
+    cache::{Record, RecordCache},
     disk::Disk,
     files::{self, failed, sync_directory},
     health::Health,
@@ -47,6 +42,7 @@ use crate::{
     encoding::{self, Malformed, Slot, ViewState},
     version::{Position, Stamped, Version},
 };
+use parking_lot::{Mutex, RwLock};
 
 pub(super) struct View {
     /// Has the state of the view, and nothing else.
@@ -56,12 +52,9 @@ pub(super) struct View {
     health: Arc<Health>,
     /// Held by whoever writes.
     kept: Mutex<Kept>,
-    cache: Cache<Address, Arc<Record>, RecordWeight, UniformState>,
+    cache: RecordCache,
     shown: RwLock<Shown>,
 }
-
-/// What is known of an account; sorted. Empty for an account that has no record.
-type Record = [(Slot, Stamped)];
 
 struct Kept {
     state: ViewState,
@@ -98,20 +91,13 @@ impl View {
         let runs = state.runs.iter().map(open).collect::<Result<_, _>>()?;
         clear(&directory, &state, disk)?;
         let shown = Shown { rewrites: 0, runs, learned: HashMap::default() };
-        let expected = usize::try_from(cache_bytes / TYPICAL_RECORD_BYTES).unwrap_or(usize::MAX);
         Ok(Self {
             tree,
             disk: Arc::clone(disk),
             directory,
             health,
             kept: Mutex::new(Kept { state, retired: Vec::new() }),
-            cache: Cache::with(
-                expected,
-                cache_bytes,
-                RecordWeight,
-                UniformState::default(),
-                DefaultLifecycle::default(),
-            ),
+            cache: RecordCache::of_bytes(cache_bytes),
             shown: RwLock::new(shown),
         })
     }
@@ -456,8 +442,6 @@ fn clear(directory: &Path, state: &ViewState, disk: &Disk) -> Result<(), StoreEr
 /// Not the length of an address, as the keys of former forms were.
 pub(super) const STATE_KEY: &[u8] = b"state";
 
-const TYPICAL_RECORD_BYTES: u64 = 256;
-
 /// A file that has no more than so many times the accounts of those before it is written together with
 /// them: so each file is a multiple of all newer ones, and a record is copied about as often as there are
 /// files.
@@ -468,17 +452,6 @@ const RETIRED_MAX: usize = 4;
 
 /// How many records of the base are written at once: all of them may not fit into the memory.
 const SEEDED_AT_ONCE: usize = 1 << 16;
-
-#[derive(Clone)]
-struct RecordWeight;
-
-impl Weighter<Address, Arc<Record>> for RecordWeight {
-    fn weight(&self, _: &Address, record: &Arc<Record>) -> u64 {
-        // The entry of the cache, and what a slot takes in memory but for participants.
-        let slots = record.len() * size_of::<(Slot, Stamped)>();
-        128 + slots as u64
-    }
-}
 
 #[cfg(test)]
 mod tests;

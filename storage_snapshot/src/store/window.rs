@@ -189,6 +189,9 @@ impl Window {
         loop {
             let Blocks { blocks, last } = &mut *self.blocks.write();
             if blocks.front().is_none_or(|block| block.at > to) {
+                if is_mostly_empty(last.len(), last.capacity()) {
+                    last.shrink_to_fit(|last| last.hash);
+                }
                 return;
             }
             let Some(block) = blocks.pop_front() else { return };
@@ -214,6 +217,11 @@ impl Blocks {
     fn get(&self, place: Place) -> Option<&Write> {
         at_place(&self.blocks, place)
     }
+}
+
+/// Whether a table was made for far more than is in it, as it is some time after a large block.
+pub(super) const fn is_mostly_empty(len: usize, capacity: usize) -> bool {
+    capacity > 4 * len
 }
 
 /// `None` for a block that was forgotten.

@@ -3,11 +3,7 @@
 use std::{
     borrow::Cow,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
-        mpsc,
-    },
+    sync::Arc,
 };
 
 use comparator::{
@@ -21,15 +17,13 @@ use storage_snapshot::{Amount, ReadError};
 use super::{ParallelChainState, chain_state::Stop, conflicts::batches_over};
 use crate::execute::{
     BlockExecutor, ExecutableBlock, Performed, PreState, panic_message,
-    workers::{Disturbance, WorkerPool},
+    workers::{Disturbance, SharedPool, WorkerPool, workers_of},
 };
 
 /// Executes blocks in conflict-free batches over a pool of workers.
 #[derive(Debug)]
 pub struct ParallelExecutor {
-    /// Grown to the largest worker count asked for. The engine runs one block at a time; the mutex
-    /// is how a second caller waits for its turn, no lane ever takes it.
-    pool: Mutex<WorkerPool>,
+    pool: SharedPool,
 }
 
 impl ParallelExecutor {
@@ -42,31 +36,16 @@ impl ParallelExecutor {
     ///
     /// When the operating system refuses a thread.
     pub fn new(workers: usize) -> std::io::Result<Self> {
-        Ok(Self { pool: Mutex::new(WorkerPool::new(workers)?) })
+        Ok(Self { pool: SharedPool::new(workers)? })
     }
 
-    fn run(
-        &self,
-        block: &Arc<ExecutableBlock>,
-        pre_state: &Arc<PreState>,
-        schedule: Schedule,
-    ) -> Result<Performed, Failure> {
-        // A panic in a lane leaves the pool as it was, so a poisoned mutex means nothing here.
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        Self::run_on(&mut pool, block, pre_state, schedule)
-    }
-
-    /// Executes a block on the workers of a pool, which is grown to as many as are asked for.
+    /// Executes a block on a pool that has as many workers as are asked for.
     pub(in crate::execute) fn run_on(
         pool: &mut WorkerPool,
         block: &Arc<ExecutableBlock>,
         pre_state: &Arc<PreState>,
         schedule: Schedule,
     ) -> Result<Performed, Failure> {
-        let workers = workers_of(schedule);
-        pool.grow(workers)
-            .map_err(|error| Failure::Error(format!("starting {workers} workers: {error}")))?;
-
         let pre_state = match pre_state.covering(block) {
             Cow::Borrowed(_) => Arc::clone(pre_state),
             Cow::Owned(covering) => Arc::new(covering),
@@ -82,7 +61,7 @@ impl ParallelExecutor {
         for batch in &batches {
             // In a schedule that is meant to find races every batch is for all of them.
             let was_wide = schedule.seed == 0 && max_in_flight >= 2;
-            let lanes = lanes_of(batch.len(), workers, was_wide);
+            let lanes = lanes_of(batch.len(), workers_of(schedule), was_wide);
             let lanes = Lanes { pool, count: lanes, disturbance };
             let ran = run_batch(lanes, block, &state, batch, &mut outcomes)?;
             max_in_flight = max_in_flight.max(ran);
@@ -138,7 +117,8 @@ impl BlockExecutor for ParallelExecutor {
         pre_state: &Arc<PreState>,
         schedule: Schedule,
     ) -> Result<Performed, Failure> {
-        self.run(block, pre_state, schedule)
+        let mut pool = self.pool.with(workers_of(schedule))?;
+        Self::run_on(&mut pool, block, pre_state, schedule)
     }
 }
 
@@ -152,10 +132,6 @@ pub(crate) const fn lanes_of(transactions: usize, workers: usize, was_wide: bool
 
 /// Waking a worker costs about as much as so many transactions.
 const LANE_TRANSACTIONS_MIN: usize = 16;
-
-fn workers_of(schedule: Schedule) -> usize {
-    (schedule.workers as usize).max(1)
-}
 
 /// The batches of a block; a seed other than 0 shuffles the transactions within each.
 fn planned(block: &ExecutableBlock, pre_state: &PreState, seed: u64) -> Vec<Vec<usize>> {
@@ -188,35 +164,23 @@ fn run_batch(
 ) -> Result<u32, Failure> {
     let Lanes { pool, count, disturbance } = lanes;
     let chunk = batch.len().div_ceil(count).max(1);
-    let lanes = batch.len().div_ceil(chunk);
-    if lanes < 2 {
-        let ran = run_lane(block, state, batch, disturbance)?;
-        let executed = ran.iter().any(|(_, outcome)| outcome.status == Status::Executed);
-        outcomes.extend(ran);
-        return Ok(u32::from(executed));
-    }
-    let lanes_that_executed = Arc::new(AtomicU32::new(0));
-    let (sender, results) = mpsc::channel();
-    let job = {
-        let (block, state, batch) = (Arc::clone(block), Arc::clone(state), batch.to_vec());
-        let lanes_that_executed = Arc::clone(&lanes_that_executed);
-        move |lane: usize| {
-            let indexes = batch.chunks(chunk).nth(lane).unwrap_or_default();
-            let ran = run_lane(&block, &state, indexes, disturbance);
-            if let Ok(ran) = &ran
-                && ran.iter().any(|(_, outcome)| outcome.status == Status::Executed)
-            {
-                lanes_that_executed.fetch_add(1, Ordering::Relaxed);
-            }
-            // The receiver outlives the batch.
-            let _ = sender.send(ran);
-        }
+    let ran = if batch.len() <= chunk {
+        vec![run_lane(block, state, batch, disturbance)]
+    } else {
+        let lane = |indexes: &[usize]| {
+            let (block, state, indexes) = (Arc::clone(block), Arc::clone(state), indexes.to_vec());
+            move || run_lane(&block, &state, &indexes, disturbance)
+        };
+        pool.run(batch.chunks(chunk).map(lane).collect())
     };
-    pool.run(lanes, Arc::new(job));
-    for ran in results {
-        outcomes.extend(ran?);
+    let mut lanes_that_executed = 0;
+    for ran in ran {
+        let ran = ran?;
+        let executed = ran.iter().any(|(_, outcome)| outcome.status == Status::Executed);
+        lanes_that_executed += u32::from(executed);
+        outcomes.extend(ran);
     }
-    Ok(lanes_that_executed.load(Ordering::Relaxed))
+    Ok(lanes_that_executed)
 }
 
 /// One lane's share of a batch. A transaction that panics is reported as itself and moves nobody

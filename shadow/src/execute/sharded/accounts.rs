@@ -75,12 +75,13 @@ pub(super) struct Writes {
 pub(super) const KINDS: usize = 4;
 
 impl<'a> Accounts<'a> {
-    pub(super) fn new(world: &'a PreState, range: Range<u32>) -> Self {
+    /// Those of a range, of which about so many send something.
+    pub(super) fn new(world: &'a PreState, range: Range<u32>, sources: usize) -> Self {
         Self {
             world,
             first: range.start,
             slots: vec![Slot::default(); range.len()],
-            sources: Vec::new(),
+            sources: Vec::with_capacity(sources.min(range.len())),
             others: Vec::new(),
             multisigs: Vec::new(),
         }
@@ -162,7 +163,8 @@ impl<'a> Accounts<'a> {
         let (mut multisigs, mut registrations) = (Vec::new(), Vec::new());
         let mut loads = self.sources.len() as u64;
         let mut others = Vec::new();
-        for (place, slot) in (self.first as usize..).zip(&self.slots) {
+        let accounts = &world.accounts()[self.first as usize..];
+        for ((place, account), slot) in (self.first as usize..).zip(accounts).zip(&self.slots) {
             others.clear();
             let mut next = slot.others;
             while let Some(balance) = next.and_then(|index| self.others.get(index.get())) {
@@ -171,7 +173,7 @@ impl<'a> Accounts<'a> {
             }
             others.sort_unstable_by_key(|(asset, _)| *asset);
 
-            let account = world.accounts()[place];
+            let account = *account;
             let mut credited = false;
             // The native asset has the lowest number of all.
             let native = (AssetId::NATIVE, slot.native);

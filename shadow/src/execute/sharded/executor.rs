@@ -1,28 +1,28 @@
 //! The engine: divides a block's accounts, has the lanes do their work, puts together what came out.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use comparator::{Execution, Exercise, Failure, Provenance, Schedule, Totals};
+use rand::{SeedableRng, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
 use storage_snapshot::Amount;
 
 use super::{
     Stop,
     accounts::KINDS,
     lane::{Part, Plan},
-    ranges::{Ranges, assigned},
+    ranges::Ranges,
 };
 use crate::execute::{
-    BlockExecutor, ExecutableBlock, Loads, Performed, PreState,
+    BlockExecutor, ExecutableBlock, ExecutableTransaction, Loads, Performed, PreState,
     parallel::ParallelExecutor,
-    workers::{Exchange, WorkerPool},
+    workers::{Seat, SharedPool, WorkerPool, workers_of},
 };
 
 /// Executes blocks on lanes that own accounts.
 #[derive(Debug)]
 pub struct ShardedExecutor {
-    /// Grown to the largest worker count asked for. The engine runs one block at a time; the mutex
-    /// is how a second caller waits for its turn, no lane ever takes it.
-    pool: Mutex<WorkerPool>,
+    pool: SharedPool,
 }
 
 impl ShardedExecutor {
@@ -35,26 +35,20 @@ impl ShardedExecutor {
     ///
     /// When the operating system refuses a thread.
     pub fn new(workers: usize) -> std::io::Result<Self> {
-        Ok(Self { pool: Mutex::new(WorkerPool::new(workers)?) })
+        Ok(Self { pool: SharedPool::new(workers)? })
     }
 
-    fn run(
-        &self,
+    fn run_on(
+        pool: &mut WorkerPool,
         block: &Arc<ExecutableBlock>,
         pre_state: &Arc<PreState>,
         schedule: Schedule,
     ) -> Result<Performed, Failure> {
-        let workers = (schedule.workers as usize).max(1);
-        // A panic in a lane leaves the pool as it was, so a poisoned mutex means nothing here.
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        pool.grow(workers)
-            .map_err(|error| Failure::Error(format!("starting {workers} workers: {error}")))?;
-
         // Nearly always the world was made for this block. Whether it was turns out on the way.
-        let performed = match attempt(&mut pool, block, pre_state, schedule) {
+        let performed = match attempt(pool, block, pre_state, schedule) {
             Err(Stop::Elsewhere) => {
                 let world = Arc::new(pre_state.made_for(block));
-                attempt(&mut pool, block, &world, schedule)
+                attempt(pool, block, &world, schedule)
             }
             performed => performed,
         };
@@ -64,7 +58,7 @@ impl ShardedExecutor {
             Err(Stop::InOrder(reason)) => reason,
         };
 
-        let mut performed = ParallelExecutor::run_on(&mut pool, block, pre_state, schedule)?;
+        let mut performed = ParallelExecutor::run_on(pool, block, pre_state, schedule)?;
         // Another engine's work, however parallel that was, is none of this one's.
         performed.execution.exercise = Exercise {
             workers: schedule.workers,
@@ -96,7 +90,8 @@ impl BlockExecutor for ShardedExecutor {
         pre_state: &Arc<PreState>,
         schedule: Schedule,
     ) -> Result<Performed, Failure> {
-        self.run(block, pre_state, schedule)
+        let mut pool = self.pool.with(workers_of(schedule))?;
+        Self::run_on(&mut pool, block, pre_state, schedule)
     }
 }
 
@@ -105,7 +100,7 @@ impl BlockExecutor for ShardedExecutor {
 /// A small block is done before another worker has woken up. It still runs on two, for that is what is on
 /// trial, and in a schedule that is meant to find races it is for all of them.
 fn lanes_of(transactions: usize, schedule: Schedule) -> usize {
-    let workers = (schedule.workers as usize).max(1);
+    let workers = workers_of(schedule);
     let worth_it = if schedule.seed == 0 { transactions / LANE_TRANSACTIONS_MIN } else { workers };
     workers.min(worth_it.max(2))
 }
@@ -125,64 +120,65 @@ fn attempt(
         return Err(Stop::Elsewhere);
     }
     let lanes = lanes_of(transactions, schedule);
-    let ranges = divided(block, world, lanes, schedule.seed);
+    // The helpers wake up while it is decided what they do.
+    pool.wake(lanes);
     let seed = schedule.seed;
+    let ranges = divided(block, world, lanes, seed);
     let plan = Plan { block: Arc::clone(block), world: Arc::clone(world), ranges, seed };
     let plan = Arc::new(plan);
-    let parts = worked(pool, &plan, assigned(lanes, seed))?;
+    let parts = worked(pool, &plan)?;
     merged(&plan, parts, schedule)
 }
 
 /// The accounts of a block, divided by what is sent from them.
 fn divided(block: &ExecutableBlock, world: &PreState, lanes: usize, seed: u64) -> Ranges {
-    let by_every = |nth: usize| {
-        let listed = block.transactions.iter().zip(world.mentions()).step_by(nth);
-        let to_do = listed.filter(|(transaction, _)| !transaction.already_executed);
-        let sources = to_do.filter_map(|(_, mentions)| mentions.first().copied());
-        Ranges::balanced(world.accounts().len(), sources, lanes, seed)
+    let listed = || {
+        let sources = world.mentions().map(|mentions| mentions.first().copied());
+        block.transactions.iter().zip(sources)
     };
-    if block.transactions.len() < lanes * SAMPLED_FROM {
-        return by_every(1);
+    let divided_by = |counts: &dyn Fn(&ExecutableTransaction) -> bool| {
+        let counted = listed().filter(|(transaction, _)| counts(transaction));
+        let sources = counted.filter_map(|(_, source)| source);
+        Ranges::balanced(world.accounts().len(), sources, lanes, HEAD_START, seed)
+    };
+    if block.transactions.len() >= lanes * UNSEEN_FROM {
+        // Most of a large block is in no cache yet, and what was executed before is rare: the transactions are
+        // not looked at, only where they are from.
+        let ranges = divided_by(&|_| true);
+        let mut idle = vec![true; lanes];
+        for (transaction, source) in listed() {
+            if let (false, Some(source)) = (transaction.already_executed, source) {
+                idle[ranges.of(source)] = false;
+            }
+            if !idle.contains(&true) {
+                return ranges;
+            }
+        }
     }
-    // Of many a few tell as much, unless all of these are from the same sources.
-    match by_every(SAMPLED) {
-        ranges if ranges.sources() >= lanes => ranges,
-        _ => by_every(1),
-    }
+    divided_by(&|transaction| !transaction.already_executed)
 }
 
-/// One transaction in so many tells where a large block's transactions come from.
-const SAMPLED: usize = 8;
-
 /// How many transactions each lane has of a large block.
-const SAMPLED_FROM: usize = 1024;
+const UNSEEN_FROM: usize = 128;
+
+/// So many transactions the first lane executes while the others wake up, and find what they need in no cache.
+const HEAD_START: u64 = 150;
 
 /// What came out of each range of a plan.
-fn worked(
-    pool: &mut WorkerPool,
-    plan: &Arc<Plan>,
-    range_of_lane: Vec<usize>,
-) -> Result<Vec<Part>, Stop> {
-    let lanes = range_of_lane.len();
-    let done: Arc<Vec<_>> = Arc::new((0..lanes).map(|_| Mutex::new(None)).collect());
-    let exchange = Exchange::new(lanes);
-    let job = {
-        let (plan, done) = (Arc::clone(plan), Arc::clone(&done));
-        move |lane: usize| {
-            let range = range_of_lane[lane];
-            let Some(seat) = exchange.seat(range) else { return };
-            let part = plan.work(range, seat);
-            *done[range].lock().unwrap_or_else(PoisonError::into_inner) = Some(part);
-        }
+fn worked(pool: &mut WorkerPool, plan: &Arc<Plan>) -> Result<Vec<Part>, Stop> {
+    let mut seats: Vec<_> = Seat::all(plan.ranges.len()).into_iter().enumerate().collect();
+    if plan.seed != 0 {
+        // Not the first lane on the first range.
+        seats.shuffle(&mut ChaCha8Rng::seed_from_u64(!plan.seed));
+    }
+    let lane = |(range, seat)| {
+        let plan = Arc::clone(plan);
+        move || (range, plan.work(range, seat))
     };
-    pool.run(lanes, Arc::new(job));
-    let take = |part: &Mutex<Option<Result<Part, Stop>>>| {
-        // Every lane has put its part there, or the pool would have passed on its panic.
-        let part = part.lock().unwrap_or_else(PoisonError::into_inner).take();
-        part.unwrap_or(Err(Stop::OTHER_LANE))
-    };
-    let (mut parts, mut stops) = (Vec::with_capacity(lanes), Vec::new());
-    for part in done.iter().map(take) {
+    let mut done = pool.run(seats.into_iter().map(lane).collect());
+    done.sort_unstable_by_key(|(range, _)| *range);
+    let (mut parts, mut stops) = (Vec::with_capacity(done.len()), Vec::new());
+    for (_, part) in done {
         match part {
             Ok(part) => parts.push(part),
             Err(stop) => stops.push(stop),

@@ -64,6 +64,9 @@ struct Credits {
 /// name, stay in the innermost cache.
 const LOOKED_AHEAD: usize = 16;
 
+/// In the time that a worker needs to wake up so many outcomes are told.
+const HEAD_START: usize = 2000;
+
 /// What came out of one range.
 #[derive(Debug)]
 pub(super) struct Part {
@@ -89,47 +92,63 @@ impl Plan {
         disturbance.pause_before(self.block.transactions.len() + number);
 
         let (fees, own) = (lane.fees, lane.own);
-        let left = seat.exchange(|other| {
+        let inbox = seat.leave(|other| {
             first_half.ok()?;
             let credits = std::mem::take(&mut lane.credits[other]);
             let exceptions = std::mem::take(&mut lane.exceptions[other]);
             Some(Left { credits, exceptions, fees, own })
         });
         first_half?;
-        let mut left = left.ok_or(Stop::OTHER_LANE)?;
+        // Others may still be at work.
+        let outcomes = self.all_executed(number);
+        let mut left = inbox.take().ok_or(Stop::OTHER_LANE)?;
         if self.seed != 0 {
             left.shuffle(&mut ChaCha8Rng::seed_from_u64(self.seed ^ number as u64));
         }
         for (_, left) in left {
             lane.take(number, left.ok_or(Stop::OTHER_LANE)?)?;
         }
-        lane.finish(number)
+        lane.finish(number, outcomes)
     }
-}
 
-impl Plan {
-    /// How many transactions there are in each part of the block but the last ones: as many parts as ranges.
+    /// How many transactions there are in each part of the block but the first one.
+    ///
+    /// The first lane has begun while the others woke up. It tells the outcomes of so many more meanwhile, which
+    /// of a block of no more transactions are all.
     fn part_length(&self) -> usize {
-        self.block.transactions.len().div_ceil(self.ranges.len()).max(1)
+        self.block.transactions.len().saturating_sub(HEAD_START) / self.ranges.len()
     }
 
-    /// What became of the transactions of a part: they were executed, but for the exceptions.
-    fn outcomes(&self, part: usize, mut exceptions: Exceptions) -> Vec<Outcome> {
-        let transactions = &self.block.transactions;
-        let first = (part * self.part_length()).min(transactions.len());
-        let end = (first + self.part_length()).min(transactions.len());
-        exceptions.sort_unstable_by_key(|(number, _)| *number);
-        let mut exceptions = exceptions.into_iter().peekable();
-        // The others follow on the first.
-        let capacity = if part == 0 { transactions.len() } else { end - first };
-        let mut outcomes = Vec::with_capacity(capacity);
-        for (number, transaction) in (first..).zip(&transactions[first..end]) {
-            let hash = transaction.body.hash;
-            outcomes.push(match exceptions.next_if(|(exception, _)| *exception == number) {
-                Some((_, status)) => Outcome { hash, status, fee: Amount::ZERO },
-                None => Outcome { hash, status: Status::Executed, fee: transaction.body.fee },
-            });
+    /// How many transactions there are in the first part.
+    fn first_part_length(&self) -> usize {
+        self.block.transactions.len() - (self.ranges.len() - 1) * self.part_length()
+    }
+
+    /// The numbers of the transactions of a part.
+    fn part(&self, number: usize) -> Range<usize> {
+        let Some(after_first) = number.checked_sub(1) else { return 0..self.first_part_length() };
+        let first = self.first_part_length() + after_first * self.part_length();
+        first..first + self.part_length()
+    }
+
+    /// The part in which a transaction is.
+    fn part_of(&self, transaction: usize) -> usize {
+        match transaction.checked_sub(self.first_part_length()) {
+            Some(after_first) => 1 + after_first / self.part_length(),
+            None => 0,
         }
+    }
+
+    /// What becomes of the transactions of a part if no exception is told: they are executed.
+    fn all_executed(&self, number: usize) -> Vec<Outcome> {
+        let transactions = &self.block.transactions;
+        let part = self.part(number);
+        // The others follow on the first.
+        let capacity = if number == 0 { transactions.len() } else { part.len() };
+        let mut outcomes = Vec::with_capacity(capacity);
+        outcomes.extend(transactions[part].iter().map(|ExecutableTransaction { body, .. }| {
+            Outcome { hash: body.hash, status: Status::Executed, fee: body.fee }
+        }));
         outcomes
     }
 }
@@ -166,11 +185,12 @@ impl<'a> Lane<'a> {
     fn new(plan: &'a Plan, number: usize) -> Self {
         let range = plan.ranges.range(number);
         let lanes = plan.ranges.len();
+        let share = plan.block.transactions.len() / lanes;
         let mut credits = Vec::with_capacity(lanes);
         credits.resize_with(lanes, Credits::default);
         Self {
             plan,
-            accounts: Accounts::new(&plan.world, range.clone()),
+            accounts: Accounts::new(&plan.world, range.clone(), share + share / 8),
             range,
             credits,
             exceptions: vec![Exceptions::new(); lanes],
@@ -217,8 +237,10 @@ impl<'a> Lane<'a> {
         mentions: &'a [u32],
     ) -> Result<Upcoming<'a>, Stop> {
         let world = &self.plan.world;
-        let named = mentions.iter().map(|place| &world.accounts()[*place as usize]);
-        if !named.eq(transaction.body.accounts()) {
+        let accounts = world.accounts();
+        let mut listed = mentions.iter().map(|place| &accounts[*place as usize]);
+        let all_listed = transaction.body.accounts().all(|named| listed.next() == Some(named));
+        if !all_listed || listed.next().is_some() {
             return Err(Stop::Elsewhere);
         }
         let source = mentions.first().copied().ok_or(Stop::Elsewhere)?;
@@ -240,7 +262,7 @@ impl<'a> Lane<'a> {
             self.fees = self.fees.checked_add(body.fee).ok_or(Stop::TOTAL_OVERFLOW)?;
             self.executed += 1;
         } else {
-            let part = upcoming.number / self.plan.part_length();
+            let part = self.plan.part_of(upcoming.number);
             self.exceptions[part].push((upcoming.number, status));
         }
         Ok(())
@@ -320,7 +342,7 @@ impl<'a> Lane<'a> {
     }
 
     /// What came out, once everything was taken.
-    fn finish(mut self, number: usize) -> Result<Part, Stop> {
+    fn finish(mut self, number: usize, mut outcomes: Vec<Outcome>) -> Result<Part, Stop> {
         let block = &self.plan.block;
         let paid = [
             (&block.dev, block.reward.dev),
@@ -339,9 +361,13 @@ impl<'a> Lane<'a> {
         if self.own != block.transactions.len() {
             return Err(Stop::Elsewhere);
         }
-        let exceptions = std::mem::take(&mut self.exceptions[number]);
+        let first = self.plan.part(number).start;
+        for (exception, status) in std::mem::take(&mut self.exceptions[number]) {
+            let hash = block.transactions[exception].body.hash;
+            outcomes[exception - first] = Outcome { hash, status, fee: Amount::ZERO };
+        }
         Ok(Part {
-            outcomes: self.plan.outcomes(number, exceptions),
+            outcomes,
             writes: self.accounts.into_writes()?,
             executed: self.executed,
             fees: self.fees,

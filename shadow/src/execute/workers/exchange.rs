@@ -1,87 +1,61 @@
 //! One message from every lane of a job to every other.
 //!
 //! Waking a worker costs as much as dozens of transactions, so a job of two phases is one job: between
-//! them each lane leaves what it has for the others, and waits only for what the others have for it. A
-//! lane that finds its messages there already does not wait at all. One that does not looks for as long as
-//! waking it would take, and then parks, for others may need the processor.
-
-use std::sync::{Mutex, PoisonError};
+//! them each lane leaves what it has for the others, does what it can do without them, and then waits only for
+//! what is not there yet.
 
 use super::threading::{StdThreading, Threading};
 
-/// The seats of the lanes of one job, each to be taken once.
-pub struct Exchange<M: Send + 'static, T: Threading = StdThreading> {
-    seats: Vec<Mutex<Option<Seat<M, T>>>>,
-}
-
-/// Where one lane leaves messages and finds those for it.
+/// Where one lane leaves messages. It is the lane's own: one that ends without having left any, for whatever
+/// reason, takes its seat with it, and nobody waits for it.
 pub struct Seat<M: Send + 'static, T: Threading = StdThreading> {
     /// The other lanes.
     others: Vec<(usize, T::Sender<Message<M>>)>,
     lane: usize,
+    inbox: Inbox<M, T>,
+}
+
+/// Where a lane that has left its messages finds those for it.
+pub struct Inbox<M: Send + 'static, T: Threading = StdThreading> {
+    expected: usize,
     received: T::Receiver<Message<M>>,
 }
 
 /// What a lane left for another one, and which lane it was.
 type Message<M> = (usize, M);
 
-impl<M: Send + 'static, T: Threading> Exchange<M, T> {
-    /// An exchange between so many lanes.
-    pub fn new(lanes: usize) -> Self {
+impl<M: Send + 'static, T: Threading> Seat<M, T> {
+    /// The seats of so many lanes, in their order.
+    pub fn all(lanes: usize) -> Vec<Self> {
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..lanes).map(|_| T::channel::<Message<M>>()).unzip();
         let seat = |(lane, received)| {
             let others = senders.iter().cloned().enumerate();
-            let others = others.filter(|(other, _)| *other != lane).collect();
-            Mutex::new(Some(Seat { others, lane, received }))
+            let others: Vec<_> = others.filter(|(other, _)| *other != lane).collect();
+            let inbox = Inbox { expected: others.len(), received };
+            Self { others, lane, inbox }
         };
-        Self { seats: receivers.into_iter().enumerate().map(seat).collect() }
+        receivers.into_iter().enumerate().map(seat).collect()
     }
 
-    /// The seat of a lane, unless it was taken before.
-    pub fn seat(&self, lane: usize) -> Option<Seat<M, T>> {
-        let seat = self.seats.get(lane)?;
-        // Nothing is done under the lock but this.
-        seat.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-impl<M: Send + 'static, T: Threading> Seat<M, T> {
-    /// Leaves a message for every other lane, waits until all of them have done so, and returns what they
-    /// left for this one together with their numbers, in the order in which it came.
-    ///
-    /// `None` if a lane ended without leaving a message: nobody waits for one that will not come.
-    pub fn exchange(self, mut message_for: impl FnMut(usize) -> M) -> Option<Vec<(usize, M)>> {
-        let Self { others, lane, received } = self;
-        let expected = others.len();
+    /// Leaves a message for every other lane.
+    pub fn leave(self, mut message_for: impl FnMut(usize) -> M) -> Inbox<M, T> {
+        let Self { others, lane, inbox } = self;
         for (other, sender) in others {
             // One that is gone has no use for it.
             T::send(&sender, (lane, message_for(other)));
         }
-        let mut messages = Vec::with_capacity(expected);
-        while messages.len() < expected {
-            messages.push(receive::<M, T>(&received)?);
-        }
-        Some(messages)
+        inbox
     }
 }
 
-/// Waits for a message; `None` once nobody is there to send one.
-fn receive<M: Send + 'static, T: Threading>(
-    received: &T::Receiver<Message<M>>,
-) -> Option<Message<M>> {
-    for _ in 0..T::LOOKS {
-        if let Some(message) = T::receive_now(received) {
-            return Some(message);
-        }
-        std::hint::spin_loop();
-    }
-    T::receive(received)
-}
-
-impl<M: Send + 'static, T: Threading> std::fmt::Debug for Exchange<M, T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Exchange").field("lanes", &self.seats.len()).finish()
+impl<M: Send + 'static, T: Threading> Inbox<M, T> {
+    /// Waits until every other lane has left its message, and returns them together with the numbers of these
+    /// lanes, in the order in which they came.
+    ///
+    /// `None` if a lane ended without leaving a message: nobody waits for one that will not come.
+    pub fn take(self) -> Option<Vec<(usize, M)>> {
+        (0..self.expected).map(|_| T::receive_soon(&self.received)).collect()
     }
 }
 
@@ -91,32 +65,69 @@ impl<M: Send + 'static, T: Threading> std::fmt::Debug for Seat<M, T> {
     }
 }
 
+impl<M: Send + 'static, T: Threading> std::fmt::Debug for Inbox<M, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inbox").field("expected", &self.expected).finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+        sync::{Arc, Mutex},
+    };
+
     use super::*;
+    use crate::execute::workers::WorkerPool;
 
     #[test]
-    fn every_seat_is_taken_once() {
-        let exchange = Exchange::<()>::new(2);
-        assert!(exchange.seat(1).is_some());
-        assert!(exchange.seat(1).is_none());
-        assert!(exchange.seat(0).is_some());
-        assert!(exchange.seat(2).is_none());
+    fn what_is_left_is_found_by_those_for_whom_it_was_left() {
+        let inboxes: Vec<_> = Seat::<_>::all(3)
+            .into_iter()
+            .enumerate()
+            .map(|(lane, seat)| seat.leave(|other| (lane, other)))
+            .collect();
+        for (lane, inbox) in inboxes.into_iter().enumerate() {
+            let others = (0..3).filter(|other| *other != lane);
+            let expected: Vec<_> = others.map(|other| (other, (other, lane))).collect();
+            assert_eq!(inbox.take(), Some(expected));
+        }
     }
 
     #[test]
     fn a_lane_alone_waits_for_nobody() {
-        let seat = Exchange::<u32>::new(1).seat(0).unwrap();
-        assert_eq!(seat.exchange(|_| unreachable!("there is nobody else")), Some(Vec::new()));
+        let alone = Seat::<u32>::all(1).pop().unwrap();
+        assert_eq!(alone.leave(|_| unreachable!("there is nobody else")).take(), Some(Vec::new()));
     }
 
     #[test]
     fn a_lane_that_ends_without_a_message_is_not_waited_for() {
-        let exchange = Exchange::<u32>::new(3);
-        let seats: Vec<_> = (0..3).filter_map(|lane| exchange.seat(lane)).collect();
-        let mut seats = seats.into_iter();
+        let mut seats = Seat::<u32>::all(3).into_iter();
         let (first, _ends) = (seats.next().unwrap(), drop(seats.next()));
         drop(seats);
-        assert_eq!(first.exchange(|_| 7), None);
+        assert_eq!(first.leave(|_| 7).take(), None);
+    }
+
+    #[test]
+    fn a_lane_that_panics_before_it_has_touched_its_seat_is_not_waited_for() {
+        let mut pool = WorkerPool::<StdThreading>::new(3).unwrap();
+        for culprit in 0..3 {
+            let found = Arc::new(Mutex::new(Vec::new()));
+            let lane = |(lane, seat): (usize, Seat<usize>)| {
+                let found = Arc::clone(&found);
+                move || {
+                    if lane == culprit {
+                        // Without the message of the panic hook.
+                        resume_unwind(Box::new("planted"));
+                    }
+                    let left = seat.leave(|_| lane).take();
+                    found.lock().unwrap().push(left);
+                }
+            };
+            let lanes = Seat::all(3).into_iter().enumerate().map(lane).collect();
+            assert!(catch_unwind(AssertUnwindSafe(|| pool.run(lanes))).is_err());
+            assert_eq!(*found.lock().unwrap(), [None, None]);
+        }
     }
 }

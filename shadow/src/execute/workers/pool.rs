@@ -5,25 +5,24 @@
 //! "ran on two workers" would be a hope instead of a fact.
 
 use std::{
-    any::Any,
     fmt, io,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
 };
 
 use super::threading::{StdThreading, Threading};
 
-/// What a lane runs; it is told its number, from 0.
-type Job = Arc<dyn Fn(usize) + Send + Sync>;
-
-/// How a lane ended: what it panicked with, if it did.
-type Ended = Result<(), Box<dyn Any + Send>>;
-
 /// Worker threads that wait for lanes to run. The caller of [`WorkerPool::run`] works too, as lane 0.
 pub struct WorkerPool<T: Threading = StdThreading> {
-    helpers: Vec<T::Sender<Job>>,
-    finished: T::Receiver<Ended>,
+    helpers: Vec<T::Sender<Order>>,
     threads: Vec<T::Thread>,
+}
+
+/// What a worker is told.
+enum Order {
+    /// There will be a lane to run in a moment.
+    Wake,
+    /// A lane.
+    Run(Box<dyn FnOnce() + Send>),
 }
 
 impl<T: Threading> WorkerPool<T> {
@@ -33,23 +32,11 @@ impl<T: Threading> WorkerPool<T> {
     ///
     /// When the operating system refuses a thread.
     pub fn new(workers: usize) -> io::Result<Self> {
-        let (report, finished) = T::channel();
-        let mut pool = Self { helpers: Vec::new(), finished, threads: Vec::new() };
+        let mut pool = Self { helpers: Vec::new(), threads: Vec::new() };
         for lane in 1..workers {
-            let (sender, jobs) = T::channel::<Job>();
-            let report = report.clone();
-            let thread = T::spawn(format!("shadow-lane-{lane}"), move || {
-                while let Some(job) = T::receive(&jobs) {
-                    let ended = catch_unwind(AssertUnwindSafe(|| job(lane)));
-                    // The job is let go before it is reported as finished: whoever waits may then
-                    // take back what the job shared.
-                    drop(job);
-                    if !T::send(&report, ended) {
-                        break;
-                    }
-                }
-            })?;
-            pool.helpers.push(sender);
+            let (helper, orders) = T::channel();
+            let thread = T::spawn(format!("shadow-lane-{lane}"), move || obey::<T>(&orders))?;
+            pool.helpers.push(helper);
             pool.threads.push(thread);
         }
         Ok(pool)
@@ -72,31 +59,73 @@ impl<T: Threading> WorkerPool<T> {
         self.helpers.len() + 1
     }
 
-    /// Runs lanes `0..lanes` at the same time, each on a worker of its own, and returns when all
-    /// have ended.
+    /// Wakes the workers of so many lanes, as far as there are that many. Waking up takes as long as dozens of
+    /// transactions: whoever still has to divide the work does it meanwhile.
+    pub fn wake(&mut self, lanes: usize) {
+        for helper in self.helpers.iter().take(lanes.saturating_sub(1)) {
+            T::send(helper, Order::Wake);
+        }
+    }
+
+    /// Runs the lanes at the same time, each on a worker of its own, the first one on the caller's, and
+    /// returns what they returned, in their order, when all have ended. By then every lane has let go of what
+    /// it held.
     ///
     /// # Panics
     ///
-    /// With what a lane panicked with, after all lanes have ended. And when more lanes are asked
-    /// for than there are workers.
-    pub fn run(&mut self, lanes: usize, job: Job) {
-        assert!((1..=self.workers()).contains(&lanes), "{lanes} lanes, {} workers", self.workers());
-        let mut running = 0;
-        for helper in &self.helpers[..lanes - 1] {
+    /// With what a lane panicked with, after all lanes have ended. And when there are more lanes than
+    /// workers.
+    pub fn run<R, L>(&mut self, lanes: Vec<L>) -> Vec<R>
+    where
+        R: Send + 'static,
+        L: FnOnce() -> R + Send + 'static,
+    {
+        let count = lanes.len();
+        assert!(count <= self.workers(), "{count} lanes, {} workers", self.workers());
+        let (report, reports) = T::channel();
+        let mut lanes = lanes.into_iter();
+        let first = lanes.next();
+        for ((number, lane), helper) in (1..).zip(lanes).zip(&self.helpers) {
+            let report = report.clone();
+            let run = move || {
+                // The lane is gone when it is reported as ended: whoever waits may then take back what it
+                // shared.
+                let ended = catch_unwind(AssertUnwindSafe(lane));
+                T::send(&report, (number, ended));
+            };
             // A helper ends only when its sender is dropped, so it is there to receive.
-            running += usize::from(T::send(helper, Arc::clone(&job)));
+            T::send(helper, Order::Run(Box::new(run)));
         }
-        let mut result = catch_unwind(AssertUnwindSafe(|| job(0)));
-        drop(job);
-        for _ in 0..running {
-            if let Some(Err(panic)) = T::receive(&self.finished) {
-                result = Err(panic);
+        drop(report);
+        let mut ended: Vec<_> = (0..count).map(|_| None).collect();
+        if let Some(first) = first {
+            ended[0] = Some(catch_unwind(AssertUnwindSafe(first)));
+        }
+        for _ in 1..count {
+            // Nobody is left to report only if a worker thread is gone.
+            let Some((number, how)) = T::receive_soon(&reports) else { break };
+            ended[number] = Some(how);
+        }
+        let returned = |ended: Option<std::thread::Result<R>>| match ended {
+            Some(Ok(returned)) => returned,
+            Some(Err(panic)) => resume_unwind(panic),
+            None => panic!("a worker thread is gone"),
+        };
+        ended.into_iter().map(returned).collect()
+    }
+}
+
+/// A worker's life.
+fn obey<T: Threading>(orders: &T::Receiver<Order>) {
+    let mut order = T::receive(orders);
+    while let Some(given) = order {
+        order = match given {
+            Order::Wake => T::receive_soon(orders),
+            Order::Run(lane) => {
+                lane();
+                T::receive(orders)
             }
-        }
-        if let Err(panic) = result {
-            std::panic::resume_unwind(panic);
-        }
-        assert_eq!(running, lanes - 1, "a worker thread is gone");
+        };
     }
 }
 
@@ -117,7 +146,7 @@ impl<T: Threading> fmt::Debug for WorkerPool<T> {
 mod tests {
     use std::{
         collections::HashSet,
-        sync::{Barrier, Mutex},
+        sync::{Arc, Barrier},
         thread,
     };
 
@@ -128,26 +157,24 @@ mod tests {
         #[track_caller]
         fn check(workers: usize, lanes: usize) {
             let mut pool = WorkerPool::<StdThreading>::new(workers).unwrap();
-            let seen = Arc::new(Mutex::new(Vec::new()));
-            // The barrier lets nobody through before all lanes run at the same time.
-            let together = Arc::new(Barrier::new(lanes));
-            let job = {
-                let (seen, together) = (Arc::clone(&seen), Arc::clone(&together));
-                Arc::new(move |lane| {
-                    together.wait();
-                    seen.lock().unwrap().push((lane, thread::current().id()));
-                })
-            };
-            for _ in 0..3 {
-                seen.lock().unwrap().clear();
-                pool.run(lanes, job.clone());
-                let seen = seen.lock().unwrap();
-                let numbers: HashSet<_> = seen.iter().map(|(lane, _)| *lane).collect();
-                let threads: HashSet<_> = seen.iter().map(|(_, thread)| *thread).collect();
-                assert_eq!(numbers, (0..lanes).collect());
-                assert_eq!((seen.len(), threads.len()), (lanes, lanes));
+            for woken in [0, lanes, lanes + 1] {
+                pool.wake(woken);
+                // The barrier lets nobody through before all lanes run at the same time.
+                let together = Arc::new(Barrier::new(lanes));
+                let lane = |number| {
+                    let together = Arc::clone(&together);
+                    move || {
+                        together.wait();
+                        (number, thread::current().id())
+                    }
+                };
+                let ran = pool.run((0..lanes).map(lane).collect());
+                let threads: HashSet<_> = ran.iter().map(|(_, thread)| *thread).collect();
+                assert!(ran.iter().map(|(number, _)| *number).eq(0..lanes));
+                assert_eq!(threads.len(), lanes);
             }
         }
+        check(1, 0);
         check(1, 1);
         check(2, 1);
         check(2, 2);
@@ -159,12 +186,11 @@ mod tests {
     fn a_panicking_lane_ends_the_call_and_not_the_pool() {
         let mut pool = WorkerPool::<StdThreading>::new(3).unwrap();
         for culprit in 0..3 {
-            let call = AssertUnwindSafe(|| {
-                pool.run(3, Arc::new(move |lane| assert_ne!(lane, culprit, "planted")));
-            });
+            let lanes = (0..3).map(|lane| move || assert_ne!(lane, culprit, "planted"));
+            let call = AssertUnwindSafe(|| pool.run(lanes.collect()));
             assert!(catch_unwind(call).is_err(), "the panic of lane {culprit} was lost");
         }
-        pool.run(3, Arc::new(|_| {}));
+        assert_eq!(pool.run((0..3).map(|lane| move || lane).collect()), [0, 1, 2]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub trait Threading: 'static {
     /// A thread that was started.
     type Thread: Send;
 
-    /// How often somebody who waits for a moment looks before he parks.
+    /// How often somebody who waits for a moment looks before they park.
     const LOOKS: u32;
 
     /// A channel without a bound.
@@ -32,6 +32,18 @@ pub trait Threading: 'static {
 
     /// A value that is there already.
     fn receive_now<T: Send + 'static>(receiver: &Self::Receiver<T>) -> Option<T>;
+
+    /// Waits for a value that comes soon: looks for about as long as waking up would take, and parks only then,
+    /// for others may need the processor.
+    fn receive_soon<T: Send + 'static>(receiver: &Self::Receiver<T>) -> Option<T> {
+        for _ in 0..Self::LOOKS {
+            if let Some(value) = Self::receive_now(receiver) {
+                return Some(value);
+            }
+            std::hint::spin_loop();
+        }
+        Self::receive(receiver)
+    }
 
     /// Starts a thread.
     ///
@@ -53,8 +65,8 @@ impl Threading for StdThreading {
     type Receiver<T: Send + 'static> = mpsc::Receiver<T>;
     type Thread = JoinHandle<()>;
 
-    /// About as long as it takes to wake somebody who has parked.
-    const LOOKS: u32 = 400;
+    /// About as long as it takes to wake somebody who has parked: some fifty microseconds.
+    const LOOKS: u32 = 700;
 
     fn channel<T: Send + 'static>() -> (mpsc::Sender<T>, mpsc::Receiver<T>) {
         mpsc::channel()

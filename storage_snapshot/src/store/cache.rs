@@ -1,0 +1,170 @@
+//! The records of accounts in memory: those that were used last, as many as have room.
+//!
+//! In two generations. What is used is in the young one; when that has half of the room, it becomes the old
+//! one, and what is in the old one then was not used for long and is forgotten. So what was just read is there
+//! when it is written a moment later, whatever else is read in between.
+
+use std::{collections::HashMap, hash::BuildHasher, mem, sync::Arc};
+
+use parking_lot::Mutex;
+
+use crate::{Address, UniformState, Version, encoding::Slot, version::Stamped};
+
+/// What is known of an account; sorted. Empty for an account that has no record.
+pub(super) type Record = [(Slot, Stamped)];
+
+pub(super) struct RecordCache {
+    hasher: UniformState,
+    shards: [Mutex<Shard>; SHARDS],
+    /// The room of one generation of a shard.
+    generation_bytes: usize,
+}
+
+#[derive(Default)]
+struct Shard {
+    young: Generation,
+    young_bytes: usize,
+    old: Generation,
+}
+
+type Generation = HashMap<Address, Arc<Record>, UniformState>;
+
+impl RecordCache {
+    /// One that takes so much memory at most, but for the last records.
+    pub(super) fn of_bytes(bytes: u64) -> Self {
+        let generation_bytes = bytes / (2 * SHARDS as u64);
+        Self {
+            hasher: UniformState::default(),
+            shards: Default::default(),
+            generation_bytes: usize::try_from(generation_bytes).unwrap_or(usize::MAX),
+        }
+    }
+
+    pub(super) fn get(&self, account: &Address) -> Option<Arc<Record>> {
+        let mut shard = self.shard(account).lock();
+        if let Some(record) = shard.young.get(account) {
+            return Some(Arc::clone(record));
+        }
+        let record = shard.old.remove(account)?;
+        shard.put(*account, Arc::clone(&record), self.generation_bytes);
+        Some(record)
+    }
+
+    /// Puts a record in, in place of the one that may be there.
+    pub(super) fn insert(&self, account: Address, record: Arc<Record>) {
+        let mut shard = self.shard(&account).lock();
+        shard.old.remove(&account);
+        shard.put(account, record, self.generation_bytes);
+    }
+
+    fn shard(&self, account: &Address) -> &Mutex<Shard> {
+        // The map takes other bits.
+        &self.shards[(self.hasher.hash_one(account) >> 32) as usize % SHARDS]
+    }
+}
+
+impl Shard {
+    fn put(&mut self, account: Address, record: Arc<Record>, generation_bytes: usize) {
+        self.young_bytes += bytes(&record);
+        if let Some(replaced) = self.young.insert(account, record) {
+            self.young_bytes -= bytes(&replaced);
+        }
+        if self.young_bytes > generation_bytes {
+            mem::swap(&mut self.young, &mut self.old);
+            self.young.clear();
+            self.young_bytes = 0;
+        }
+    }
+}
+
+/// What a record takes, with its place in the map.
+fn bytes(record: &Record) -> usize {
+    let participants = |(_, stamped): &(Slot, Stamped)| match &stamped.version {
+        Version::Known(Some(crate::StateValue::Multisig(config))) => {
+            config.participants.len() * size_of::<Address>()
+        }
+        _ => 0,
+    };
+    ENTRY_BYTES + size_of_val(record) + record.iter().map(participants).sum::<usize>()
+}
+
+/// The place in a map that is two thirds full, and the counts of the record.
+const ENTRY_BYTES: usize = 80;
+
+/// Readers of different accounts seldom wait for each other, and little is forgotten at once.
+const SHARDS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+    use crate::TopoHeight;
+
+    fn account(number: u8) -> Address {
+        Address::new(*blake3::hash(&[number]).as_bytes())
+    }
+
+    fn record(slots: usize, mark: u64) -> Arc<Record> {
+        let written_at = Some(TopoHeight::new(mark));
+        let slot = (Slot::Nonce, Stamped { written_at, version: Version::Unknown });
+        vec![slot; slots].into()
+    }
+
+    #[test]
+    fn what_was_just_put_in_is_there() {
+        let cache = RecordCache::of_bytes(0);
+        let others = RecordCache::of_bytes(1 << 20);
+        for number in 0..200 {
+            others.insert(account(number), record(1, 0));
+            cache.insert(account(number), record(1, 0));
+            assert!(cache.get(&account(number)).is_some());
+        }
+        assert!((0..200).all(|number| others.get(&account(number)).is_some()));
+    }
+
+    #[test]
+    fn what_is_used_stays_while_others_come_and_go() {
+        let room = 40 * SHARDS * bytes(&record(1, 0));
+        let cache = RecordCache::of_bytes(room as u64);
+        cache.insert(account(0), record(1, 7));
+        for round in 0..2000_u64 {
+            let other = Address::new(*blake3::hash(&round.to_be_bytes()).as_bytes());
+            cache.insert(other, record(1, 1));
+            assert_eq!(cache.get(&account(0)).unwrap()[0], record(1, 7)[0]);
+        }
+        let taken: usize = cache
+            .shards
+            .iter()
+            .flat_map(|shard| {
+                let shard = shard.lock();
+                let records = shard.young.values().chain(shard.old.values());
+                records.map(|record| bytes(record)).collect::<Vec<_>>()
+            })
+            .sum();
+        assert!(taken <= room + SHARDS * 2 * bytes(&record(1, 0)), "{taken} of {room} bytes");
+        assert!(taken > room / 3, "{taken} of {room} bytes");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_there_is_what_was_put_in_last(
+            steps in vec((any::<u8>(), 0..4_usize, any::<bool>()), 1..300),
+            room in 0..20_000_u64,
+        ) {
+            let cache = RecordCache::of_bytes(room);
+            let mut model = BTreeMap::new();
+            for (mark, (number, slots, is_insert)) in (0..).zip(steps) {
+                if is_insert {
+                    cache.insert(account(number), record(slots, mark));
+                    model.insert(number, record(slots, mark));
+                }
+                let found = cache.get(&account(number));
+                prop_assert!(found.is_none() || found.as_ref() == model.get(&number));
+                prop_assert!(found.is_some() || !is_insert);
+            }
+        }
+    }
+}
