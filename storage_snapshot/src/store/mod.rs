@@ -166,7 +166,7 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             flush_every_ms: Some(100),
-            cache_bytes: 12 << 20,
+            cache_bytes: 6 << 20,
             page_cache_bytes: 2 << 20,
             log_file_bytes: 4 << 20,
             listen_address: None,
