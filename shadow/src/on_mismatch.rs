@@ -157,6 +157,7 @@ impl OnMismatch {
             command,
             limit,
             told: Told::read(&state_dir),
+            tried: BTreeSet::new(),
             evidence: evidence.to_owned(),
             counter: counter.clone(),
             stop: Arc::clone(&stop),
@@ -244,6 +245,9 @@ struct Teller {
     command: MismatchCommand,
     limit: Duration,
     told: Told,
+    /// Those that it has dealt with, whatever came of it. A problem may have been left behind and be found as
+    /// well: its evidence is on the disk before it is announced.
+    tried: BTreeSet<String>,
     evidence: PathBuf,
     counter: Counter,
     stop: Arc<AtomicBool>,
@@ -264,9 +268,12 @@ impl Teller {
     }
 
     fn tell(&mut self, problem: &Problem) {
-        if self.told.problems.contains_key(&problem.name()) || !self.wait_for_turn() {
+        let name = problem.name();
+        let is_done = self.told.problems.contains_key(&name) || self.tried.contains(&name);
+        if is_done || !self.wait_for_turn() {
             return;
         }
+        self.tried.insert(name);
         self.started = Some(Instant::now());
         let child = match self.start(problem) {
             Ok(child) => child,
@@ -489,3 +496,35 @@ const ABANDON_MAX: Duration = Duration::from_millis(500);
 
 /// As far back as one can step.
 const NICENESS: i32 = 19;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_that_was_left_behind_and_is_found_as_well_is_tried_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut teller = Teller {
+            command: MismatchCommand(vec!["/no/such/program".to_owned()]),
+            limit: Duration::from_secs(1),
+            told: Told::read(directory.path()),
+            tried: BTreeSet::new(),
+            evidence: directory.path().to_owned(),
+            counter: Counter::default(),
+            stop: Arc::default(),
+            started: None,
+        };
+        let problem = Problem {
+            fingerprint: Some("one".to_owned()),
+            topoheight: TopoHeight::new(5),
+            candidate: "v3".to_owned(),
+            field: Field::Fees,
+            record: directory.path().join(RECORDS),
+        };
+        teller.tell(&problem);
+        teller.tell(&problem);
+        assert_eq!(teller.counter.counts().failed, 1);
+        // Nobody was told, so the next run tries again.
+        assert!(teller.told.problems.is_empty());
+    }
+}
