@@ -45,6 +45,7 @@ impl Disk {
     ) -> Result<Arc<Self>, StoreError> {
         make(&path)?;
         wait_for_former_owner(&path.join(DATABASE_FILE), PATIENCE)?;
+        clear_unfinished(&path)?;
         let config =
             sled::Config::default().cache_capacity(cache_bytes).flush_every_ms(flush_every_ms);
         let database = open_database(&path, config)?;
@@ -217,6 +218,18 @@ fn make(path: &Path) -> Result<(), StoreError> {
 fn open_database(path: &Path, config: sled::Config) -> Result<Guarded<sled::Db>, StoreError> {
     let opened = Guarded(config.path(path)).call(sled::Config::open);
     opened.map(Guarded).map_err(|error| database_error(path, error))
+}
+
+/// Removes what the database was writing when its process was killed in the opening. It takes such a file for
+/// a snapshot of its pages, and refuses to open because that is damaged; without it, it reads its log.
+fn clear_unfinished(path: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(path).map_err(failed(path))? {
+        let file = entry.map_err(failed(path))?.path();
+        if file.extension().is_some_and(|extension| extension == "generating") {
+            fs::remove_file(&file).map_err(failed(&file))?;
+        }
+    }
+    Ok(())
 }
 
 /// A panic of the database as an error. Its locks do not outlive the panic, and nothing of ours is

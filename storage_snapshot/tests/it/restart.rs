@@ -153,6 +153,20 @@ fn what_is_left_of_a_making_that_was_killed_is_cleared_away() {
     assert_eq!(open(directory.path()).ledger(at(0)).unwrap(), None);
 }
 
+// postmortem: about one kill of sixty in the opening left a directory that could not be opened any more.
+#[test]
+fn what_the_database_was_writing_when_its_opening_was_killed_is_cleared_away() {
+    for left in [&b""[..], b"half of a snapshot"] {
+        let directory = tempfile::tempdir().unwrap();
+        open(directory.path()).put_ledger(at(0), b"fine").unwrap();
+        let unfinished = directory.path().join("state/snap.FFFFFFFFFFFFFFFF.generating");
+        fs::write(&unfinished, left).unwrap();
+        let store = open(directory.path());
+        assert_eq!(store.ledger(at(0)).unwrap().as_deref(), Some(b"fine".as_slice()));
+        assert!(!unfinished.exists());
+    }
+}
+
 #[test]
 fn opening_waits_for_threads_of_the_database_that_outlived_the_store() {
     let directory = tempfile::tempdir().unwrap();
