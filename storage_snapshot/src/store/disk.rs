@@ -5,7 +5,10 @@ use std::{
     io,
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -13,6 +16,7 @@ use std::{
 #[cfg(test)]
 use super::witness::{Change, tell};
 use super::{
+    calls::{Calls, Waker},
     files::failed,
     flusher::{Flusher, Unflushed},
     health::Health,
@@ -22,8 +26,9 @@ use crate::{Corruption, StoreError, TreeName};
 
 /// The database of one directory, shared by its trees.
 pub(super) struct Disk {
-    /// Ends before the database does: fields are dropped in this order.
+    /// These end before the database does: fields are dropped in this order.
     flusher: Flusher,
+    _waker: Waker,
     core: Arc<Core>,
 }
 
@@ -33,6 +38,7 @@ struct Core {
     path: PathBuf,
     health: Arc<Health>,
     unflushed: Unflushed,
+    wakes: AtomicU64,
 }
 
 impl Disk {
@@ -49,11 +55,21 @@ impl Disk {
         let config =
             sled::Config::default().cache_capacity(cache_bytes).flush_every_ms(flush_every_ms);
         let database = open_database(&path, config)?;
-        let core = Arc::new(Core { database, path, health, unflushed: Unflushed::default() });
+        let core = Arc::new(Core {
+            database,
+            path,
+            health,
+            unflushed: Unflushed::default(),
+            wakes: AtomicU64::new(0),
+        });
+        let refused = |source| StoreError::Io { path: core.path.clone(), source };
         let behind = Arc::clone(&core);
-        let flusher = Flusher::start(move || behind.health.behind(|| behind.flush()))
-            .map_err(|source| StoreError::Io { path: core.path.clone(), source })?;
-        Ok(Arc::new(Self { flusher, core }))
+        let flusher = Flusher::start(move || behind.health.behind(|| behind.flush()));
+        let watched = Arc::clone(&core);
+        let calls = Arc::clone(&core.database.calls);
+        let waker = Waker::start(calls, PATIENCE_WITH_A_CALL, move || watched.wake());
+        let (flusher, waker) = (flusher.map_err(refused)?, waker.map_err(refused)?);
+        Ok(Arc::new(Self { flusher, _waker: waker, core }))
     }
 
     pub(super) fn tree(self: &Arc<Self>, name: TreeName) -> Result<Tree, StoreError> {
@@ -62,7 +78,8 @@ impl Disk {
             .database
             .call(|database| database.open_tree(name.as_str()))
             .map_err(|error| database_error(&self.core.path, error))?;
-        Ok(Tree::new(Arc::clone(self), name, Guarded(tree)))
+        let tree = Guarded { database: tree, calls: Arc::clone(&self.core.database.calls) };
+        Ok(Tree::new(Arc::clone(self), name, tree))
     }
 
     /// The version of the form that everything is in; `None` in a new database.
@@ -160,6 +177,13 @@ impl Core {
         Ok(())
     }
 
+    /// Writes something, so that a write that failed unnoticed is noticed. What comes of it is the business of
+    /// those who wait.
+    fn wake(&self) {
+        let number = self.wakes.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let _told_to_who_waits = caught(|| self.database.database.insert(WAKE_KEY, &number));
+    }
+
     fn written<D, T>(
         &self,
         written: &Guarded<D>,
@@ -171,12 +195,17 @@ impl Core {
 }
 
 /// The database, or a tree of it. The only way to it is [`Guarded::call`], so that no call is
-/// forgotten: it panics where it finds what it does not expect, mostly in damaged files.
-pub(super) struct Guarded<D>(D);
+/// forgotten: it panics where it finds what it does not expect, mostly in damaged files, and now and then
+/// does not come back.
+pub(super) struct Guarded<D> {
+    database: D,
+    calls: Arc<Calls>,
+}
 
 impl<D> Guarded<D> {
     pub(super) fn call<T>(&self, call: impl FnOnce(&D) -> sled::Result<T>) -> sled::Result<T> {
-        caught(|| call(&self.0))
+        let _under_way = self.calls.begin();
+        caught(|| call(&self.database))
     }
 }
 
@@ -187,6 +216,12 @@ const DATABASE_FILE: &str = "db";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const FORMAT_VERSION_KEY: &[u8] = b"format_version";
+
+/// What nobody reads.
+const WAKE_KEY: &[u8] = b"wake";
+
+/// After so long without a call that came back, those that are under way are woken.
+const PATIENCE_WITH_A_CALL: Duration = Duration::from_secs(1);
 
 const FLUSHED_BEHIND_BYTES: usize = 128 * 1024;
 
@@ -216,8 +251,9 @@ fn make(path: &Path) -> Result<(), StoreError> {
 }
 
 fn open_database(path: &Path, config: sled::Config) -> Result<Guarded<sled::Db>, StoreError> {
-    let opened = Guarded(config.path(path)).call(sled::Config::open);
-    opened.map(Guarded).map_err(|error| database_error(path, error))
+    let opened = caught(|| config.path(path).open());
+    let database = opened.map_err(|error| database_error(path, error))?;
+    Ok(Guarded { database, calls: Arc::default() })
 }
 
 /// Removes what the database was writing when its process was killed in the opening. It takes such a file for
@@ -342,6 +378,19 @@ mod tests {
         let full = |_: &_| Err::<(), _>(io::Error::from(io::ErrorKind::StorageFull).into());
         let error = disk.written(&disk.core.database, full).unwrap_err();
         assert!(error.to_string().contains("free space"), "{error}");
+    }
+
+    #[test]
+    fn who_waits_for_the_database_for_ever_is_woken_by_a_write() {
+        let (_directory, disk, _) = opened();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let is_woken = disk.core.database.call(|database| {
+            while database.get(WAKE_KEY)?.is_none() && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(1));
+            }
+            database.get(WAKE_KEY).map(|written| written.is_some())
+        });
+        assert!(is_woken.unwrap());
     }
 
     #[test]

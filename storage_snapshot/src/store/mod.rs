@@ -73,8 +73,9 @@
 //!   the store is caught and becomes [`StoreError::Database`], though the panic hook still prints
 //!   it. Its own threads cannot be guarded: a panic there is printed and ends that thread. The
 //!   background flush also ends, with no more than a line in the log, at the first write that fails;
-//!   the next write of the store meets the same failure. What aborts the process, or never returns,
-//!   cannot be caught either.
+//!   the next write of the store meets the same failure. Whoever waits for such a write may not be told by the
+//!   database; after a second one more write is made, which makes it tell. What aborts the process cannot be
+//!   caught.
 //!
 //! # Ownership
 //!
@@ -85,6 +86,7 @@
 
 mod block;
 mod cache;
+mod calls;
 mod commit;
 mod disk;
 mod files;

@@ -142,11 +142,13 @@ fn failing_life(directory: &Path, seed: u64, life: u32, before: &str) -> Vec<Ste
         complained
     });
     let deadline = Instant::now() + Duration::from_secs(60);
+    let mut threads = String::new();
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
             break Some(status);
         }
         if Instant::now() > deadline {
+            threads = threads_of(child.id());
             child.kill().unwrap();
             child.wait().unwrap();
             break None;
@@ -155,11 +157,29 @@ fn failing_life(directory: &Path, seed: u64, life: u32, before: &str) -> Vec<Ste
         thread::sleep(Duration::from_millis(1));
     };
     let (said, complained) = (said.join().unwrap(), complained.join().unwrap());
-    let status = status.unwrap_or_else(|| panic!("the writer neither went on nor failed: {said}"));
+    let status = status.unwrap_or_else(|| {
+        let last: Vec<_> = said.lines().rev().take(5).collect();
+        panic!(
+            "SHADOW_SEED={seed}: the writer neither went on nor failed: life {life}, {before}; \
+             the last that it said, backwards: {last:?}\n{complained}\n{threads}"
+        )
+    });
     assert_eq!(status.code(), Some(FAILED), "SHADOW_SEED={seed}: {said}\n{complained}");
     let error = said.lines().find_map(|line| line.strip_prefix("! ")).unwrap();
     assert!(error.contains(directory.to_str().unwrap()), "{error}");
     said.lines().filter_map(Step::from_line).collect()
+}
+
+/// What each thread of a process waits for, as far as the operating system tells.
+fn threads_of(process: u32) -> String {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{process}/task")) else { return String::new() };
+    let threads = tasks.flatten().map(|task| {
+        let [name, waits, syscall] = ["comm", "wchan", "syscall"].map(|file| {
+            fs::read_to_string(task.path().join(file)).unwrap_or_default().trim().to_owned()
+        });
+        format!("{name}: {waits} {syscall}\n")
+    });
+    threads.collect()
 }
 
 /// A small disk in memory, as long as this lives.

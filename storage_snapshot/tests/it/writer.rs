@@ -127,6 +127,7 @@ pub(crate) fn write_if_asked() {
         Ok(()) => std::process::exit(0),
         // The folding thread met the failure first, and says so.
         Err(StoreError::Broken) => loop {
+            eprintln!("another thread has to say why");
             std::thread::park();
         },
         Err(error) => fail(&error),
