@@ -40,6 +40,7 @@ use crate::{
     last_word::amend,
     ledger::{CandidateEntry, LedgerEntry, entry_at},
     locate::Rerun,
+    nap::receive_after_naps,
     node::NodeFindings,
     on_mismatch::Announcer,
     patience::Patience,
@@ -267,7 +268,7 @@ impl JudgeLoop {
         messages: &Receiver<Message>,
     ) -> Result<Message, RecvTimeoutError> {
         if ahead.is_empty() {
-            let message = messages.recv_timeout(FLUSH_INTERVAL)?;
+            let message = receive_after_naps(messages, NAPS, FLUSH_INTERVAL)?;
             self.announce(&message);
             ahead.push_back(message);
         }
@@ -636,6 +637,9 @@ const LOCATED_MAX: u32 = 8;
 
 /// How many messages are looked at before it is their turn: each keeps a result in memory.
 const AHEAD_MAX: usize = 4;
+
+/// How often the next block is looked for before the chain is taken to have paused.
+const NAPS: u32 = 8;
 
 /// How many blocks may wait for their verdict.
 pub(crate) const QUEUE_LENGTH_MAX: usize = 64;

@@ -38,6 +38,7 @@ pub mod locate;
 pub mod metrics;
 pub mod minimize;
 pub mod mismatches;
+mod nap;
 mod nightly;
 pub mod node;
 pub mod observe;

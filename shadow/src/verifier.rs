@@ -412,7 +412,6 @@ struct Step {
 /// A control that keeps every rule that can be told from the block alone.
 struct SoundControl {
     control: Control,
-    /// What it was checked against.
     /// How many assets it touched of which it cannot be told whether they were conserved.
     leaky_assets: u64,
 }
