@@ -3,7 +3,7 @@
 //! A verifier that sees differences where there are none is as useless as one that sees nothing. The
 //! serial execution has no freedom, so whatever differs between two of them is the verifier's own
 //! noise, and then no verdict of it can be trusted, good or bad. Noise that is there at all is there in
-//! many blocks, so one in sixteen is enough, and it costs nearly nothing.
+//! many blocks, so one in thirty-two is enough, and it costs nearly nothing.
 
 use comparator::{CompareError, Limits, Schedule, Verdict, compare_with_sound};
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,7 @@ pub(crate) const fn is_due(topoheight: TopoHeight) -> bool {
     topoheight.as_u64().is_multiple_of(EVERY)
 }
 
-const EVERY: u64 = 16;
+const EVERY: u64 = 32;
 
 /// Executes the control of a block again.
 pub(crate) fn again(question: &Question<'_>) -> Result<AgainEntry, CompareError> {

@@ -322,22 +322,23 @@ impl<'a> Accounts<'a> {
 
     /// Notes of the accounts what the control wrote of them.
     fn mark(&mut self, pre_state: &PreState, control: &Control) {
+        let delta = &control.execution.delta;
+        // The control registers exactly the accounts that did not exist, and these writes are the last.
         let mut places = pre_state.finder();
-        for (key, after) in control.execution.delta.iter() {
-            match key {
-                StateKey::Balance(account, AssetId::NATIVE) => {
-                    let Some(place) = places.place(account) else { continue };
-                    let account = &mut self.all[place];
-                    account.is_net_zero = account.sends > 0
-                        && account.payers > 0
-                        && pre_state.read(key).is_ok_and(|before| before.as_ref() == after);
-                }
-                // The control registers exactly the accounts that did not exist.
-                StateKey::Registered(account) => {
-                    let Some(place) = places.place(account) else { continue };
-                    self.all[place].is_new = true;
-                }
-                StateKey::Nonce(_) | StateKey::Balance(..) | StateKey::Multisig(_) => {}
+        for key in delta.keys_rev() {
+            let StateKey::Registered(account) = key else { break };
+            if let Some(place) = places.place(account) {
+                self.all[place].is_new = true;
+            }
+        }
+        // Only few accounts do both.
+        for (account, address) in self.all.iter_mut().zip(pre_state.accounts()) {
+            if account.sends > 0 && account.payers > 0 {
+                let key = StateKey::Balance(*address, AssetId::NATIVE);
+                let before = pre_state.read(&key);
+                account.is_net_zero = delta
+                    .get(&key)
+                    .is_some_and(|after| before.is_ok_and(|before| before.as_ref() == after));
             }
         }
     }

@@ -135,6 +135,11 @@ impl StateDelta {
         self.writes().map(|(key, _)| key)
     }
 
+    /// The written keys, the last one first.
+    pub fn keys_rev(&self) -> impl Iterator<Item = &StateKey> {
+        self.0.parts.iter().rev().flat_map(|part| part.iter().rev()).map(|(key, _)| key)
+    }
+
     /// How many keys are written.
     pub fn len(&self) -> usize {
         self.0.len

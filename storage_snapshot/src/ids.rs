@@ -11,6 +11,7 @@ use std::{
     str::FromStr,
 };
 
+use faster_hex::hex_decode;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 macro_rules! id {
@@ -158,11 +159,18 @@ fn write_hex(bytes: &[u8; 32], digits: &mut [u8; 64]) {
 
 /// Only the canonical form is read: two spellings of one id would compare as different texts.
 fn parse_hex(text: &str) -> Option<[u8; 32]> {
-    if text.len() != 64 || text.bytes().any(|digit| digit.is_ascii_uppercase()) {
+    let mut bytes = [0; 32];
+    // It takes a longer text for its first half.
+    if text.len() != 2 * bytes.len() {
         return None;
     }
-    let mut bytes = [0; 32];
-    hex::decode_to_slice(text, &mut bytes).ok()?;
+    // All of them are looked at, many at once, instead of one by one up to the first.
+    let has_upper_case =
+        text.bytes().fold(false, |found, digit| found | digit.is_ascii_uppercase());
+    if has_upper_case {
+        return None;
+    }
+    hex_decode(text.as_bytes(), &mut bytes).ok()?;
     Some(bytes)
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 
+use hex::FromHexError;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use storage_snapshot::{Address, Amount, MultisigConfig, TxHash, UniformState};
@@ -31,20 +32,44 @@ use super::{
 /// error names the block, and the transaction and field where there is one. A transaction that is
 /// not executed here is no error.
 pub fn decode_block(json: &str) -> Result<Block, BlockError> {
+    let decode = |decoder: &mut Decoder, index, text: &RawValue| {
+        decoder
+            .transaction(text.get())
+            .map_err(|source| BlockProblem::Transaction { index, source })
+    };
     wire_block(json)
-        .and_then(checked)
+        .and_then(|wire| checked(wire, decode))
         .map_err(|problem| BlockError { block: name_of(json), problem: Box::new(problem) })
 }
 
-/// A node's block that was parsed and is not checked yet: for whoever reads it as a part of something.
+/// A node's block that was parsed with all its transactions in one pass and is not checked yet: for whoever
+/// reads it as a part of something.
 #[derive(Deserialize)]
 #[serde(transparent)]
-pub(crate) struct ParsedBlock<'a>(#[serde(borrow)] WireBlock<'a>);
+pub(crate) struct ParsedBlock<'a>(
+    #[serde(borrow)] WireBlock<'a, WireTransaction<'a, WireData<'a>>>,
+);
 
 impl ParsedBlock<'_> {
-    /// The block, if [`decode_block`] would take it.
+    /// The block, if [`decode_block`] would take it and no transaction in it is opaque.
     pub(crate) fn checked(self) -> Option<Block> {
-        checked(self.0).ok()
+        let decode = |decoder: &mut Decoder, _, wire| decoder.plain_transaction(wire);
+        checked(self.0, decode).ok()
+    }
+}
+
+/// A block that is not right or not plain. What it is has to be found out part by part.
+struct NotPlain;
+
+impl From<BlockProblem> for NotPlain {
+    fn from(_: BlockProblem) -> Self {
+        Self
+    }
+}
+
+impl From<TransactionProblem> for NotPlain {
+    fn from(_: TransactionProblem) -> Self {
+        Self
     }
 }
 
@@ -65,15 +90,8 @@ pub fn decode_transaction(json: &str, network: Network) -> Result<Transaction, T
 ///
 /// When the text does not have the node's form.
 pub(crate) fn parse_only(json: &str) -> Result<usize, serde_json::Error> {
-    let block: WireBlock<'_> = serde_json::from_str(json)?;
-    let texts = block.transactions.as_deref().unwrap_or_default();
-    let mut parsed = Vec::with_capacity(texts.len());
-    for text in texts {
-        let transaction: WireTransaction<'_> = serde_json::from_str(text.get())?;
-        let data: WireData<'_> = serde_json::from_str(transaction.data.get())?;
-        parsed.push((transaction, data));
-    }
-    Ok(parsed.len())
+    let ParsedBlock(block) = serde_json::from_str(json)?;
+    Ok(block.transactions.map_or(0, |transactions| transactions.len()))
 }
 
 /// Reads a node's block without its transactions, and checks its hash.
@@ -88,7 +106,11 @@ pub fn decode_header(json: &str) -> Result<BlockHeader, BlockError> {
     header().map_err(|problem| BlockError { block: name_of(json), problem: Box::new(problem) })
 }
 
-fn checked(wire: WireBlock<'_>) -> Result<Block, BlockProblem> {
+/// The block that was parsed, with its transactions in the form of which `decode` makes them.
+fn checked<T, P: From<BlockProblem>>(
+    wire: WireBlock<'_, T>,
+    decode: impl FnMut(&mut Decoder, usize, T) -> Result<Transaction, P>,
+) -> Result<Block, P> {
     let Checked { header, extra_nonce, network } = Checked::of(&wire)?;
     Ok(Block {
         hash: header.hash,
@@ -103,8 +125,9 @@ fn checked(wire: WireBlock<'_>) -> Result<Block, BlockProblem> {
         miner: header.miner,
         transactions: transactions(
             &wire.txs_hashes,
-            wire.transactions.as_deref().unwrap_or_default(),
+            wire.transactions.unwrap_or_default(),
             network,
+            decode,
         )?,
         tips: wire.tips,
         claimed: header.claimed,
@@ -124,7 +147,7 @@ struct Checked {
 }
 
 impl Checked {
-    fn of(wire: &WireBlock<'_>) -> Result<Self, BlockProblem> {
+    fn of<T>(wire: &WireBlock<'_, T>) -> Result<Self, BlockProblem> {
         let topoheight = wire.topoheight.ok_or(BlockProblem::NotOrdered)?;
         if wire.block_type == BlockType::Orphaned {
             return Err(BlockProblem::OrphanedInOrder);
@@ -132,8 +155,7 @@ impl Checked {
         let NetworkAddress { account: miner, network } =
             wire.miner.parse().map_err(BlockProblem::Miner)?;
         let mut extra_nonce = [0; 32];
-        hex::decode_to_slice(&*wire.extra_nonce, &mut extra_nonce)
-            .map_err(BlockProblem::ExtraNonce)?;
+        decode_hex(&wire.extra_nonce, &mut extra_nonce).map_err(BlockProblem::ExtraNonce)?;
         let claimed = claimed(wire)?;
         let merkle_root = merkle_root(wire.txs_hashes.iter().map(TxHash::as_bytes));
         if is_repetition(&wire.txs_hashes, &merkle_root) {
@@ -166,7 +188,7 @@ impl Checked {
     }
 }
 
-fn claimed(wire: &WireBlock<'_>) -> Result<Claimed, BlockProblem> {
+fn claimed<T>(wire: &WireBlock<'_, T>) -> Result<Claimed, BlockProblem> {
     let present = |field, amount: Option<Amount>| amount.ok_or(BlockProblem::Missing { field });
     let reward = present("reward", wire.reward)?;
     let miner_reward = present("miner_reward", wire.miner_reward)?;
@@ -178,29 +200,24 @@ fn claimed(wire: &WireBlock<'_>) -> Result<Claimed, BlockProblem> {
     Ok(Claimed { reward, miner_reward, dev_reward, supply, total_fees: wire.total_fees })
 }
 
-fn transactions(
+fn transactions<T, P: From<BlockProblem>>(
     hashes: &[TxHash],
-    texts: &[&RawValue],
+    parsed: Vec<T>,
     network: Network,
-) -> Result<Vec<Transaction>, BlockProblem> {
-    if hashes.len() != texts.len() {
-        return Err(BlockProblem::TransactionCount {
-            hashes: hashes.len(),
-            transactions: texts.len(),
-        });
+    mut decode: impl FnMut(&mut Decoder, usize, T) -> Result<Transaction, P>,
+) -> Result<Vec<Transaction>, P> {
+    if hashes.len() != parsed.len() {
+        let problem =
+            BlockProblem::TransactionCount { hashes: hashes.len(), transactions: parsed.len() };
+        return Err(problem.into());
     }
     let mut decoder = Decoder { network, scratch: Vec::new() };
-    let mut transactions = Vec::with_capacity(texts.len());
-    for (index, (listed, text)) in hashes.iter().zip(texts).enumerate() {
-        let transaction = decoder
-            .transaction(text.get())
-            .map_err(|source| BlockProblem::Transaction { index, source })?;
+    let mut transactions = Vec::with_capacity(parsed.len());
+    for (index, (listed, parsed)) in hashes.iter().zip(parsed).enumerate() {
+        let transaction = decode(&mut decoder, index, parsed)?;
         if transaction.hash != *listed {
-            return Err(BlockProblem::TransactionOrder {
-                index,
-                listed: *listed,
-                claimed: transaction.hash,
-            });
+            let claimed = transaction.hash;
+            return Err(BlockProblem::TransactionOrder { index, listed: *listed, claimed }.into());
         }
         transactions.push(transaction);
     }
@@ -228,12 +245,38 @@ impl Decoder {
             .map_err(|problem| TransactionError { transaction: Some(wire.hash), problem })
     }
 
+    /// A transaction of a known kind, in the version that is executed here.
+    fn plain_transaction(
+        &mut self,
+        wire: WireTransaction<'_, WireData<'_>>,
+    ) -> Result<Transaction, NotPlain> {
+        let (wire, data) = wire.split();
+        let data = self.known(data)?;
+        if wire.version != VERSION_KNOWN || matches!(data, TransactionData::Opaque(_)) {
+            return Err(NotPlain);
+        }
+        Ok(self.with_data(&wire, data)?)
+    }
+
     fn checked(&mut self, wire: &WireTransaction<'_>) -> Result<Transaction, TransactionProblem> {
+        let data = self.data(wire.version, wire.data.get())?;
+        let transaction = self.with_data(wire, data)?;
+        if let Some(field) = self.disguise(&transaction, wire.data.get()) {
+            return Err(TransactionProblem::Disguised { field });
+        }
+        Ok(transaction)
+    }
+
+    fn with_data<D>(
+        &mut self,
+        wire: &WireTransaction<'_, D>,
+        data: TransactionData,
+    ) -> Result<Transaction, TransactionProblem> {
         let mut transaction = Transaction {
             hash: wire.hash,
             version: wire.version,
             source: self.account(&wire.source, || "source".to_owned())?,
-            data: self.data(wire.version, wire.data.get())?,
+            data,
             fee: wire.fee,
             fee_type: FeeType::Tos,
             nonce: wire.nonce,
@@ -245,9 +288,6 @@ impl Decoder {
             signature: signature(&wire.signature, || "signature".to_owned())?,
         };
         transaction.fee_type = self.fee_type(&transaction)?;
-        if let Some(field) = self.disguise(&transaction, wire.data.get()) {
-            return Err(TransactionProblem::Disguised { field });
-        }
         Ok(transaction)
     }
 
@@ -292,7 +332,11 @@ impl Decoder {
             let data = OpaqueData::from_json(version, text).map_err(malformed)?;
             return Ok(TransactionData::Opaque(data));
         }
-        Ok(match serde_json::from_str(text).map_err(malformed)? {
+        self.known(serde_json::from_str(text).map_err(malformed)?)
+    }
+
+    fn known(&self, data: WireData<'_>) -> Result<TransactionData, TransactionProblem> {
+        Ok(match data {
             WireData::Transfers(transfers) => TransactionData::Transfers(
                 transfers
                     .into_iter()
@@ -384,9 +428,17 @@ fn multisig(wire: &WireMultisig<'_>) -> Result<Vec<MultisigSignature>, Transacti
 
 fn signature(text: &str, field: impl Fn() -> String) -> Result<[u8; 64], TransactionProblem> {
     let mut bytes = [0; 64];
-    hex::decode_to_slice(text, &mut bytes)
+    decode_hex(text, &mut bytes)
         .map_err(|source| TransactionProblem::Signature { field: field(), source })?;
     Ok(bytes)
+}
+
+/// Decodes hex digits of either case. The fast way does not say what is wrong with them.
+fn decode_hex(text: &str, bytes: &mut [u8]) -> Result<(), FromHexError> {
+    if text.len() == 2 * bytes.len() && faster_hex::hex_decode(text.as_bytes(), bytes).is_ok() {
+        return Ok(());
+    }
+    hex::decode_to_slice(text, bytes)
 }
 
 /// The kinds whose binary form can be rebuilt from the JSON, by their tags there.

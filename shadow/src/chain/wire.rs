@@ -2,7 +2,8 @@
 //!
 //! Fields that nothing here needs are ignored, so that a node may add some. Texts are borrowed from
 //! the answer, numbers are read as the integers that they are, and a transaction stays text until it
-//! is its turn, so that an error can say which one it is in.
+//! is its turn, so that an error can say which one it is in; or it is read together with the block, by whoever
+//! does not have to say it.
 
 use std::{borrow::Cow, fmt};
 
@@ -16,7 +17,8 @@ use storage_snapshot::{Amount, AssetId, BlockHash, BlueScore, Nonce, TopoHeight,
 use super::BlockType;
 
 #[derive(Deserialize)]
-pub(super) struct WireBlock<'a> {
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
+pub(super) struct WireBlock<'a, T = &'a RawValue> {
     pub(super) hash: BlockHash,
     pub(super) topoheight: Option<TopoHeight>,
     pub(super) block_type: BlockType,
@@ -35,19 +37,19 @@ pub(super) struct WireBlock<'a> {
     #[serde(borrow)]
     pub(super) miner: Cow<'a, str>,
     pub(super) txs_hashes: Vec<TxHash>,
-    #[serde(borrow)]
-    pub(super) transactions: Option<Vec<&'a RawValue>>,
+    #[serde(default = "Option::default")]
+    pub(super) transactions: Option<Vec<T>>,
 }
 
 /// A transaction. Its data stays text, because the version decides whether its shape is known.
 #[derive(Deserialize)]
-pub(super) struct WireTransaction<'a> {
+#[serde(bound(deserialize = "D: Deserialize<'de>"))]
+pub(super) struct WireTransaction<'a, D = &'a RawValue> {
     pub(super) hash: TxHash,
     pub(super) version: u8,
     #[serde(borrow)]
     pub(super) source: Cow<'a, str>,
-    #[serde(borrow)]
-    pub(super) data: &'a RawValue,
+    pub(super) data: D,
     pub(super) fee: Amount,
     pub(super) nonce: Nonce,
     pub(super) reference: WireReference,
@@ -55,6 +57,25 @@ pub(super) struct WireTransaction<'a> {
     pub(super) multisig: Option<WireMultisig<'a>>,
     #[serde(borrow)]
     pub(super) signature: Cow<'a, str>,
+}
+
+impl<'a, D> WireTransaction<'a, D> {
+    /// The data apart from the rest.
+    pub(super) fn split(self) -> (WireTransaction<'a, ()>, D) {
+        let Self { hash, version, source, data, fee, nonce, reference, multisig, signature } = self;
+        let data_less = WireTransaction {
+            hash,
+            version,
+            source,
+            data: (),
+            fee,
+            nonce,
+            reference,
+            multisig,
+            signature,
+        };
+        (data_less, data)
+    }
 }
 
 #[derive(Deserialize)]

@@ -12,8 +12,8 @@ use comparator::{FailReason, Outcome, SkipReason, Status};
 use dashmap::{DashMap, mapref::one::RefMut};
 use smallvec::SmallVec;
 use storage_snapshot::{
-    Address, Amount, AssetId, MultisigConfig, Nonce, ReadError, StateDelta, StateKey, StateValue,
-    TxHash, UniformState,
+    Address, Amount, AssetId, DeltaPart, MultisigConfig, Nonce, ReadError, StateDelta, StateKey,
+    StateValue, TxHash, UniformState,
 };
 
 use crate::{
@@ -35,6 +35,9 @@ pub struct ParallelChainState<S> {
     loads_requested: AtomicU64,
     loads_from_store: AtomicU64,
 }
+
+/// The index of a state that there is not.
+const NOWHERE: usize = usize::MAX;
 
 /// One account within the block; everything is loaded when it is first needed.
 #[derive(Debug, Default)]
@@ -119,19 +122,20 @@ impl<S: Borrow<PreState>> ParallelChainState<S> {
     pub(super) fn into_delta(self) -> Result<StateDelta, ReadError> {
         let Self { parent, accounts, .. } = self;
         let parent = parent.borrow();
-        let mut accounts: Vec<_> = accounts.into_iter().collect();
+        // The map does not tell its iterator how much there is, and what is there is large to move.
+        let mut states = Vec::with_capacity(accounts.len());
         // In the order of the places the writes of each kind come out in the order of their keys.
-        let mut at_place: Vec<Option<&mut AccountState>> = Vec::new();
-        at_place.resize_with(parent.accounts().len(), || None);
-        for (place, state) in &mut accounts {
-            at_place[*place as usize] = Some(state);
+        let mut at_place = vec![NOWHERE; parent.accounts().len()];
+        for (place, state) in accounts {
+            at_place[place as usize] = states.len();
+            states.push(state);
         }
 
         let mut nonces = Vec::with_capacity(parent.accounts().len());
         let (mut multisigs, mut registered) = (Vec::new(), Vec::new());
         let mut balances = Vec::with_capacity(parent.accounts().len());
-        for (place, state) in at_place.into_iter().enumerate() {
-            let Some(state) = state else { continue };
+        for (place, index) in at_place.into_iter().enumerate() {
+            let Some(state) = states.get_mut(index) else { continue };
             let account = parent.accounts()[place];
             let mut credited = false;
             state.balances.sort_unstable_by_key(|(asset, _)| *asset);
@@ -158,8 +162,8 @@ impl<S: Borrow<PreState>> ParallelChainState<S> {
                 multisigs.push((StateKey::Multisig(account), config.map(StateValue::Multisig)));
             }
         }
-        nonces.reserve(balances.len() + multisigs.len() + registered.len());
-        Ok(nonces.into_iter().chain(balances).chain(multisigs).chain(registered).collect())
+        let parts = [nonces, balances, multisigs, registered];
+        Ok(parts.map(DeltaPart::from_iter).into_iter().collect())
     }
 
     fn add_total(&self, total: &AtomicU64, amount: Amount) {

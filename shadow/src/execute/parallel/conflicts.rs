@@ -1,11 +1,11 @@
 //! Which transactions of a block may run at the same time.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use smallvec::SmallVec;
 use storage_snapshot::{Address, UniformState};
 
-use crate::execute::{ExecutableTransaction, PreState};
+use crate::execute::{ExecutableBlock, ExecutableTransaction, PreState};
 
 /// Groups transactions into batches, so that no two of one batch name the same account and of two
 /// that do the earlier is in the earlier batch. Batches hold indexes in the block's order.
@@ -25,21 +25,40 @@ pub fn conflict_free_batches(transactions: &[ExecutableTransaction]) -> Vec<Vec<
     plan.batches
 }
 
-/// The same where the accounts have numbers already: their places in a world that covers the block.
-pub(super) fn batches_over(
-    pre_state: &PreState,
-    transactions: &[ExecutableTransaction],
-) -> Vec<Vec<usize>> {
-    let nobody = pre_state.accounts().len();
+/// The same where the accounts have numbers already, their places in a world that covers the block; and that
+/// world, which is the one that was given if it does.
+pub(super) fn world_and_batches<'a>(
+    pre_state: &'a PreState,
+    block: &ExecutableBlock,
+) -> (Cow<'a, PreState>, Vec<Vec<usize>>) {
+    if let Some(batches) = batches_over(pre_state, block) {
+        return (Cow::Borrowed(pre_state), batches);
+    }
+    let made = pre_state.made_for(block);
+    // It was made to cover the block.
+    let batches = batches_over(&made, block).unwrap_or_default();
+    (Cow::Owned(made), batches)
+}
+
+/// `None` if the world does not name an account that the block needs.
+fn batches_over(pre_state: &PreState, block: &ExecutableBlock) -> Option<Vec<Vec<usize>>> {
     let mut places = pre_state.walk();
+    places.place(&block.miner)?;
+    places.place(&block.dev)?;
+    let nobody = pre_state.accounts().len();
     // Memory that comes zeroed comes from the system page by page, which takes longer than writing to it.
     let next_batch = std::iter::repeat_n(0, nobody + 1).collect();
     let mut plan = Plan { next_batch, batches: Vec::new() };
-    for (index, transaction) in transactions.iter().enumerate() {
+    let mut covers = true;
+    for (index, transaction) in block.transactions.iter().enumerate() {
         places.go_to(index);
-        plan.add(index, transaction, |account| places.place(account).unwrap_or(nobody));
+        plan.add(index, transaction, |account| {
+            let place = places.place(account);
+            covers &= place.is_some();
+            place.unwrap_or(nobody)
+        });
     }
-    plan.batches
+    covers.then_some(plan.batches)
 }
 
 #[derive(Default)]

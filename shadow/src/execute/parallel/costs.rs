@@ -7,7 +7,7 @@ use std::{
 
 use comparator::{Failure, Schedule};
 
-use super::{ParallelChainState, ParallelExecutor, conflicts::batches_over};
+use super::{ParallelChainState, ParallelExecutor, conflicts::world_and_batches};
 use crate::execute::{
     BlockExecutor, ExecutableBlock, PreState,
     workers::{StdThreading, WorkerPool},
@@ -40,17 +40,17 @@ impl Costs {
     ) -> Result<(Self, Vec<Vec<usize>>), Failure> {
         let started_thread = |error: std::io::Error| Failure::Error(error.to_string());
         let engine = ParallelExecutor::new(1).map_err(started_thread)?;
-        let covering = pre_state.covering(block);
+        let (world, _) = world_and_batches(pre_state, block);
         let mut costs = Self::default();
         let mut batches = Vec::new();
         let (mut plans, mut wholes) = (Vec::new(), Vec::new());
         let mut transactions = vec![Vec::new(); block.transactions.len()];
         for _ in 0..ROUNDS {
             let started = Instant::now();
-            batches = batches_over(&covering, &block.transactions);
+            batches = world_and_batches(&world, block).1;
             plans.push(started.elapsed());
 
-            let state = ParallelChainState::new(&*covering);
+            let state = ParallelChainState::new(&*world);
             let mut lane = state.lane();
             for index in batches.iter().flatten() {
                 let started = Instant::now();

@@ -14,7 +14,7 @@ use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use storage_snapshot::{Amount, ReadError};
 
-use super::{ParallelChainState, chain_state::Stop, conflicts::batches_over};
+use super::{ParallelChainState, chain_state::Stop, conflicts::world_and_batches};
 use crate::execute::{
     BlockExecutor, ExecutableBlock, Performed, PreState, panic_message,
     workers::{Disturbance, SharedPool, WorkerPool, workers_of},
@@ -46,16 +46,16 @@ impl ParallelExecutor {
         pre_state: &Arc<PreState>,
         schedule: Schedule,
     ) -> Result<Performed, Failure> {
-        let pre_state = match pre_state.covering(block) {
+        let (world, batches) = planned(block, pre_state, schedule.seed);
+        let pre_state = match world {
             Cow::Borrowed(_) => Arc::clone(pre_state),
-            Cow::Owned(covering) => Arc::new(covering),
+            Cow::Owned(world) => Arc::new(world),
         };
         let state = Arc::new(ParallelChainState::new(Arc::clone(&pre_state)));
         state.credit(&block.dev, block.reward.dev).map_err(failure)?;
         state.credit(&block.miner, block.reward.miner).map_err(failure)?;
 
         let mut outcomes = already_executed(block);
-        let batches = planned(block, &pre_state, schedule.seed);
         let mut max_in_flight = 0;
         let disturbance = Disturbance::new(schedule.seed);
         for batch in &batches {
@@ -133,16 +133,21 @@ pub(crate) const fn lanes_of(transactions: usize, workers: usize, was_wide: bool
 /// Waking a worker costs about as much as so many transactions.
 const LANE_TRANSACTIONS_MIN: usize = 16;
 
-/// The batches of a block; a seed other than 0 shuffles the transactions within each.
-fn planned(block: &ExecutableBlock, pre_state: &PreState, seed: u64) -> Vec<Vec<usize>> {
-    let mut batches = batches_over(pre_state, &block.transactions);
+/// The batches of a block, and the world that it is executed in; a seed other than 0 shuffles the transactions
+/// within each batch.
+fn planned<'a>(
+    block: &ExecutableBlock,
+    pre_state: &'a PreState,
+    seed: u64,
+) -> (Cow<'a, PreState>, Vec<Vec<usize>>) {
+    let (world, mut batches) = world_and_batches(pre_state, block);
     if seed != 0 {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         for batch in &mut batches {
             batch.shuffle(&mut random);
         }
     }
-    batches
+    (world, batches)
 }
 
 /// What a batch runs on.
