@@ -55,9 +55,9 @@ impl Inner {
 
         let at = tip.map(|tip| tip.block.topoheight);
         let mut digest = tip.map_or(StateDigest::EMPTY, |tip| tip.digest);
-        let writes = self.window.writes(block.versions(), terms);
+        let mut writes = self.window.writes(block.versions(), terms);
         replaced.clear();
-        self.window.replaced(&writes, replaced);
+        self.window.replaced(&mut writes, replaced);
         for (write, replaced) in writes.iter().zip(&*replaced) {
             digest.add(write.term());
             if let Some(term) = replaced {

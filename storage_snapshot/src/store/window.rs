@@ -108,12 +108,23 @@ impl Window {
         }
     }
 
-    /// What the last writes of the same keys added to the digest, where there were any.
-    pub(super) fn replaced(&self, writes: &[Write], terms: &mut Vec<Option<Term>>) {
+    /// What the last writes of the same keys added to the digest, where there were any. The writes take note of
+    /// where these are.
+    pub(super) fn replaced(&self, writes: &mut [Write], terms: &mut Vec<Option<Term>>) {
         let blocks = self.blocks.read();
-        terms.extend(writes.iter().map(|write| {
-            let place = blocks.last(&write.key, write.hash)?;
-            Some(blocks.get(place)?.term)
+        // Most of the time is spent waiting for memory, so one step is made for all of them before the next:
+        // then the processor waits for many at once.
+        for write in &mut *writes {
+            let likely = blocks.last.find(write.hash, |last| last.hash == write.hash);
+            write.replaced = likely.map(|last| last.place);
+        }
+        terms.extend(writes.iter_mut().map(|write| {
+            let replaced = blocks.get(write.replaced?)?;
+            if replaced.key == write.key {
+                return Some(replaced.term);
+            }
+            write.replaced = blocks.last(&write.key, write.hash);
+            Some(blocks.get(write.replaced?)?.term)
         }));
     }
 
@@ -123,14 +134,17 @@ impl Window {
         for (index, write) in writes.iter_mut().enumerate() {
             let place = Place { at, index };
             let same = |last: &Last| {
-                last.hash == write.hash
-                    && at_place(blocks, last.place).is_some_and(|w| w.key == write.key)
+                let is_known = Some(last.place) == write.replaced;
+                is_known
+                    || last.hash == write.hash
+                        && at_place(blocks, last.place).is_some_and(|w| w.key == write.key)
             };
             match last.entry(write.hash, same, |last| last.hash) {
                 Entry::Occupied(mut last) => {
                     write.replaced = Some(std::mem::replace(&mut last.get_mut().place, place));
                 }
                 Entry::Vacant(vacant) => {
+                    write.replaced = None;
                     vacant.insert(Last { hash: write.hash, place });
                 }
             }
@@ -295,9 +309,9 @@ mod tests {
         let window = window(10);
         window.drop_above(Some(TopoHeight::new(7)));
         let mut terms = Terms::default();
-        let writes = window.writes(vec![(KEY, Version::Unknown)], &mut terms);
+        let mut writes = window.writes(vec![(KEY, Version::Unknown)], &mut terms);
         let mut replaced = Vec::new();
-        window.replaced(&writes, &mut replaced);
+        window.replaced(&mut writes, &mut replaced);
         terms.clear();
         terms.push(&KEY, &nonce(7));
         assert_eq!(replaced, [Some(terms.finish()[0])]);
