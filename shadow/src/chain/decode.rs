@@ -251,31 +251,38 @@ impl Decoder {
         wire: WireTransaction<'_, WireData<'_>>,
     ) -> Result<Transaction, NotPlain> {
         let (wire, data) = wire.split();
+        let source = self.source(&wire)?;
         let data = self.known(data)?;
         if wire.version != VERSION_KNOWN || matches!(data, TransactionData::Opaque(_)) {
             return Err(NotPlain);
         }
-        Ok(self.with_data(&wire, data)?)
+        Ok(self.put_together(&wire, source, data)?)
     }
 
     fn checked(&mut self, wire: &WireTransaction<'_>) -> Result<Transaction, TransactionProblem> {
+        let source = self.source(wire)?;
         let data = self.data(wire.version, wire.data.get())?;
-        let transaction = self.with_data(wire, data)?;
+        let transaction = self.put_together(wire, source, data)?;
         if let Some(field) = self.disguise(&transaction, wire.data.get()) {
             return Err(TransactionProblem::Disguised { field });
         }
         Ok(transaction)
     }
 
-    fn with_data<D>(
+    fn source<D>(&self, wire: &WireTransaction<'_, D>) -> Result<Address, TransactionProblem> {
+        self.account(&wire.source, || "source".to_owned())
+    }
+
+    fn put_together<D>(
         &mut self,
         wire: &WireTransaction<'_, D>,
+        source: Address,
         data: TransactionData,
     ) -> Result<Transaction, TransactionProblem> {
         let mut transaction = Transaction {
             hash: wire.hash,
             version: wire.version,
-            source: self.account(&wire.source, || "source".to_owned())?,
+            source,
             data,
             fee: wire.fee,
             fee_type: FeeType::Tos,
