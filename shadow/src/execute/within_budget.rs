@@ -28,7 +28,12 @@ pub struct WithinBudget {
 }
 
 /// A block to execute.
-type Job = (Arc<ExecutableBlock>, Arc<PreState>, Schedule);
+#[derive(Clone)]
+struct Job {
+    block: Arc<ExecutableBlock>,
+    pre_state: Arc<PreState>,
+    schedule: Schedule,
+}
 
 /// What the executor did with a block.
 type Answer = Result<Performed, Failure>;
@@ -36,8 +41,8 @@ type Answer = Result<Performed, Failure>;
 struct Worker {
     jobs: Sender<Job>,
     answers: Receiver<Answer>,
-    /// What the thread was given beforehand, in order, with the answers that were received.
-    announced: VecDeque<(Arc<ExecutableBlock>, Schedule, Option<Answer>)>,
+    /// What the thread was given, in order; those that have their answer come first.
+    given: VecDeque<(Job, Option<Answer>)>,
 }
 
 impl WithinBudget {
@@ -77,22 +82,25 @@ impl BlockExecutor for WithinBudget {
         pre_state: &Arc<PreState>,
         schedule: Schedule,
     ) -> Result<Performed, Failure> {
+        let job = Job { block: Arc::clone(block), pre_state: Arc::clone(pre_state), schedule };
         let mut thread = self.lock();
-        let mut worker = match thread.take() {
-            Some(worker) => worker,
-            None => Worker::start(Arc::clone(&self.executor))
-                .map_err(|error| Failure::Error(format!("starting a thread: {error}")))?,
+        let worker = match thread.take() {
+            Some(worker) => Ok(worker),
+            None => Worker::start(Arc::clone(&self.executor)),
         };
-        match worker.answer_to(block, pre_state, schedule, self.budget) {
-            Ok(answer) => {
-                *thread = Some(worker);
-                answer
-            }
-            Err(RecvTimeoutError::Timeout) => Err(Failure::Hang { budget: self.budget }),
-            Err(RecvTimeoutError::Disconnected) => {
-                Err(Failure::Crashed("its thread is gone".to_owned()))
-            }
+        let mut worker = worker.map_err(no_thread)?;
+        let place = worker.place_of(job);
+        // Until there is the answer that is waited for.
+        while let Err(error) = worker.receive_up_to(place, self.budget) {
+            let failure = match error {
+                RecvTimeoutError::Timeout => Failure::Hang { budget: self.budget },
+                RecvTimeoutError::Disconnected => Failure::Crashed("its thread is gone".to_owned()),
+            };
+            worker = worker.left_behind(failure, Arc::clone(&self.executor)).map_err(no_thread)?;
         }
+        let answer = worker.take(place);
+        *thread = Some(worker);
+        answer.unwrap_or_else(|| Err(Failure::Crashed("it has no answer".to_owned())))
     }
 
     fn announce(
@@ -102,7 +110,8 @@ impl BlockExecutor for WithinBudget {
         schedule: Schedule,
     ) {
         if let Some(worker) = &mut *self.lock() {
-            worker.announce(block, pre_state, schedule);
+            let (block, pre_state) = (Arc::clone(block), Arc::clone(pre_state));
+            worker.give(Job { block, pre_state, schedule });
         }
     }
 }
@@ -113,7 +122,7 @@ impl Worker {
         let (sender, answers) = mpsc::channel();
         let name = format!("shadow-{}", executor.name());
         thread::Builder::new().name(name).spawn(move || {
-            while let Ok((block, pre_state, schedule)) = queue.recv() {
+            while let Ok(Job { block, pre_state, schedule }) = queue.recv() {
                 let started = Instant::now();
                 let execute = || executor.execute(&block, &pre_state, schedule);
                 let mut performed = catch_unwind(AssertUnwindSafe(execute))
@@ -128,59 +137,76 @@ impl Worker {
                 }
             }
         })?;
-        Ok(Self { jobs, answers, announced: VecDeque::new() })
+        Ok(Self { jobs, answers, given: VecDeque::new() })
     }
 
-    fn announce(
-        &mut self,
-        block: &Arc<ExecutableBlock>,
-        pre_state: &Arc<PreState>,
-        schedule: Schedule,
-    ) {
+    fn give(&mut self, job: Job) {
         // If it is gone whoever waits for the answer will notice.
-        let _ = self.jobs.send((Arc::clone(block), Arc::clone(pre_state), schedule));
-        self.announced.push_back((Arc::clone(block), schedule, None));
+        let _ = self.jobs.send(job.clone());
+        self.given.push_back((job, None));
     }
 
-    /// Waits for what was announced, and announces it before if it was not.
-    fn answer_to(
-        &mut self,
-        block: &Arc<ExecutableBlock>,
-        pre_state: &Arc<PreState>,
-        schedule: Schedule,
-        budget: Duration,
-    ) -> Result<Answer, RecvTimeoutError> {
-        let is_it = |announced: &(Arc<ExecutableBlock>, Schedule, Option<Answer>)| {
-            Arc::ptr_eq(&announced.0, block) && announced.1 == schedule
+    /// Where a job stands among those that were given, which it is if it was not.
+    fn place_of(&mut self, job: Job) -> usize {
+        let is_it = |(given, _): &(Job, _)| {
+            Arc::ptr_eq(&given.block, &job.block) && given.schedule == job.schedule
         };
-        let place = match self.announced.iter().position(is_it) {
-            Some(place) => {
-                // Blocks come in order, so nobody asks for these any more.
-                self.forget(place, budget)?;
-                0
-            }
+        match self.given.iter().position(is_it) {
+            Some(place) => place,
             None => {
-                self.announce(block, pre_state, schedule);
-                self.announced.len() - 1
+                self.give(job);
+                self.given.len() - 1
             }
-        };
-        for (_, _, answer) in self.announced.range_mut(..=place) {
+        }
+    }
+
+    /// Takes out an answer that is there.
+    fn take(&mut self, place: usize) -> Option<Answer> {
+        let (job, answer) = self.given.remove(place)?;
+        // Blocks come in order, so nobody asks for one before this that was given before this. What was given
+        // after this may not have its answer yet, and has to be counted on.
+        let topoheight = job.block.block.topoheight;
+        let mut left = place;
+        self.given.retain(|(given, _)| {
+            let was_before = left > 0;
+            left = left.saturating_sub(1);
+            !was_before || given.block.block.topoheight >= topoheight
+        });
+        answer
+    }
+
+    /// Waits until all have their answers up to the one at a place. Each is given the budget from when all before
+    /// it were done.
+    fn receive_up_to(&mut self, place: usize, budget: Duration) -> Result<(), RecvTimeoutError> {
+        for (_, answer) in self.given.range_mut(..=place) {
             if answer.is_none() {
                 *answer = Some(self.answers.recv_timeout(budget)?);
             }
         }
-        let answer = self.announced.remove(place).and_then(|(_, _, answer)| answer);
-        answer.ok_or(RecvTimeoutError::Disconnected)
-    }
-
-    fn forget(&mut self, count: usize, budget: Duration) -> Result<(), RecvTimeoutError> {
-        for (_, _, answer) in self.announced.drain(..count) {
-            if answer.is_none() {
-                drop(self.answers.recv_timeout(budget)?);
-            }
-        }
         Ok(())
     }
+
+    /// Another thread in place of one that did not come back. The job that it is at, the first without an answer,
+    /// has failed, whoever asks for it; those after it are not to blame, and are given to the other.
+    fn left_behind(
+        self,
+        failure: Failure,
+        executor: Arc<dyn BlockExecutor>,
+    ) -> std::io::Result<Self> {
+        let mut other = Self::start(executor)?;
+        let mut failure = Some(Err(failure));
+        for (job, answer) in self.given {
+            match answer.or_else(|| failure.take()) {
+                Some(answer) => other.given.push_back((job, Some(answer))),
+                None => other.give(job),
+            }
+        }
+        Ok(other)
+    }
+}
+
+fn no_thread(error: std::io::Error) -> Failure {
+    Failure::Error(format!("starting a thread: {error}"))
 }
 
 impl fmt::Debug for WithinBudget {
@@ -189,5 +215,110 @@ impl fmt::Debug for WithinBudget {
             .field("executor", &self.executor)
             .field("budget", &self.budget)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use storage_snapshot::{BlockHash, BlockRef, TopoHeight};
+
+    use super::*;
+    use crate::bench::transfers;
+
+    /// An executor that never comes back from some blocks.
+    #[derive(Debug)]
+    struct Hangs(BTreeSet<u64>);
+
+    impl BlockExecutor for Hangs {
+        fn name(&self) -> &str {
+            "hangs"
+        }
+
+        fn build(&self) -> String {
+            "test".to_owned()
+        }
+
+        fn execute(
+            &self,
+            block: &Arc<ExecutableBlock>,
+            pre_state: &Arc<PreState>,
+            schedule: Schedule,
+        ) -> Result<Performed, Failure> {
+            while self.0.contains(&block.block.topoheight.as_u64()) {
+                thread::park();
+            }
+            super::super::SerialExecutor.execute(block, pre_state, schedule)
+        }
+    }
+
+    const SCHEDULE: Schedule = Schedule { workers: 1, seed: 0 };
+
+    /// Some blocks are announced, then the blocks are asked for; those that hang are the ones to blame.
+    #[track_caller]
+    fn check(hanging: &[u64], steps: &[Step]) {
+        let workload = transfers(4, 0.0, 1);
+        let mut blocks = std::collections::BTreeMap::new();
+        let hangs: BTreeSet<_> = hanging.iter().copied().collect();
+        let budgeted =
+            WithinBudget::new(Arc::new(Hangs(hangs.clone())), Duration::from_millis(300));
+        for step in steps {
+            let (Step::Announce(at) | Step::Ask(at) | Step::AskAnotherSchedule(at)) = *step;
+            let block = blocks.entry(at).or_insert_with(|| {
+                let block = BlockRef {
+                    topoheight: TopoHeight::new(at),
+                    hash: BlockHash::new([at as u8; 32]),
+                };
+                Arc::new(ExecutableBlock { block, ..ExecutableBlock::clone(&workload.block) })
+            });
+            let another = Schedule { seed: 7, ..SCHEDULE };
+            let answer = match step {
+                Step::Announce(_) => {
+                    budgeted.announce(block, &workload.pre_state, SCHEDULE);
+                    continue;
+                }
+                Step::Ask(_) => budgeted.execute(block, &workload.pre_state, SCHEDULE),
+                Step::AskAnotherSchedule(_) => {
+                    budgeted.execute(block, &workload.pre_state, another)
+                }
+            };
+            match answer {
+                Ok(_) => assert!(!hangs.contains(&at), "{at} came back"),
+                Err(Failure::Hang { .. }) => assert!(hangs.contains(&at), "{at} is blamed"),
+                Err(other) => panic!("{at}: {other}"),
+            }
+        }
+        let left = budgeted.lock().as_ref().map_or(0, |worker| worker.given.len());
+        assert_eq!(left, 0, "what was given is kept");
+    }
+
+    #[derive(Clone, Copy)]
+    enum Step {
+        Announce(u64),
+        Ask(u64),
+        AskAnotherSchedule(u64),
+    }
+
+    use Step::{Announce, Ask, AskAnotherSchedule};
+
+    #[test]
+    fn the_block_that_hangs_is_blamed_and_the_next_ones_are_executed() {
+        check(
+            &[1],
+            &[Ask(0), Announce(1), Announce(2), Announce(3), Ask(1), Ask(2), Ask(3), Ask(4)],
+        );
+        check(&[0, 1], &[Ask(0), Ask(1), Ask(2)]);
+    }
+
+    #[test]
+    fn a_block_that_was_announced_after_others_is_not_blamed_for_one_of_them() {
+        check(&[3], &[Ask(0), Announce(3), Announce(4), Ask(1), Ask(2), Ask(3), Ask(4)]);
+        check(&[1], &[Ask(0), Announce(1), Announce(2), AskAnotherSchedule(0), Ask(1), Ask(2)]);
+    }
+
+    #[test]
+    fn what_nobody_asks_for_is_forgotten_once_a_later_block_is() {
+        check(&[2], &[Ask(0), Announce(1), Announce(2), Announce(3), Ask(3)]);
     }
 }
