@@ -37,6 +37,9 @@ pub(super) struct Write {
     replaced: Option<Place>,
 }
 
+/// With its place in the table a write takes about 200 bytes for as long as a snapshot below it is pinned.
+const _: () = assert!(size_of::<Write>() <= 176);
+
 impl Write {
     pub(super) const fn key(&self) -> &StateKey {
         &self.key
