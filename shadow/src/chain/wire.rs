@@ -41,7 +41,8 @@ pub(super) struct WireBlock<'a, T = &'a RawValue> {
     pub(super) transactions: Option<Vec<T>>,
 }
 
-/// A transaction. Its data stays text, because the version decides whether its shape is known.
+/// A transaction. Its data stays text, because the version decides whether its shape is known, unless it is read as
+/// one of a known version.
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "D: Deserialize<'de>"))]
 pub(super) struct WireTransaction<'a, D = &'a RawValue> {

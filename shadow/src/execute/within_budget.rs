@@ -261,8 +261,7 @@ mod tests {
         let workload = transfers(4, 0.0, 1);
         let mut blocks = std::collections::BTreeMap::new();
         let hangs: BTreeSet<_> = hanging.iter().copied().collect();
-        let budgeted =
-            WithinBudget::new(Arc::new(Hangs(hangs.clone())), Duration::from_millis(300));
+        let budgeted = WithinBudget::new(Arc::new(Hangs(hangs.clone())), Duration::from_secs(1));
         for step in steps {
             let (Step::Announce(at) | Step::Ask(at) | Step::AskAnotherSchedule(at)) = *step;
             let block = blocks.entry(at).or_insert_with(|| {
