@@ -26,7 +26,8 @@ pub use state::{
     BlockFacts, BlockRef, MultisigConfig, ReadError, Reader, StateKey, StateRead, StateValue,
 };
 pub use store::{
-    BlockCommit, CommittedBlock, LockHolder, Snapshot, Store, StoreOptions, Tip, lock_holder,
+    BlockCommit, CommittedBlock, LockHolder, Snapshot, Staged, Store, StoreOptions, Tip,
+    lock_holder,
 };
 pub use uniform::{UniformHasher, UniformState};
 pub use units::{Amount, BlueScore, Nonce, TopoHeight};

@@ -130,6 +130,27 @@ pub trait StateRead {
     /// taken as zero.
     fn read(&self, key: &StateKey) -> Result<Option<StateValue>, ReadError>;
 
+    /// Reads many keys and answers for each, in their order, like [`read`](Self::read). It is fastest if the
+    /// keys of an account come one after another.
+    ///
+    /// # Errors
+    ///
+    /// When the state as a whole cannot be read; no more is answered then. That a value is not known is an
+    /// answer.
+    fn read_many(
+        &self,
+        keys: &[StateKey],
+        answer: &mut dyn FnMut(Result<Option<StateValue>, ReadError>),
+    ) -> Result<(), ReadError> {
+        for key in keys {
+            match self.read(key) {
+                Err(error) if !matches!(error, ReadError::Unknown(_)) => return Err(error),
+                answered => answer(answered),
+            }
+        }
+        Ok(())
+    }
+
     /// A reader for many keys. It answers like [`read`](Self::read), and may be faster when it is
     /// asked in the order of the keys: whoever keeps them in order need not search for each.
     fn reader(&self) -> Box<Reader<'_>> {
@@ -145,6 +166,14 @@ impl<S: StateRead + ?Sized> StateRead for &S {
         (**self).read(key)
     }
 
+    fn read_many(
+        &self,
+        keys: &[StateKey],
+        answer: &mut dyn FnMut(Result<Option<StateValue>, ReadError>),
+    ) -> Result<(), ReadError> {
+        (**self).read_many(keys, answer)
+    }
+
     fn reader(&self) -> Box<Reader<'_>> {
         (**self).reader()
     }
@@ -153,6 +182,14 @@ impl<S: StateRead + ?Sized> StateRead for &S {
 impl<S: StateRead + ?Sized> StateRead for std::sync::Arc<S> {
     fn read(&self, key: &StateKey) -> Result<Option<StateValue>, ReadError> {
         (**self).read(key)
+    }
+
+    fn read_many(
+        &self,
+        keys: &[StateKey],
+        answer: &mut dyn FnMut(Result<Option<StateValue>, ReadError>),
+    ) -> Result<(), ReadError> {
+        (**self).read_many(keys, answer)
     }
 
     fn reader(&self) -> Box<Reader<'_>> {

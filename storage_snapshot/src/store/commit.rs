@@ -1,37 +1,98 @@
 //! Putting a block on the tip, and taking blocks off it.
 //!
-//! A commit writes the log first, what is new of the base next and memory afterwards, and shows the tip
-//! last: a reader that can ask for a block finds all of it. A rollback hides the tip first.
+//! A commit has two halves. *Staging* a block makes it readable: what it wrote goes into memory, and what is new
+//! of the base, and the head is shown last, so that a reader that can ask for a block finds all of it. *Writing*
+//! it puts it into the log, and only then is it the tip. Between the two it exists in memory alone: nothing is
+//! folded above the tip, so nothing on the disk depends on a block that is not there yet. A rollback hides the
+//! head first.
+
+use std::{collections::VecDeque, sync::Arc};
 
 use super::{
     Inner,
     block::{BlockCommit, CommittedBlock, Tip},
+    window::{Place, Write},
 };
 use crate::{
-    BlockRef, StateDigest, StoreError,
+    BlockHash, BlockRef, StateDigest, StoreError, TopoHeight,
     digest::{Term, Terms},
     version::Position,
 };
 
-/// What a commit needs for a while, kept for the next one: memory that is given back and taken again
-/// costs more than what is done in it.
+/// A block that can be read and is not written yet.
+#[derive(Debug)]
+pub struct Staged(Stage);
+
+#[derive(Debug)]
+enum Stage {
+    /// It was committed before, and nothing is left to do.
+    Committed(Tip),
+    New {
+        commit: Box<BlockCommit>,
+        previous: Option<BlockHash>,
+        writes: Arc<[Write]>,
+    },
+}
+
+/// What writing needs, all of it in memory.
 #[derive(Default)]
-pub(super) struct Scratch {
-    replaced: Vec<Option<Term>>,
-    terms: Terms,
+pub(super) struct Writer {
+    written: WrittenTerms,
+    /// Kept for the next block: memory that is given back and taken again costs more than what is done in it.
     bytes: Vec<u8>,
 }
 
-impl Scratch {
-    /// What the largest block of all took is not kept for the others.
-    fn shrink(&mut self) {
-        self.replaced.shrink_to(KEPT_WRITES);
-        self.terms.shrink_to(KEPT_WRITES);
-        self.bytes.shrink_to(KEPT_WRITES * KEPT_BYTES);
+impl Writer {
+    /// Goes on after blocks with these terms.
+    pub(super) fn after(written: WrittenTerms) -> Self {
+        Self { written, bytes: Vec::new() }
     }
 }
 
-/// Most blocks write fewer keys.
+/// What the writes of the blocks in the window added to the digest, as far as they are written.
+///
+/// Kept because the next block that writes a key takes it out of the digest again, and making it costs more than
+/// all the rest of a write.
+#[derive(Default)]
+pub(super) struct WrittenTerms {
+    /// Without gaps.
+    blocks: VecDeque<(TopoHeight, Box<[Term]>)>,
+    scratch: Terms,
+}
+
+impl WrittenTerms {
+    /// Adds those of the next block.
+    pub(super) fn add(&mut self, at: TopoHeight, writes: &[Write]) -> &[Term] {
+        for write in writes {
+            self.scratch.push(write.key(), write.version());
+        }
+        self.blocks.push_back((at, self.scratch.finish().into()));
+        self.scratch.clear();
+        self.scratch.shrink_to(KEPT_WRITES);
+        self.blocks.back().map_or(&[], |(_, terms)| terms)
+    }
+
+    fn get(&self, place: Place) -> Option<&Term> {
+        let first = self.blocks.front()?.0.as_u64();
+        let block = usize::try_from(place.at.as_u64().checked_sub(first)?).ok()?;
+        self.blocks.get(block)?.1.get(place.index)
+    }
+
+    /// Forgets the blocks up to one that the view has.
+    fn drop_up_to(&mut self, view: Position) {
+        while self.blocks.front().is_some_and(|(at, _)| Some(*at) <= view) {
+            self.blocks.pop_front();
+        }
+    }
+
+    fn drop_above(&mut self, to: Position) {
+        while self.blocks.back().is_some_and(|(at, _)| Some(*at) > to) {
+            self.blocks.pop_back();
+        }
+    }
+}
+
+/// Most blocks write fewer keys. What the largest block of all took is not kept for the others.
 const KEPT_WRITES: usize = 4096;
 
 /// What a write takes in the log.
@@ -39,66 +100,116 @@ const KEPT_BYTES: usize = 64;
 
 impl Inner {
     pub(super) fn commit(&self, block: BlockCommit) -> Result<Tip, StoreError> {
-        let mut writer = self.writer.lock();
-        let Scratch { replaced, terms, bytes } = &mut *writer;
-        let tip = self.frontier.tip();
         let topoheight = block.block.topoheight;
-        if let Some(tip) = tip {
-            let last = tip.block.topoheight;
+        let staged = self.stage(block)?;
+        self.write(staged).inspect_err(|_| self.unstage(topoheight))
+    }
+
+    pub(super) fn stage(&self, block: BlockCommit) -> Result<Staged, StoreError> {
+        let _staging = self.staging.lock();
+        self.disk.writable()?;
+        let head = self.frontier.head();
+        let topoheight = block.block.topoheight;
+        if let Some(BlockRef { topoheight: last, .. }) = head {
             if topoheight <= last {
-                return self.committed(block.block);
+                return self.committed(block.block).map(|tip| Staged(Stage::Committed(tip)));
             }
             if topoheight != last.next() {
                 return Err(StoreError::NotNext { expected: last.next(), found: topoheight });
             }
         }
-
-        let at = tip.map(|tip| tip.block.topoheight);
-        let mut digest = tip.map_or(StateDigest::EMPTY, |tip| tip.digest);
-        let mut writes = self.window.writes(block.versions(), terms);
-        replaced.clear();
-        self.window.replaced(&mut writes, replaced);
-        for (write, replaced) in writes.iter().zip(&*replaced) {
-            digest.add(write.term());
-            if let Some(term) = replaced {
-                digest.subtract(term);
-            }
+        if !block.base.is_empty() {
+            // Nobody else rewrites records while some are added to the base.
+            let _folding = self.folding.lock();
+            self.view.learn(self.view.news(&block.base)?);
         }
-        // What the window has forgotten is in the view. Values of the base added nothing.
-        let forgotten = writes.iter().zip(&*replaced).filter(|(_, replaced)| replaced.is_none());
-        terms.clear();
-        self.view.read_each(forgotten.map(|(write, _)| write.key()), at, |key, stamped| {
+        let writes = self.window.push(topoheight, block.versions());
+        self.recent.write().push(&block);
+        self.frontier.show(block.block);
+        let previous = head.map(|head| head.hash);
+        Ok(Staged(Stage::New { commit: Box::new(block), previous, writes }))
+    }
+
+    pub(super) fn write(&self, staged: Staged) -> Result<Tip, StoreError> {
+        let (commit, previous, writes) = match staged.0 {
+            Stage::Committed(tip) => return Ok(tip),
+            Stage::New { commit, previous, writes } => (*commit, previous, writes),
+        };
+        let mut writer = self.writer.lock();
+        let Writer { written, bytes } = &mut *writer;
+        let (tip, block) = (self.frontier.tip(), commit.block);
+        let at = tip.map(|tip| tip.block.topoheight);
+        let is_staged = self.recent.read().block_at(block.topoheight) == Some(block);
+        if !is_staged || tip.map(|tip| tip.block.hash) != previous {
+            let expected = at.map_or(TopoHeight::GENESIS, TopoHeight::next);
+            return Err(StoreError::NotNext { expected, found: block.topoheight });
+        }
+
+        let mut digest = tip.map_or(StateDigest::EMPTY, |tip| tip.digest);
+        written.drop_up_to(self.frontier.view());
+        self.take_out(&mut digest, written, &writes, at)?;
+        for term in written.add(block.topoheight, &writes) {
+            digest.add(term);
+        }
+        let entry = CommittedBlock { commit, digest, previous };
+        let appended = self.log.append(&entry, bytes);
+        bytes.shrink_to(KEPT_WRITES * KEPT_BYTES);
+        if let Err(error) = appended {
+            written.drop_above(at);
+            return Err(error);
+        }
+        self.recent.write().written(block.topoheight, digest);
+        self.frontier.publish(entry.tip());
+        Ok(entry.tip())
+    }
+
+    /// Takes out of the digest what some writes replaced, for a block that comes after the one at `at`.
+    fn take_out(
+        &self,
+        digest: &mut StateDigest,
+        written: &mut WrittenTerms,
+        writes: &[Write],
+        at: Position,
+    ) -> Result<(), StoreError> {
+        for term in writes.iter().filter_map(|write| written.get(write.replaced()?)) {
+            digest.subtract(term);
+        }
+        // What is not there any more was folded: the view has it, for nothing above the tip is folded. Values of
+        // the base added nothing.
+        let is_folded = |(_, write): &(usize, &Write)| {
+            write.replaced().is_none_or(|replaced| written.get(replaced).is_none())
+        };
+        let folded = writes.iter().enumerate().filter(is_folded);
+        let folded: Vec<_> = folded.map(|(number, write)| (number, write.key())).collect();
+        let terms = &mut written.scratch;
+        self.view.read_each(folded.into_iter(), at, |number, stamped| {
             if stamped.written_at.is_some() {
-                terms.push(key, &stamped.version);
+                terms.push(writes[number].key(), &stamped.version);
             }
         })?;
         for term in terms.finish() {
             digest.subtract(term);
         }
-
-        // Nobody else rewrites records while some are added to the base.
-        let _folding = (!block.base.is_empty()).then(|| self.folding.lock());
-        let news = self.view.news(&block.base)?;
-
-        let previous = tip.map(|tip| tip.block.hash);
-        let entry = CommittedBlock { commit: block, digest, previous };
-        self.log.append(&entry, bytes)?;
-        self.view.learn(news);
-        self.window.push(topoheight, writes);
-        self.recent.write().push(&entry);
-        let tip = entry.tip();
-        self.frontier.publish(tip);
-        writer.shrink();
-        Ok(tip)
+        terms.clear();
+        Ok(())
     }
 
     /// What the tip was after a block at or below it, which has to be the one that is there.
     fn committed(&self, offered: BlockRef) -> Result<Tip, StoreError> {
         let topoheight = offered.topoheight;
-        let recent = self.recent.read().tip_at(topoheight);
-        let committed = match recent {
-            Some(tip) => Some(tip),
-            None => self.log.read(topoheight)?.map(|entry| entry.tip()),
+        let (staged, written) = {
+            let recent = self.recent.read();
+            (recent.block_at(topoheight), recent.tip_at(topoheight))
+        };
+        let committed = match (staged, written) {
+            (Some(staged), None) => {
+                return Err(StoreError::NotNext {
+                    expected: staged.topoheight.next(),
+                    found: topoheight,
+                });
+            }
+            (_, Some(tip)) => Some(tip),
+            (None, None) => self.log.read(topoheight)?.map(|entry| entry.tip()),
         };
         match committed {
             Some(tip) if tip.block == offered => Ok(tip),
@@ -112,14 +223,29 @@ impl Inner {
         }
     }
 
-    pub(super) fn rollback(&self, to: Position) -> Result<(), StoreError> {
+    /// Takes off a block that could not be written, and what was staged on top of it.
+    fn unstage(&self, topoheight: TopoHeight) {
         let _writer = self.writer.lock();
+        let _staging = self.staging.lock();
+        let to = topoheight.previous();
+        {
+            let mut frontier = self.frontier.lock();
+            let (head, tip) = (to.and_then(|to| self.recent.read().block_at(to)), frontier.tip);
+            frontier.retreat(head, tip);
+        }
+        self.recent.write().drop_above(to);
+        self.window.drop_above(to);
+    }
+
+    pub(super) fn rollback(&self, to: Position) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock();
+        let _staging = self.staging.lock();
         self.disk.writable()?;
         let to = {
-            // The tip goes down under the same lock as the check, so that no fold that begins in
+            // The head goes down under the same lock as the check, so that no fold that begins in
             // between can aim above it.
             let mut frontier = self.frontier.lock();
-            if to >= frontier.tip.map(|tip| tip.block.topoheight) {
+            if to >= frontier.head.map(|head| head.topoheight) {
                 return Ok(());
             }
             if let Some(oldest) = frontier.floor
@@ -128,13 +254,19 @@ impl Inner {
                 return Err(StoreError::BelowView { topoheight: to, oldest });
             }
             // Below the first block there is only the base.
-            let tip = to.and_then(|to| self.recent.read().tip_at(to));
-            if let (Some(topoheight), None, Some(_)) = (to, tip, frontier.floor) {
+            let (head, tip) = {
+                let recent = self.recent.read();
+                (to.and_then(|to| recent.block_at(to)), to.and_then(|to| recent.tip_at(to)))
+            };
+            if let (Some(topoheight), None, Some(_)) = (to, head, frontier.floor) {
                 // It cannot be, all blocks above the view are recent; but it would drop all of them.
                 return Err(StoreError::Pruned(topoheight));
             }
-            frontier.retreat(tip);
-            tip.map(|tip| tip.block.topoheight)
+            // One that is only staged is above the tip, which then stays.
+            let is_staged = head.is_some() && tip.is_none();
+            let tip = if is_staged { frontier.tip } else { tip };
+            frontier.retreat(head, tip);
+            head.map(|head| head.topoheight)
         };
         // The values of the base that these blocks brought are nowhere else then.
         {
@@ -145,6 +277,7 @@ impl Inner {
         self.log.drop_above(to)?;
         self.recent.write().drop_above(to);
         self.window.drop_above(to);
+        writer.written.drop_above(to);
         Ok(())
     }
 }

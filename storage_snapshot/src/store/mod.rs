@@ -19,7 +19,8 @@
 //!
 //! A directory is created by [`Store::open`], filled with [`Store::seed`], given its meaning with
 //! [`Store::set_identity`] (do it last: a store with an identity has a complete base), and then grows
-//! by [`Store::commit`], one block after the other. A caller that did not know the whole base beforehand
+//! by [`Store::commit`], one block after the other, or by its halves, [`Store::stage`] in memory and
+//! [`Store::write`] behind it. A caller that did not know the whole base beforehand
 //! adds to it with the block that needs more of it. [`Store::advance_view`] folds blocks that will
 //! not be rolled back, which bounds the memory of the window, and [`Store::prune_log`] then drops
 //! what the log need not keep. [`Store::rollback`] drops blocks above the view, and never goes below.
@@ -116,14 +117,16 @@ mod witness;
 use std::{fmt, fs, ops::RangeInclusive, path::Path, sync::Arc};
 
 use parking_lot::{Mutex, RwLock};
+use smallvec::SmallVec;
 
 pub use block::{BlockCommit, CommittedBlock, Tip};
+pub use commit::Staged;
 pub use lock::{LockHolder, lock_holder};
 pub(crate) use run::RunName;
 pub use snapshot::Snapshot;
 
 use self::{
-    commit::Scratch,
+    commit::Writer,
     disk::Disk,
     health::Health,
     ledger::Ledger,
@@ -133,7 +136,7 @@ use self::{
     recent::{Recent, oldest_kept},
     tree::{Tree, Writes},
     view::View,
-    window::Window,
+    window::{KEYS_AT_ONCE, Window},
 };
 use crate::{
     BlockFacts, BlockRef, Corruption, StateDelta, StateKey, StoreError, TopoHeight, TreeName,
@@ -243,7 +246,8 @@ impl Store {
                 window: recovered.window,
                 recent: RwLock::new(recovered.recent),
                 frontier: recovered.frontier,
-                writer: Mutex::default(),
+                writer: Mutex::new(Writer::after(recovered.terms)),
+                staging: Mutex::new(()),
                 folding: Mutex::new(()),
                 _lock: lock,
             }),
@@ -271,7 +275,7 @@ impl Store {
         let _writer = self.inner.writer.lock();
         match self.identity()? {
             Some(stored) if stored == identity => return Ok(()),
-            None if self.tip().is_none() => {}
+            None if self.head().is_none() => {}
             _ => return Err(StoreError::IdentityFixed),
         }
         self.inner.disk.flush()?;
@@ -292,7 +296,7 @@ impl Store {
     pub fn seed(&self, base: &StateDelta) -> Result<(), StoreError> {
         let _writer = self.inner.writer.lock();
         let frontier = self.inner.frontier.lock();
-        if frontier.tip.is_some() {
+        if frontier.head.is_some() {
             return Err(StoreError::HasBlocks);
         }
         if frontier.is_pinned() {
@@ -307,7 +311,12 @@ impl Store {
         self.inner.view.seed(versions)
     }
 
-    /// The last block and the state after it.
+    /// The last block that can be read: the tip, or one that was staged above it.
+    pub fn head(&self) -> Option<BlockRef> {
+        self.inner.frontier.head()
+    }
+
+    /// The last block that is written and the state after it.
     pub fn tip(&self) -> Option<Tip> {
         self.inner.frontier.tip()
     }
@@ -330,6 +339,31 @@ impl Store {
     /// reading the replaced versions or writing the log may say. Then nothing was committed.
     pub fn commit(&self, block: BlockCommit) -> Result<Tip, StoreError> {
         self.inner.commit(block)
+    }
+
+    /// The first half of a commit: from now on the block can be read and others can be staged on top of it,
+    /// but it is not written, and the [`tip`](Self::tip) is below it. [`write`](Self::write) does the rest,
+    /// on another thread if that suits.
+    ///
+    /// When the process ends before that, the block was never committed.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Self::commit), but for what writing may say. Then nothing was staged.
+    pub fn stage(&self, block: BlockCommit) -> Result<Staged, StoreError> {
+        self.inner.stage(block)
+    }
+
+    /// The second half of a commit; blocks are written in the order in which they were staged. Returns the new
+    /// tip.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotNext`] if the block before it is not written, or if it was rolled back itself, and what
+    /// reading the replaced versions or writing the log may say. The block is still staged then, and
+    /// can be rolled back.
+    pub fn write(&self, staged: Staged) -> Result<Tip, StoreError> {
+        self.inner.write(staged)
     }
 
     /// The state just after a block, pinned.
@@ -380,8 +414,8 @@ impl Store {
         self.inner.recent.read().executed_at(tx)
     }
 
-    /// Drops every block above `to` (`None`: every block) and revokes the snapshots of them. Rolling
-    /// back to the tip or above changes nothing. The ledger keeps its entries; those above `to` are
+    /// Drops every block above `to` (`None`: every block), written or staged, and revokes the snapshots of them.
+    /// Rolling back to the head or above changes nothing. The ledger keeps its entries; those above `to` are
     /// stale and the caller's to rewrite.
     ///
     /// # Errors
@@ -481,7 +515,7 @@ impl fmt::Debug for Store {
     }
 }
 
-/// The parts of a store. Locks are taken in the order `writer`, `folding`, `frontier`, `recent`.
+/// The parts of a store. Locks are taken in the order `writer`, `staging`, `folding`, `frontier`, `recent`.
 pub(crate) struct Inner {
     log: Log,
     disk: Arc<Disk>,
@@ -491,8 +525,10 @@ pub(crate) struct Inner {
     window: Window,
     recent: RwLock<Recent>,
     frontier: Arc<Frontier>,
-    /// One writer at a time; what it needs for a while is allocated once.
-    writer: Mutex<Scratch>,
+    /// Writes one block at a time, and takes blocks off again.
+    writer: Mutex<Writer>,
+    /// One block is put on the others at a time.
+    staging: Mutex<()>,
     /// One fold at a time.
     folding: Mutex<()>,
     /// Released last: fields are dropped in this order.
@@ -507,6 +543,23 @@ impl Inner {
             Some(stamped) => Ok(Some(stamped)),
             None => self.view.read(key, at),
         }
+    }
+
+    /// The same for some keys, in their order. All are looked for in the window before the view is asked, as
+    /// with one: so what a fold moves meanwhile is found in one of them.
+    fn stamped_each(
+        &self,
+        keys: &[StateKey],
+        at: Position,
+    ) -> Result<SmallVec<[Option<Stamped>; KEYS_AT_ONCE]>, StoreError> {
+        let mut stamped: SmallVec<[Option<Stamped>; KEYS_AT_ONCE]> = SmallVec::new();
+        stamped.resize(keys.len(), None);
+        self.window.read_each(keys, at, |number, found| stamped[number] = Some(found));
+        let left: SmallVec<[usize; KEYS_AT_ONCE]> =
+            (0..keys.len()).filter(|number| stamped[*number].is_none()).collect();
+        let left = left.iter().map(|number| (*number, &keys[*number]));
+        self.view.read_each(left, at, |number, found| stamped[number] = Some(found.clone()))?;
+        Ok(stamped)
     }
 }
 

@@ -18,13 +18,16 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 
 use super::block::Tip;
-use crate::{StoreError, TopoHeight, version::Position};
+use crate::{BlockRef, StoreError, TopoHeight, version::Position};
 
 pub(super) struct Frontier(Mutex<State>);
 
 pub(super) struct State {
-    /// The first block ever committed, as long as the view is at the base and there is a tip.
+    /// The first block ever committed, as long as the view is at the base and there is a head.
     pub(super) first: Option<TopoHeight>,
+    /// The last block that can be read: the tip, or one that is staged above it.
+    pub(super) head: Option<BlockRef>,
+    /// The last block that is written.
     pub(super) tip: Option<Tip>,
     /// How far the view is brought.
     pub(super) view: Position,
@@ -42,7 +45,9 @@ struct Group {
 impl Frontier {
     /// Nothing is being folded: who finds a fold that did not end has it ended next.
     pub(super) fn new(first: Option<TopoHeight>, tip: Option<Tip>, view: Position) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State { first, tip, view, floor: view, pins: BTreeMap::new() })))
+        let head = tip.map(|tip| tip.block);
+        let pins = BTreeMap::new();
+        Arc::new(Self(Mutex::new(State { first, head, tip, view, floor: view, pins })))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -51,6 +56,10 @@ impl Frontier {
 
     pub(super) fn tip(&self) -> Option<Tip> {
         self.0.lock().tip
+    }
+
+    pub(super) fn head(&self) -> Option<BlockRef> {
+        self.0.lock().head
     }
 
     pub(super) fn view(&self) -> Position {
@@ -70,12 +79,18 @@ impl Frontier {
         Ok(Pin { frontier: Arc::clone(self), position, revoked })
     }
 
-    pub(super) fn publish(&self, tip: Tip) {
+    /// The next block can be read.
+    pub(super) fn show(&self, head: BlockRef) {
         let mut state = self.0.lock();
-        if state.tip.is_none() {
-            state.first = Some(tip.block.topoheight);
+        if state.head.is_none() {
+            state.first = Some(head.topoheight);
         }
-        state.tip = Some(tip);
+        state.head = Some(head);
+    }
+
+    /// The next block is written.
+    pub(super) fn publish(&self, tip: Tip) {
+        self.0.lock().tip = Some(tip);
     }
 
     /// Decides how far to fold: to `to`, but not past the tip or a pin, and at least as far as a
@@ -84,8 +99,7 @@ impl Frontier {
     pub(super) fn begin_fold(&self, to: TopoHeight) -> Option<TopoHeight> {
         let mut state = self.0.lock();
         let tip = state.tip.map(|tip| tip.block.topoheight);
-        // No pin is above the tip.
-        let lowest_pin = state.pins.keys().next().copied().unwrap_or(tip);
+        let lowest_pin = state.pins.keys().next().copied().unwrap_or(tip).min(tip);
         // A pin is never below the floor, so an unfinished fold is never held back by one.
         let target = Some(to).min(lowest_pin).max(state.floor);
         if target <= state.view || target < state.first {
@@ -107,10 +121,11 @@ impl State {
         !self.pins.is_empty()
     }
 
-    /// Moves the tip down and revokes every pin above it. Versions above it may only be dropped
-    /// afterwards.
-    pub(super) fn retreat(&mut self, tip: Option<Tip>) {
-        let to = tip.map(|tip| tip.block.topoheight);
+    /// Moves the head down, and the tip with it, and revokes every pin above the head. Versions above it may
+    /// only be dropped afterwards.
+    pub(super) fn retreat(&mut self, head: Option<BlockRef>, tip: Option<Tip>) {
+        let to = head.map(|head| head.topoheight);
+        self.head = head;
         self.tip = tip;
         while let Some(last) = self.pins.last_entry().filter(|last| *last.key() > to) {
             last.remove().revoked.store(true, Ordering::Release);
@@ -124,9 +139,9 @@ impl State {
             return Err(StoreError::BelowView { topoheight: position, oldest });
         }
         let Some(topoheight) = position else { return Ok(()) };
-        let tip = self.tip.map(|tip| tip.block.topoheight);
-        if position > tip {
-            return Err(StoreError::AboveTip { topoheight, tip });
+        let head = self.head.map(|head| head.topoheight);
+        if position > head {
+            return Err(StoreError::AboveTip { topoheight, tip: head });
         }
         match self.first {
             Some(first) if topoheight < first => Err(StoreError::BeforeFirst { topoheight, first }),

@@ -9,10 +9,12 @@ use std::collections::{HashMap, VecDeque};
 use smallvec::SmallVec;
 
 use super::{
-    block::{CommittedBlock, Tip},
+    block::{BlockCommit, Tip},
     window::is_mostly_empty,
 };
-use crate::{BlockFacts, BlockRef, TopoHeight, TxHash, UniformState, version::Position};
+use crate::{
+    BlockFacts, BlockRef, StateDigest, TopoHeight, TxHash, UniformState, version::Position,
+};
 
 #[derive(Default)]
 pub(super) struct Recent {
@@ -23,25 +25,45 @@ pub(super) struct Recent {
 }
 
 struct RecentBlock {
-    tip: Tip,
+    block: BlockRef,
+    facts: BlockFacts,
+    /// Of the state after it, once the block is written.
+    digest: Option<StateDigest>,
     executed: Box<[TxHash]>,
 }
 
 impl Recent {
-    pub(super) fn push(&mut self, entry: &CommittedBlock) {
-        let tip = entry.tip();
-        let executed: Box<[TxHash]> = entry.commit.executed.as_slice().into();
+    /// Adds the next block.
+    pub(super) fn push(&mut self, commit: &BlockCommit) {
+        let BlockCommit { block, facts, executed, .. } = commit;
+        let executed: Box<[TxHash]> = executed.as_slice().into();
         for tx in &executed {
             let at = self.executed.entry(*tx).or_default();
-            if at.last() != Some(&tip.block.topoheight) {
-                at.push(tip.block.topoheight);
+            if at.last() != Some(&block.topoheight) {
+                at.push(block.topoheight);
             }
         }
-        self.blocks.push_back(RecentBlock { tip, executed });
+        self.blocks.push_back(RecentBlock { block: *block, facts: *facts, digest: None, executed });
     }
 
+    /// A block is written, and so it is known what the state after it adds up to.
+    pub(super) fn written(&mut self, topoheight: TopoHeight, digest: StateDigest) {
+        if let Some(index) = self.index(topoheight)
+            && let Some(block) = self.blocks.get_mut(index)
+        {
+            block.digest = Some(digest);
+        }
+    }
+
+    /// The block in a position.
+    pub(super) fn block_at(&self, topoheight: TopoHeight) -> Option<BlockRef> {
+        self.blocks.get(self.index(topoheight)?).map(|block| block.block)
+    }
+
+    /// What the tip was when the block in a position was the last one; `None` if it is not written.
     pub(super) fn tip_at(&self, topoheight: TopoHeight) -> Option<Tip> {
-        self.blocks.get(self.index(topoheight)?).map(|block| block.tip)
+        let RecentBlock { block, facts, digest, .. } = self.blocks.get(self.index(topoheight)?)?;
+        Some(Tip { block: *block, facts: *facts, digest: (*digest)? })
     }
 
     pub(super) fn executed_at(&self, tx: &TxHash) -> Option<TopoHeight> {
@@ -49,14 +71,14 @@ impl Recent {
     }
 
     pub(super) fn facts(&self, up_to: TopoHeight, count: usize) -> Vec<(BlockRef, BlockFacts)> {
-        let end = self.blocks.partition_point(|block| block.tip.block.topoheight <= up_to);
+        let end = self.blocks.partition_point(|block| block.block.topoheight <= up_to);
         let start = end.saturating_sub(count);
-        self.blocks.range(start..end).map(|block| (block.tip.block, block.tip.facts)).collect()
+        self.blocks.range(start..end).map(|block| (block.block, block.facts)).collect()
     }
 
     /// Forgets the blocks above `to`.
     pub(super) fn drop_above(&mut self, to: Position) {
-        while self.blocks.back().is_some_and(|block| Some(block.tip.block.topoheight) > to) {
+        while self.blocks.back().is_some_and(|block| Some(block.block.topoheight) > to) {
             let Some(block) = self.blocks.pop_back() else { break };
             self.forget(&block);
         }
@@ -65,7 +87,7 @@ impl Recent {
     /// Forgets what is not needed once the view is at `view`.
     pub(super) fn folded(&mut self, view: TopoHeight) {
         let oldest = oldest_kept(view).unwrap_or(TopoHeight::GENESIS);
-        while self.blocks.front().is_some_and(|block| block.tip.block.topoheight < oldest) {
+        while self.blocks.front().is_some_and(|block| block.block.topoheight < oldest) {
             let Some(block) = self.blocks.pop_front() else { break };
             self.forget(&block);
         }
@@ -77,7 +99,7 @@ impl Recent {
     fn forget(&mut self, block: &RecentBlock) {
         for tx in &block.executed {
             if let Some(at) = self.executed.get_mut(tx) {
-                at.retain(|topoheight| *topoheight != block.tip.block.topoheight);
+                at.retain(|topoheight| *topoheight != block.block.topoheight);
                 if at.is_empty() {
                     self.executed.remove(tx);
                 }
@@ -86,7 +108,7 @@ impl Recent {
     }
 
     fn index(&self, topoheight: TopoHeight) -> Option<usize> {
-        let first = self.blocks.front()?.tip.block.topoheight;
+        let first = self.blocks.front()?.block.topoheight;
         let index = topoheight.as_u64().checked_sub(first.as_u64())?;
         usize::try_from(index).ok()
     }

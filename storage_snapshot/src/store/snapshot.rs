@@ -11,7 +11,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Inner, pins::Pin};
+use super::{Inner, pins::Pin, window::KEYS_AT_ONCE};
 use crate::{
     Address, ReadError, StateKey, StateRead, StateValue, TopoHeight,
     version::{Stamped, Version},
@@ -51,6 +51,34 @@ impl Snapshot {
     ) -> Result<Option<(Option<TopoHeight>, Version)>, ReadError> {
         let stamped = self.stamped(key)?;
         Ok(stamped.map(|stamped| (stamped.written_at, stamped.version)))
+    }
+
+    /// The same of many keys, told in their order. It takes far less time than asking for each if those of an
+    /// account come one after another.
+    ///
+    /// # Errors
+    ///
+    /// As [`version`](Self::version).
+    pub fn versions(
+        &self,
+        keys: &[StateKey],
+        mut told: impl FnMut(&StateKey, Option<(Option<TopoHeight>, Version)>),
+    ) -> Result<(), ReadError> {
+        for keys in keys.chunks(KEYS_AT_ONCE) {
+            if self.is_revoked() {
+                return Err(ReadError::Revoked);
+            }
+            let found = self.store.stamped_each(keys, self.pin.position());
+            // Afterwards as well, for the same reason as with one key.
+            if self.is_revoked() {
+                return Err(ReadError::Revoked);
+            }
+            let found = found.map_err(|error| ReadError::Storage(error.to_string()))?;
+            for (key, stamped) in keys.iter().zip(found) {
+                told(key, stamped.map(|stamped| (stamped.written_at, stamped.version)));
+            }
+        }
+        Ok(())
     }
 
     /// Brings what is needed to read these keys into memory, in one pass over the disk.
@@ -93,6 +121,16 @@ impl StateRead for Snapshot {
             Some(stamped) => stamped.version.read(key),
             None => Ok(None),
         }
+    }
+
+    fn read_many(
+        &self,
+        keys: &[StateKey],
+        answer: &mut dyn FnMut(Result<Option<StateValue>, ReadError>),
+    ) -> Result<(), ReadError> {
+        self.versions(keys, |key, version| {
+            answer(version.map_or(Ok(None), |(_, version)| version.read(key)));
+        })
     }
 }
 
@@ -137,7 +175,7 @@ mod tests {
         while Instant::now() < deadline {
             thread::yield_now();
         }
-        store.inner.frontier.lock().retreat(None);
+        store.inner.frontier.lock().retreat(None, None);
         drop(held);
         assert_eq!(reading.join().unwrap(), Err(ReadError::Revoked));
     }

@@ -124,21 +124,33 @@ impl View {
         Ok(find(&record, key, at)?.cloned())
     }
 
-    /// The same for many keys; those that have none are left out.
+    /// The same for many keys, each told by its number; those that have none are left out. Where the keys of an
+    /// account come one after another its record is looked up once.
     ///
     /// All records are looked up before the first one is read: most of the time is spent waiting for
     /// memory, and so the processor waits for several of them at once.
     pub(super) fn read_each<'a>(
         &self,
-        keys: impl Iterator<Item = &'a StateKey>,
+        keys: impl Iterator<Item = (usize, &'a StateKey)> + Clone,
         at: Position,
-        mut found: impl FnMut(&StateKey, &Stamped),
+        mut found: impl FnMut(usize, &Stamped),
     ) -> Result<(), StoreError> {
-        let record = |key: &'a StateKey| Ok((key, self.record(key.account())?));
-        let records: Vec<_> = keys.map(record).collect::<Result<_, StoreError>>()?;
-        for (key, record) in &records {
-            if let Some(stamped) = find(record, key, at)? {
-                found(key, stamped);
+        let mut records: Vec<(&Address, Arc<Record>)> = Vec::new();
+        for (_, key) in keys.clone() {
+            let account = key.account();
+            if records.last().is_none_or(|(last, _)| *last != account) {
+                records.push((account, self.record(account)?));
+            }
+        }
+        let mut records = records.iter().peekable();
+        for (number, key) in keys {
+            if records.peek().is_some_and(|(account, _)| *account != key.account()) {
+                records.next();
+            }
+            if let Some((_, record)) = records.peek()
+                && let Some(stamped) = find(record, key, at)?
+            {
+                found(number, stamped);
             }
         }
         Ok(())

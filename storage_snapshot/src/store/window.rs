@@ -9,14 +9,14 @@
 //! Commits only add versions above every T that anybody can have, so a read needs no lock that lasts
 //! longer than itself.
 
-use std::{collections::VecDeque, hash::BuildHasher};
+use std::{collections::VecDeque, hash::BuildHasher, sync::Arc};
 
 use hashbrown::{HashTable, hash_table::Entry};
 use parking_lot::RwLock;
+use smallvec::SmallVec;
 
 use crate::{
     StateKey, TopoHeight, UniformState,
-    digest::{Term, Terms},
     version::{Position, Stamped, Version},
 };
 
@@ -27,27 +27,30 @@ pub(super) struct Window {
 }
 
 /// What a block wrote to a key.
+#[derive(Debug)]
 pub(super) struct Write {
     key: StateKey,
     hash: u64,
     version: Version,
-    /// Kept because the next block that writes the key takes it out of the digest again, and making it
-    /// costs more than all the rest of a write.
-    term: Term,
     replaced: Option<Place>,
 }
 
-/// With its place in the table a write takes about 200 bytes for as long as a snapshot below it is pinned.
-const _: () = assert!(size_of::<Write>() <= 176);
+/// With its place in the table and its term a write takes about 200 bytes for as long as a snapshot below it
+/// is pinned.
+const _: () = assert!(size_of::<Write>() <= 144);
 
 impl Write {
     pub(super) const fn key(&self) -> &StateKey {
         &self.key
     }
 
-    /// What it adds to the digest.
-    pub(super) const fn term(&self) -> &Term {
-        &self.term
+    pub(super) const fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// The write of the same key before this one, if the window had one when this one came.
+    pub(super) const fn replaced(&self) -> Option<Place> {
+        self.replaced
     }
 }
 
@@ -60,13 +63,14 @@ struct Blocks {
 
 struct Block {
     at: TopoHeight,
-    writes: Box<[Write]>,
+    writes: Arc<[Write]>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Place {
-    at: TopoHeight,
-    index: usize,
+/// Where a write is: in the block at a topoheight, and there the how-manieth in the order of the keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) at: TopoHeight,
+    pub(super) index: usize,
 }
 
 /// The last write of a key.
@@ -76,26 +80,6 @@ struct Last {
 }
 
 impl Window {
-    /// What a block writes. The terms are scratch space.
-    pub(super) fn writes(
-        &self,
-        versions: Vec<(StateKey, Version)>,
-        terms: &mut Terms,
-    ) -> Box<[Write]> {
-        terms.clear();
-        for (key, version) in &versions {
-            terms.push(key, version);
-        }
-        let write = |((key, version), term): ((StateKey, Version), &Term)| Write {
-            hash: self.hasher.hash_one(key),
-            key,
-            version,
-            term: *term,
-            replaced: None,
-        };
-        versions.into_iter().zip(terms.finish()).map(write).collect()
-    }
-
     pub(super) fn read(&self, key: &StateKey, at: Position) -> Option<Stamped> {
         let at = at?;
         let hash = self.hasher.hash_one(key);
@@ -111,48 +95,68 @@ impl Window {
         }
     }
 
-    /// What the last writes of the same keys added to the digest, where there were any. The writes take note of
-    /// where these are.
-    pub(super) fn replaced(&self, writes: &mut [Write], terms: &mut Vec<Option<Term>>) {
+    /// Reads many keys under one lock, in their order; each is told by its number.
+    ///
+    /// Most of the time is spent waiting for memory, so one step is made for all of them before the next: then
+    /// the processor waits for many at once.
+    pub(super) fn read_each(
+        &self,
+        keys: &[StateKey],
+        at: Position,
+        mut found: impl FnMut(usize, Stamped),
+    ) {
+        let Some(at) = at else { return };
         let blocks = self.blocks.read();
-        // Most of the time is spent waiting for memory, so one step is made for all of them before the next:
-        // then the processor waits for many at once.
-        for write in &mut *writes {
-            let likely = blocks.last.find(write.hash, |last| last.hash == write.hash);
-            write.replaced = likely.map(|last| last.place);
-        }
-        terms.extend(writes.iter_mut().map(|write| {
-            let replaced = blocks.get(write.replaced?)?;
-            if replaced.key == write.key {
-                return Some(replaced.term);
+        let likely: SmallVec<[Option<Place>; KEYS_AT_ONCE]> =
+            keys.iter().map(|key| blocks.likely(self.hasher.hash_one(key))).collect();
+        for (number, (key, likely)) in keys.iter().zip(likely).enumerate() {
+            let Some(mut write) = blocks.last_write(key, likely, &self.hasher) else { continue };
+            loop {
+                let (place, Write { version, replaced, .. }) = write;
+                if place.at <= at {
+                    let version = version.clone();
+                    found(number, Stamped { written_at: Some(place.at), version });
+                    break;
+                }
+                let before = replaced.and_then(|replaced| Some((replaced, blocks.get(replaced)?)));
+                let Some(before) = before else { break };
+                write = before;
             }
-            write.replaced = blocks.last(&write.key, write.hash);
-            Some(blocks.get(write.replaced?)?.term)
-        }));
+        }
     }
 
-    /// Adds what the next block wrote; every key once.
-    pub(super) fn push(&self, at: TopoHeight, mut writes: Box<[Write]>) {
-        let Blocks { blocks, last } = &mut *self.blocks.write();
-        for (index, write) in writes.iter_mut().enumerate() {
-            let place = Place { at, index };
-            let same = |last: &Last| {
-                let is_known = Some(last.place) == write.replaced;
-                is_known
-                    || last.hash == write.hash
-                        && at_place(blocks, last.place).is_some_and(|w| w.key == write.key)
-            };
-            match last.entry(write.hash, same, |last| last.hash) {
-                Entry::Occupied(mut last) => {
-                    write.replaced = Some(std::mem::replace(&mut last.get_mut().place, place));
-                }
-                Entry::Vacant(vacant) => {
-                    write.replaced = None;
-                    vacant.insert(Last { hash: write.hash, place });
+    /// Adds what the next block wrote, every key once, and returns it.
+    pub(super) fn push(&self, at: TopoHeight, versions: Vec<(StateKey, Version)>) -> Arc<[Write]> {
+        let write = |(key, version)| Write {
+            hash: self.hasher.hash_one(key),
+            key,
+            version,
+            replaced: None,
+        };
+        let mut writes: Arc<[Write]> = versions.into_iter().map(write).collect();
+        let mut blocks = self.blocks.write();
+        // Nobody else has it yet.
+        if let Some(writes) = Arc::get_mut(&mut writes) {
+            // Step by step, as when many keys are read.
+            for write in &mut *writes {
+                write.replaced = blocks.likely(write.hash);
+            }
+            for write in &mut *writes {
+                let found = blocks.last_write(&write.key, write.replaced, &self.hasher);
+                write.replaced = found.map(|(place, _)| place);
+            }
+            for (index, write) in writes.iter().enumerate() {
+                let place = Place { at, index };
+                let same = |last: &Last| Some(last.place) == write.replaced;
+                match blocks.last.entry(write.hash, same, |last| last.hash) {
+                    Entry::Occupied(mut last) => last.get_mut().place = place,
+                    Entry::Vacant(vacant) => drop(vacant.insert(Last { hash: write.hash, place })),
                 }
             }
         }
-        blocks.push_back(Block { at, writes });
+        let blocks = &mut blocks.blocks;
+        blocks.push_back(Block { at, writes: Arc::clone(&writes) });
+        writes
     }
 
     /// Makes every reader wait.
@@ -231,10 +235,34 @@ impl Blocks {
         self.last.find(hash, same).map(|last| last.place)
     }
 
+    /// Where the last write of a key with this hash is; seldom that of another key.
+    fn likely(&self, hash: u64) -> Option<Place> {
+        self.last.find(hash, |last| last.hash == hash).map(|last| last.place)
+    }
+
+    /// The last write of a key, which is likely in a place.
+    fn last_write(
+        &self,
+        key: &StateKey,
+        likely: Option<Place>,
+        hasher: &UniformState,
+    ) -> Option<(Place, &Write)> {
+        let likely = likely?;
+        let write = self.get(likely)?;
+        if write.key == *key {
+            return Some((likely, write));
+        }
+        let place = self.last(key, hasher.hash_one(key))?;
+        Some((place, self.get(place)?))
+    }
+
     fn get(&self, place: Place) -> Option<&Write> {
         at_place(&self.blocks, place)
     }
 }
+
+/// How many keys are looked up before the first of them is read.
+pub(super) const KEYS_AT_ONCE: usize = 64;
 
 /// Whether a table was made for far more than is in it, as it is some time after a large block.
 pub(super) const fn is_mostly_empty(len: usize, capacity: usize) -> bool {
@@ -255,6 +283,7 @@ mod tests {
 
     const KEY: StateKey = StateKey::Nonce(Address::new([1; 32]));
     const OTHER: StateKey = StateKey::Nonce(Address::new([2; 32]));
+    const MISSING: StateKey = StateKey::Registered(Address::new([1; 32]));
 
     fn nonce(number: u64) -> Version {
         Version::Known(Some(StateValue::Nonce(Nonce::new(number))))
@@ -268,7 +297,7 @@ mod tests {
             if at % 3 == 0 {
                 versions.push((OTHER, nonce(at)));
             }
-            window.push(TopoHeight::new(at), window.writes(versions, &mut Terms::default()));
+            window.push(TopoHeight::new(at), versions);
         }
         window
     }
@@ -279,7 +308,13 @@ mod tests {
             written_at: Some(TopoHeight::new(number)),
             version: nonce(number),
         });
-        assert_eq!(window.read(key, Some(TopoHeight::new(at))), expected);
+        let at = Some(TopoHeight::new(at));
+        assert_eq!(window.read(key, at), expected);
+        // Among others, which are found or not.
+        let keys = [OTHER, *key, MISSING, *key];
+        let mut found = vec![None; keys.len()];
+        window.read_each(&keys, at, |number, stamped| found[number] = Some(stamped));
+        assert_eq!(found, [window.read(&OTHER, at), expected.clone(), None, expected]);
     }
 
     #[test]
@@ -311,14 +346,9 @@ mod tests {
     fn a_block_that_is_written_again_replaces_what_was_there_before() {
         let window = window(10);
         window.drop_above(Some(TopoHeight::new(7)));
-        let mut terms = Terms::default();
-        let mut writes = window.writes(vec![(KEY, Version::Unknown)], &mut terms);
-        let mut replaced = Vec::new();
-        window.replaced(&mut writes, &mut replaced);
-        terms.clear();
-        terms.push(&KEY, &nonce(7));
-        assert_eq!(replaced, [Some(terms.finish()[0])]);
-        window.push(TopoHeight::new(8), writes);
+        let writes = window.push(TopoHeight::new(8), vec![(KEY, Version::Unknown)]);
+        let replaced = writes[0].replaced();
+        assert_eq!(replaced, Some(Place { at: TopoHeight::new(7), index: 0 }));
         let read = window.read(&KEY, Some(TopoHeight::new(9))).unwrap();
         assert_eq!(read.version, Version::Unknown);
         check(&window, &KEY, 7, Some(7));
