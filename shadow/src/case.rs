@@ -37,14 +37,12 @@ pub struct Case {
     pub quirks: Quirks,
     /// Whether the block may have paid accounts that nobody knows of.
     pub blind: bool,
-    /// The sum over the state after it.
-    pub digest: StateDigest,
     /// How long the control took.
     pub serial: Duration,
     /// How long checking the control's invariants took.
     pub check: Duration,
-    /// How long the commit took.
-    pub commit: Duration,
+    /// How long the first half of the commit took.
+    pub staging: Duration,
 }
 
 /// What the control of a block came to.
@@ -59,8 +57,9 @@ pub enum Finding {
 }
 
 impl Case {
-    /// The ledger entry of the block, as yet without a verdict.
-    pub(crate) fn entry(&self) -> LedgerEntry {
+    /// The ledger entry of the block, as yet without a verdict; `digest` is the sum over the state after it, and
+    /// `commit` how long the second half of the commit took.
+    pub(crate) fn entry(&self, digest: StateDigest, commit: Duration) -> LedgerEntry {
         let mut quirks: BTreeMap<String, u64> = BTreeMap::new();
         let control_quirks = match &self.finding {
             Finding::Control(control) => control.quirks.clone(),
@@ -73,7 +72,7 @@ impl Case {
             format_version: FORMAT_VERSION,
             topoheight: self.block.block.topoheight,
             block_hash: self.block.block.hash,
-            state_digest: self.digest.to_string(),
+            state_digest: digest.to_string(),
             stale: false,
             stale_depth: 0,
             blind: self.blind,
@@ -95,7 +94,7 @@ impl Case {
             seconds: StepSeconds {
                 serial: self.serial.as_secs_f64(),
                 compare: self.check.as_secs_f64(),
-                commit: self.commit.as_secs_f64(),
+                commit: (self.staging + commit).as_secs_f64(),
                 ..StepSeconds::default()
             },
         }

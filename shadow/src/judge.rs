@@ -26,7 +26,7 @@ pub use error::JudgeError;
 pub(crate) use pending::FLUSH_INTERVAL;
 use pending::Pending;
 pub use pending::Progress;
-use storage_snapshot::{Store, TopoHeight};
+use storage_snapshot::{Staged, Store, TopoHeight};
 
 pub use crate::trial::Candidate;
 use crate::{
@@ -46,7 +46,7 @@ use crate::{
     patience::Patience,
     record::{Ran, add_mismatch, candidate_entry, exercise_of, log_canary, record_of},
     source::AnswersAgain,
-    stopwatch::processor_timed,
+    stopwatch::{processor_timed, timed},
     triage::Triager,
     trial::{Question, Trial},
 };
@@ -119,16 +119,17 @@ impl Judge {
         Ok(Self { queue, abandon, progress: watched, thread })
     }
 
-    /// Hands over a block. Waits when too many wait already.
+    /// Hands over a block, and what is left to do of its commit. Waits when too many wait already.
     ///
     /// # Errors
     ///
     /// When the judge has ended; [`finish`](Self::finish) says why.
-    pub fn submit(&self, case: Case) -> Result<(), JudgeError> {
+    pub fn submit(&self, case: Case, staged: Staged) -> Result<(), JudgeError> {
         if let Some(metrics) = &self.progress.metrics {
             metrics.queued();
         }
-        self.queue.send(Message::Judge(Box::new(case))).map_err(|_| JudgeError::Ended)
+        let message = Message::Judge(Box::new(case), staged);
+        self.queue.send(message).map_err(|_| JudgeError::Ended)
     }
 
     /// Hands over what the node answered about a block when it was asked again.
@@ -168,7 +169,7 @@ impl Judge {
 }
 
 enum Message {
-    Judge(Box<Case>),
+    Judge(Box<Case>, Staged),
     Again(Box<AnswersAgain>),
     Settle(Sender<()>),
 }
@@ -222,13 +223,18 @@ impl JudgeLoop {
         let mut ahead = VecDeque::new();
         loop {
             match self.next(&mut ahead, messages) {
-                Ok(Message::Judge(_) | Message::Again(_))
-                    if self.abandoned.load(Ordering::Relaxed) => {}
-                Ok(Message::Judge(case)) => {
+                Ok(Message::Again(_)) if self.abandoned.load(Ordering::Relaxed) => {}
+                Ok(Message::Judge(case, staged)) => {
                     if let Some(metrics) = &self.progress.metrics {
                         metrics.taken();
                     }
-                    let mut entry = self.judge(&case)?;
+                    // No verdict without its block, and the block stays where there is to be no verdict.
+                    let (tip, commit) = timed(|| self.store.write(staged));
+                    let digest = tip.map_err(JudgeError::Store)?.digest;
+                    if self.abandoned.load(Ordering::Relaxed) {
+                        continue;
+                    }
+                    let mut entry = self.judge(&case, case.entry(digest, commit))?;
                     self.replace_stale(&mut entry)?;
                     self.publish(entry)?;
                 }
@@ -283,7 +289,7 @@ impl JudgeLoop {
     }
 
     fn announce(&self, message: &Message) {
-        let Message::Judge(case) = message else { return };
+        let Message::Judge(case, _) = message else { return };
         if !matches!(case.finding, Finding::Control(_)) {
             return;
         }
@@ -300,8 +306,7 @@ impl JudgeLoop {
     }
 
     /// One block, every candidate.
-    fn judge(&mut self, case: &Case) -> Result<LedgerEntry, JudgeError> {
-        let mut entry = case.entry();
+    fn judge(&mut self, case: &Case, mut entry: LedgerEntry) -> Result<LedgerEntry, JudgeError> {
         match &case.finding {
             Finding::Control(control) => {
                 self.judge_by(control, case, &mut entry)?;

@@ -94,12 +94,14 @@ impl KnownState {
     }
 }
 
-impl StateRead for KnownState {
-    fn read(&self, key: &StateKey) -> Result<Option<StateValue>, ReadError> {
-        if let Some(value) = self.in_force.get(key) {
-            return Ok(value.clone());
-        }
-        let (written_at, version) = match self.snapshot.version(key)? {
+impl KnownState {
+    /// What is known of a key of which this is held.
+    fn known(
+        &self,
+        key: &StateKey,
+        held: Option<(Option<TopoHeight>, Version)>,
+    ) -> Result<Option<StateValue>, ReadError> {
+        let (written_at, version) = match held {
             Some((written_at, version)) => (written_at, version),
             None if self.unheard == Unheard::Unknown => return Err(ReadError::Unknown(*key)),
             None => (None, Version::Known(None)),
@@ -119,5 +121,27 @@ impl StateRead for KnownState {
             return Err(ReadError::Unknown(*key));
         }
         Ok(value)
+    }
+}
+
+impl StateRead for KnownState {
+    fn read(&self, key: &StateKey) -> Result<Option<StateValue>, ReadError> {
+        match self.in_force.get(key) {
+            Some(value) => Ok(value.clone()),
+            None => self.known(key, self.snapshot.version(key)?),
+        }
+    }
+
+    fn read_many(
+        &self,
+        keys: &[StateKey],
+        answer: &mut dyn FnMut(Result<Option<StateValue>, ReadError>),
+    ) -> Result<(), ReadError> {
+        self.snapshot.versions(keys, |key, held| {
+            answer(match self.in_force.get(key) {
+                Some(value) => Ok(value.clone()),
+                None => self.known(key, held),
+            });
+        })
     }
 }

@@ -137,12 +137,13 @@ impl Verifier {
         };
         drop(parent);
         let block = BlockCommit { base: before.base, ..step.commit };
-        let (tip, commit) = timed(|| self.store.commit(block));
-        let digest = tip?.digest;
+        // The judge does the other half of it before anything is said about the block.
+        let (staged, staging) = timed(|| self.store.stage(block));
+        let staged = staged?;
         if step.blind {
             self.blind_since = Some(place.topoheight);
         }
-        self.judge.submit(Case {
+        let case = Case {
             block: Arc::new(prepared.executable),
             pre_state,
             finding: step.finding,
@@ -151,12 +152,11 @@ impl Verifier {
             conservation_unchecked: step.conservation_unchecked,
             quirks: prepared.quirks,
             blind: step.blind,
-            digest,
             serial,
             check,
-            commit,
-        })?;
-        Ok(())
+            staging,
+        };
+        Ok(self.judge.submit(case, staged)?)
     }
 
     /// After the last event: waits until everything is judged, and ends the judge.
@@ -381,6 +381,10 @@ impl History for Verifier {
     }
 
     fn wrote_itself(&self, at: TopoHeight, key: &StateKey) -> bool {
+        let is_written = self.store.tip().is_some_and(|tip| at <= tip.block.topoheight);
+        if !is_written && self.judge.settle().is_err() {
+            return true;
+        }
         match self.store.block(at) {
             Ok(Some(block)) => block.commit.correction.get(key).is_none(),
             // It was folded away long ago, and what was wrong there was found there.

@@ -39,15 +39,32 @@ impl PreState {
     /// the executor that needs it.
     pub fn resolve(keys: &Arc<NamedKeys>, snapshot: &impl StateRead) -> Result<Self, ReadError> {
         let mut values = vec![Known::None; keys.len()];
-        for (position, key) in keys.by_account() {
-            values[position] = match snapshot.read(&key) {
-                Ok(Some(value)) => Known::Value(value),
-                Ok(None) => continue,
-                Err(ReadError::Unknown(_)) => Known::Unknown,
-                Err(error) => return Err(error),
-            };
+        let (mut positions, mut asked) = (Vec::new(), Vec::new());
+        let mut by_account = keys.by_account();
+        loop {
+            positions.clear();
+            asked.clear();
+            for (position, key) in by_account.by_ref().take(ASKED_AT_ONCE) {
+                positions.push(position);
+                asked.push(key);
+            }
+            if asked.is_empty() {
+                return Ok(Self { keys: Arc::clone(keys), values });
+            }
+            let (mut answered, mut failed) = (positions.iter(), None);
+            snapshot.read_many(&asked, &mut |answer| {
+                let Some(position) = answered.next() else { return };
+                match answer {
+                    Ok(Some(value)) => values[*position] = Known::Value(value),
+                    Ok(None) => {}
+                    Err(ReadError::Unknown(_)) => values[*position] = Known::Unknown,
+                    Err(error) => failed = failed.take().or(Some(error)),
+                }
+            })?;
+            if let Some(error) = failed {
+                return Err(error);
+            }
         }
-        Ok(Self { keys: Arc::clone(keys), values })
     }
 
     /// The values that exist, in the order of their keys.
@@ -209,6 +226,10 @@ impl PreState {
         }
     }
 }
+
+/// How many keys are asked for at once: enough that their reader can look ahead, and so few that they stay in
+/// the processor's cache.
+const ASKED_AT_ONCE: usize = 256;
 
 impl StateRead for PreState {
     fn read(&self, key: &StateKey) -> Result<Option<StateValue>, ReadError> {

@@ -63,11 +63,11 @@ impl Transit {
         }
     }
 
-    /// A re-order between the two questions takes the tip away; then there is another one.
+    /// A re-order between the two questions takes the head away; then there is another one.
     fn snapshot(&self) -> Result<Snapshot, StoreError> {
         for _ in 0..ATTEMPTS_MAX {
-            let snapshot = match self.store.tip() {
-                Some(tip) => self.store.snapshot_at(tip.block.topoheight),
+            let snapshot = match self.store.head() {
+                Some(head) => self.store.snapshot_at(head.topoheight),
                 None => self.store.base_snapshot(),
             };
             if let Ok(snapshot) = snapshot {
