@@ -98,19 +98,18 @@ impl Terms {
 
     /// Adds the term of a version.
     pub(crate) fn push(&mut self, key: &StateKey, version: &Version) {
+        if let Some(block) = encoding::short(key, version) {
+            self.blocks.push(block);
+            self.places.push(self.terms.len());
+            self.terms.push(Term::default());
+            return;
+        }
         self.buffer.clear();
         encoding::put_key(&mut self.buffer, key);
         encoding::put_version(&mut self.buffer, version);
-        let mut block = [0; 64];
-        match block.get_mut(..self.buffer.len()) {
-            Some(message) => {
-                message.copy_from_slice(&self.buffer);
-                self.blocks.push(block);
-                self.places.push(self.terms.len());
-                self.terms.push(Term::default());
-            }
-            None => self.terms.push(Term::new(blake3::hash(&self.buffer).as_bytes())),
-        }
+        let length = self.buffer.len().max(64);
+        self.buffer.resize(length, 0);
+        self.terms.push(Term::new(blake3::hash(&self.buffer).as_bytes()));
     }
 
     /// The terms in the order in which they were added.
@@ -178,7 +177,7 @@ impl fmt::Debug for StateDigest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Address, MultisigConfig, Nonce, StateValue};
+    use crate::{Address, Amount, AssetId, MultisigConfig, Nonce, StateValue};
 
     const KEYS: [StateKey; 3] = [
         StateKey::Nonce(Address::new([1; 32])),
@@ -221,6 +220,38 @@ mod tests {
             assert_eq!(terms.finish(), expected, "{count} terms");
             terms.clear();
             assert!(terms.finish().is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_short_has_the_same_bytes_as_what_is_not() {
+        let account = Address::new([7; 32]);
+        let keys = [
+            StateKey::Nonce(account),
+            StateKey::Balance(account, AssetId::NATIVE),
+            StateKey::Balance(account, AssetId::new([1; 32])),
+            StateKey::Multisig(account),
+            StateKey::Registered(account),
+        ];
+        let participants = Vec::new();
+        let versions = [
+            Version::Known(None),
+            Version::Unknown,
+            nonce(u64::MAX),
+            Version::Known(Some(StateValue::Balance(Amount::new(258)))),
+            Version::Known(Some(StateValue::Multisig(MultisigConfig {
+                threshold: 0,
+                participants,
+            }))),
+            Version::Known(Some(StateValue::Registered)),
+        ];
+        for (key, version) in keys.iter().flat_map(|key| versions.iter().map(move |v| (key, v))) {
+            let mut bytes = Vec::new();
+            encoding::put_key(&mut bytes, key);
+            encoding::put_version(&mut bytes, version);
+            bytes.resize(bytes.len().max(64), 0);
+            let expected = Term::new(blake3::hash(&bytes).as_bytes());
+            assert_eq!(term(key, version), expected, "{key}, {version:?}");
         }
     }
 

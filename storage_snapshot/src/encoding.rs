@@ -97,6 +97,30 @@ pub(crate) fn put_version(out: &mut Vec<u8>, version: &Version) {
     }
 }
 
+/// A key and a version, one after the other and filled with zeros, if they are a number or nothing in the native
+/// asset, as nearly all are: then their places are known beforehand.
+pub(crate) fn short(key: &StateKey, version: &Version) -> Option<[u8; 64]> {
+    let mut bytes = [0; 64];
+    let tag = key_tag(Slot::of(key));
+    if tag == key_tag(Slot::Balance(AssetId::NATIVE)) || key.asset().is_none() {
+        bytes[0] = tag;
+        bytes[1..33].copy_from_slice(key.account().as_bytes());
+    } else {
+        return None;
+    }
+    let (tag, number) = match version {
+        Version::Known(None) => (0, 0),
+        Version::Unknown => (1, 0),
+        Version::Known(Some(StateValue::Nonce(nonce))) => (2, nonce.as_u64()),
+        Version::Known(Some(StateValue::Balance(amount))) => (3, amount.as_u64()),
+        Version::Known(Some(StateValue::Multisig(_))) => return None,
+        Version::Known(Some(StateValue::Registered)) => (5, 0),
+    };
+    bytes[33] = tag;
+    bytes[34..42].copy_from_slice(&number.to_be_bytes());
+    Some(bytes)
+}
+
 pub(crate) fn put_log_entry(out: &mut Vec<u8>, entry: &CommittedBlock) {
     let commit = &entry.commit;
     let deltas = commit.delta.len() + commit.correction.len() + commit.base.len();

@@ -5,7 +5,7 @@
 //! header    "shadowlg" ‖ format version:u32 ‖ first:u64 ‖ begins:u64 ‖ synced:u64 ‖ followed:u8 ‖ check:8
 //! record    length of the content:u64 ‖ checksum:8 ‖ content
 //! check     first 8 bytes of blake3(all of the header before it)
-//! checksum  first 8 bytes of blake3(checksum of the record before, or 0 ‖ topoheight:u64 ‖ content)
+//! checksum  xxh3_64 of the content, with a seed of xxh3_64(checksum of the record before, or 0 ‖ topoheight:u64)
 //! ```
 //!
 //! The header fits into a sector and is written over as a whole. `first` is the topoheight of the
@@ -22,6 +22,8 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::files::{self, failed};
 use crate::{Corruption, Store, StoreError, TopoHeight};
@@ -267,8 +269,10 @@ pub(super) fn finish_record(
 }
 
 fn checksum(before: Checksum, topoheight: TopoHeight, content: &[u8]) -> Checksum {
-    let mut hasher = blake3::Hasher::new();
-    short(hasher.update(&before).update(&super::log::key(topoheight)).update(content))
+    let mut position = [0; 16];
+    position[..8].copy_from_slice(&before);
+    position[8..].copy_from_slice(&super::log::key(topoheight));
+    xxh3_64_with_seed(content, xxh3_64(&position)).to_be_bytes()
 }
 
 /// The first bytes of a hash.

@@ -12,6 +12,7 @@ mod model;
 mod prop;
 mod restart;
 mod snapshot;
+mod staged;
 mod support;
 mod vectors;
 mod writer;

@@ -26,6 +26,7 @@ enum Op {
     CommitKnown(Index),
     CommitOther(Index),
     CommitLater,
+    StageMany(u8, Writes, Index, Index),
     Open(Index),
     Close(Index),
     Rollback(Index),
@@ -60,6 +61,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => any::<Index>().prop_map(Op::CommitKnown),
         1 => any::<Index>().prop_map(Op::CommitOther),
         1 => Just(Op::CommitLater),
+        2 => (1..6_u8, writes(), any::<Index>(), any::<Index>())
+            .prop_map(|(count, writes, left, kept)| Op::StageMany(count, writes, left, kept)),
         4 => any::<Index>().prop_map(Op::Open),
         2 => any::<Index>().prop_map(Op::Close),
         3 => any::<Index>().prop_map(Op::Rollback),
@@ -198,6 +201,11 @@ impl Subject {
                     assert!(matches!(committed, Err(StoreError::NotNext { .. })));
                 }
             }
+            Op::StageMany(count, writes, left, kept) => {
+                let written = left.index(usize::from(*count) + 1);
+                let kept = written + kept.index(usize::from(*count) + 1 - written);
+                self.stage(*count, writes, written, kept);
+            }
             Op::Open(index) => self.open_snapshot(*index),
             Op::Close(index) => {
                 if !self.snapshots.is_empty() {
@@ -246,6 +254,41 @@ impl Subject {
             Op::Crash => self.crash(),
         }
         self.history.push(self.model.clone());
+    }
+
+    /// Stages some blocks, writes the first few, takes all off again but `kept`, and writes what is left.
+    fn stage(&mut self, count: u8, writes: &Writes, written: usize, kept: usize) {
+        let below = self.model.tip();
+        let mut staged = Vec::new();
+        for _ in 0..count {
+            let commit = self.next_block(writes);
+            let at = commit.block.topoheight;
+            staged.push((at, self.store.stage(commit.clone()).unwrap()));
+            assert_eq!(self.store.head(), Some(commit.block));
+            assert_eq!(self.store.tip().map(|tip| tip.block.topoheight), below);
+            self.model.blocks.push(commit);
+            // What is staged is read like anything else.
+            let (snapshot, state) =
+                (self.store.snapshot_at(at).unwrap(), self.model.state(Some(at)));
+            for key in universe() {
+                assert_eq!(snapshot.read(&key), state.read(&key), "{key} of {snapshot:?}");
+            }
+        }
+        let mut staged = staged.into_iter();
+        for (at, block) in staged.by_ref().take(written) {
+            assert_eq!(self.store.write(block).unwrap().block.topoheight, at);
+        }
+        let count = self.model.blocks.len() - usize::from(count) + kept;
+        let left: Vec<_> = staged.by_ref().take(kept - written).collect();
+        self.model.blocks.truncate(count);
+        self.store.rollback(self.model.tip()).unwrap();
+        self.branch += 1;
+        for (at, block) in left {
+            assert_eq!(self.store.write(block).unwrap().block.topoheight, at);
+        }
+        for (_, gone) in staged {
+            assert!(matches!(self.store.write(gone), Err(StoreError::NotNext { .. })));
+        }
     }
 
     fn known(&self, index: Index) -> Option<BlockCommit> {

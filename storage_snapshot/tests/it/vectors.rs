@@ -6,6 +6,7 @@ use storage_snapshot::{
     Address, Amount, AssetId, BlockCommit, BlockFacts, BlockHash, BlockRef, BlueScore,
     MultisigConfig, Nonce, StateDelta, StateKey, StateValue, TxHash,
 };
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::support::{at, close_raw, open, raw};
 
@@ -82,7 +83,7 @@ fn the_bytes_on_disk_are_these() {
     drop(store);
 
     let database = raw(directory.path());
-    assert_eq!(database.get("format_version").unwrap().unwrap(), [0, 0, 0, 5]);
+    assert_eq!(database.get("format_version").unwrap().unwrap(), [0, 0, 0, 6]);
     check(&database, "meta", "6964656e74697479", "6964");
     check(&database, "ledger", "0000000000000011", "6f6b");
     let file = fs::read(directory.path().join("view/00000000000000000001.run")).unwrap();
@@ -127,12 +128,12 @@ fn the_bytes_of_a_file_of_the_view_are_these() {
     ))
     .unwrap();
     let short = |hash: &blake3::Hash| hash.as_bytes()[..8].to_vec();
-    let checksum = hex::encode(xxhash_rust::xxh3::xxh3_64(&block).to_be_bytes());
+    let checksum = hex::encode(xxh3_64(&block).to_be_bytes());
     // The file has the number 1, the one with the base was 0.
     let tail = hex::decode(bytes(&format!(
         "aa*32 0000000000000000 {checksum}
          {FILTER}
-         {} 00000005 0000000000000001 0000000000000002 0000000000000001 0000000000000001",
+         {} 00000006 0000000000000001 0000000000000002 0000000000000001 0000000000000001",
         hex::encode("shadowrn")
     )))
     .unwrap();
@@ -145,8 +146,8 @@ fn the_bytes_of_a_file_of_the_view_are_these() {
 /// A record behind the one that has the checksum `before`, and its own.
 fn record(before: &[u8], topoheight: u64, content: &str) -> (Vec<u8>, Vec<u8>) {
     let content = hex::decode(bytes(content)).unwrap();
-    let checksum = blake3::hash(&[before, &topoheight.to_be_bytes(), &content].concat());
-    let checksum = checksum.as_bytes()[..8].to_vec();
+    let seed = xxh3_64(&[before, &topoheight.to_be_bytes()].concat());
+    let checksum = xxh3_64_with_seed(&content, seed).to_be_bytes().to_vec();
     let length = (content.len() as u64).to_be_bytes();
     ([&length[..], &checksum, &content].concat(), checksum)
 }
@@ -193,7 +194,7 @@ fn the_bytes_of_a_file_of_the_log_are_these() {
     // and that no other file follows.
     let synced = 45 + one.len() + two.len();
     let header = format!(
-        "{} 00000005 0000000000000011 0000000000000011 {synced:016x} 00",
+        "{} 00000006 0000000000000011 0000000000000011 {synced:016x} 00",
         hex::encode("shadowlg")
     );
     let header = hex::decode(bytes(&header)).unwrap();
