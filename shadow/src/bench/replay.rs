@@ -1,11 +1,17 @@
 //! From the text of a recording to verdicts, against reading that text.
 //!
-//! What is read is what a recording holds, gzip-compressed lines of a question and its answer, and all of
-//! it is done that replaying does: decompressing, decoding, checking every hash, executing twice,
-//! comparing, keeping. The other side parses the same lines, decompressed, into the same types, and does
-//! nothing with them.
+//! What is read is what a recording holds, lines of a question and its answer, and all of it is done that
+//! replaying does: decoding, checking every hash, executing twice, comparing, keeping. The other side
+//! parses the same lines into the same types, and does nothing with them. The same recording is replayed
+//! from compressed lines as well, which are decompressed besides.
 
-use std::{fs::File, hint::black_box, io::Write, path::Path};
+use std::{
+    fs::File,
+    hint::black_box,
+    io::{BufWriter, Write},
+    path::Path,
+    time::Duration,
+};
 
 use flate2::{Compression, write::GzEncoder};
 use storage_snapshot::{StateDelta, Store, StoreOptions};
@@ -35,9 +41,10 @@ pub(super) fn measure(
     };
     let options = chain_options(100, blocks);
     let directory = tempfile::tempdir().map_err(SourceError::Io)?;
-    let path = directory.path().join("blocks.jsonl.gz");
-    let texts = record(options, &path)?;
-    let [parsed, verified] = medians(
+    let plain = directory.path().join("blocks.jsonl");
+    let compressed = directory.path().join("blocks.jsonl.gz");
+    let texts = record(options, &plain, &compressed)?;
+    let [parsed, replayed, decompressed] = medians(
         rounds,
         [
             &mut || {
@@ -50,38 +57,49 @@ pub(super) fn measure(
                 parsed?;
                 Ok(time)
             },
-            &mut || {
-                let directory = tempfile::tempdir().map_err(SourceError::Io)?;
-                let store = Store::open(directory.path(), StoreOptions::default())?;
-                let chain = GeneratedChain::new(options);
-                let judge = judge_of(&store, workers)?;
-                let verifier = Verifier::new(store, &chain, NodeCheck::Ignore, judge)?;
-                // From when the file is opened on it is read ahead.
-                let (verified, time) = timed(|| {
-                    let blocks = BlocksAhead::open(&path).map_err(input)?;
-                    verifier.verify_chain(&mut Recorded { chain, blocks })
-                });
-                verified?;
-                Ok(time)
-            },
+            &mut || replay(options, workers, &plain),
+            &mut || replay(options, workers, &compressed),
         ],
     )?;
     let count = texts.iter().map(|(_, transactions)| transactions).sum();
-    report.json_to_verdict = Some(speed_up(parsed, verified));
+    report.json_to_verdict = Some(speed_up(parsed, replayed));
+    report.gzip_to_verdict = Some(speed_up(parsed, decompressed));
     report.replay = Some(ReplayRow {
         text_bytes: texts.iter().map(|(text, _)| text.len()).sum(),
         transactions: count,
         parsed_us: micros_each(parsed, count),
-        replayed_us: micros_each(verified, count),
+        replayed_us: micros_each(replayed, count),
+        decompressed_us: micros_each(decompressed, count),
     });
     Ok(())
 }
 
-/// Writes a generated chain as it would be recorded, and returns the answers, each with the number of
-/// its transactions.
-fn record(options: GeneratedOptions, path: &Path) -> Result<Vec<(String, usize)>, SourceError> {
-    let file = File::create(path).map_err(SourceError::Io)?;
-    let mut lines = GzEncoder::new(file, Compression::default());
+/// Replays the recording of a generated chain from this file.
+fn replay(options: GeneratedOptions, workers: u32, path: &Path) -> Result<Duration, VerifyError> {
+    let directory = tempfile::tempdir().map_err(SourceError::Io)?;
+    let store = Store::open(directory.path(), StoreOptions::default())?;
+    let chain = GeneratedChain::new(options);
+    let judge = judge_of(&store, workers)?;
+    let verifier = Verifier::new(store, &chain, NodeCheck::Ignore, judge)?;
+    // From when the file is opened on it is read ahead.
+    let (verified, time) = timed(|| {
+        let blocks = BlocksAhead::open(path).map_err(input)?;
+        verifier.verify_chain(&mut Recorded { chain, blocks })
+    });
+    verified?;
+    Ok(time)
+}
+
+/// Writes a generated chain as it would be recorded, plain and compressed, and returns the answers, each
+/// with the number of its transactions.
+fn record(
+    options: GeneratedOptions,
+    plain: &Path,
+    compressed: &Path,
+) -> Result<Vec<(String, usize)>, SourceError> {
+    let create = |path| File::create(path).map_err(SourceError::Io);
+    let mut lines = BufWriter::new(create(plain)?);
+    let mut compressed = GzEncoder::new(create(compressed)?, Compression::default());
     let mut chain = GeneratedChain::new(options);
     let mut texts = Vec::new();
     while let Some(event) = chain.next_event()? {
@@ -90,11 +108,13 @@ fn record(options: GeneratedOptions, path: &Path) -> Result<Vec<(String, usize)>
         let text = block_to_json(&committed.block).map_err(input)?;
         let method = "get_block_at_topoheight";
         let params = format!("{{\"topoheight\":{at}}}");
-        writeln!(lines, "{{\"method\":\"{method}\",\"params\":{params},\"result\":{text}}}")
-            .map_err(SourceError::Io)?;
+        let line = format!("{{\"method\":\"{method}\",\"params\":{params},\"result\":{text}}}\n");
+        lines.write_all(line.as_bytes()).map_err(SourceError::Io)?;
+        compressed.write_all(line.as_bytes()).map_err(SourceError::Io)?;
         texts.push((text, committed.block.transactions.len()));
     }
-    lines.finish().map_err(SourceError::Io)?;
+    lines.flush().map_err(SourceError::Io)?;
+    compressed.finish().map_err(SourceError::Io)?;
     Ok(texts)
 }
 

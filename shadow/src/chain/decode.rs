@@ -4,9 +4,12 @@
 //! transaction whose binary form can be rebuilt from the JSON. What remains is bound by nothing: the
 //! topoheight, the claimed amounts, and the bodies of some opaque transactions.
 
+mod plain;
+
 use std::collections::HashSet;
 
 use hex::FromHexError;
+pub(crate) use plain::{ParsedBlock, parse_only};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use storage_snapshot::{Address, Amount, MultisigConfig, TxHash, UniformState};
@@ -32,45 +35,9 @@ use super::{
 /// error names the block, and the transaction and field where there is one. A transaction that is
 /// not executed here is no error.
 pub fn decode_block(json: &str) -> Result<Block, BlockError> {
-    let decode = |decoder: &mut Decoder, index, text: &RawValue| {
-        decoder
-            .transaction(text.get())
-            .map_err(|source| BlockProblem::Transaction { index, source })
-    };
     wire_block(json)
-        .and_then(|wire| checked(wire, decode))
+        .and_then(|wire| checked(wire, transactions))
         .map_err(|problem| BlockError { block: name_of(json), problem: Box::new(problem) })
-}
-
-/// A node's block that was parsed with all its transactions in one pass and is not checked yet: for whoever
-/// reads it as a part of something.
-#[derive(Deserialize)]
-#[serde(transparent)]
-pub(crate) struct ParsedBlock<'a>(
-    #[serde(borrow)] WireBlock<'a, WireTransaction<'a, WireData<'a>>>,
-);
-
-impl ParsedBlock<'_> {
-    /// The block, if [`decode_block`] would take it and no transaction in it is opaque.
-    pub(crate) fn checked(self) -> Option<Block> {
-        let decode = |decoder: &mut Decoder, _, wire| decoder.plain_transaction(wire);
-        checked(self.0, decode).ok()
-    }
-}
-
-/// A block that is not right or not plain. What it is has to be found out part by part.
-struct NotPlain;
-
-impl From<BlockProblem> for NotPlain {
-    fn from(_: BlockProblem) -> Self {
-        Self
-    }
-}
-
-impl From<TransactionProblem> for NotPlain {
-    fn from(_: TransactionProblem) -> Self {
-        Self
-    }
 }
 
 /// Reads a node's transaction and checks its hash, where its binary form can be rebuilt.
@@ -81,17 +48,6 @@ impl From<TransactionProblem> for NotPlain {
 /// `network`, or the content does not have the hash that it claims.
 pub fn decode_transaction(json: &str, network: Network) -> Result<Transaction, TransactionError> {
     Decoder { network, scratch: Vec::new() }.transaction(json)
-}
-
-/// Parses a node's block with its transactions and does nothing else with it; tells how many there are.
-/// What [`decode_block`] takes longer than this is spent on checking.
-///
-/// # Errors
-///
-/// When the text does not have the node's form.
-pub(crate) fn parse_only(json: &str) -> Result<usize, serde_json::Error> {
-    let ParsedBlock(block) = serde_json::from_str(json)?;
-    Ok(block.transactions.map_or(0, |transactions| transactions.len()))
 }
 
 /// Reads a node's block without its transactions, and checks its hash.
@@ -106,10 +62,11 @@ pub fn decode_header(json: &str) -> Result<BlockHeader, BlockError> {
     header().map_err(|problem| BlockError { block: name_of(json), problem: Box::new(problem) })
 }
 
-/// The block that was parsed, with its transactions in the form of which `decode` makes them.
+/// The block that was parsed, with the transactions that `decode` makes of those in it: as many as there
+/// are hashes, and with these.
 fn checked<T, P: From<BlockProblem>>(
     wire: WireBlock<'_, T>,
-    decode: impl FnMut(&mut Decoder, usize, T) -> Result<Transaction, P>,
+    decode: impl FnOnce(&[TxHash], &[T], Network) -> Result<Vec<Transaction>, P>,
 ) -> Result<Block, P> {
     let Checked { header, extra_nonce, network } = Checked::of(&wire)?;
     Ok(Block {
@@ -123,11 +80,10 @@ fn checked<T, P: From<BlockProblem>>(
         nonce: wire.nonce,
         extra_nonce,
         miner: header.miner,
-        transactions: transactions(
+        transactions: decode(
             &wire.txs_hashes,
-            wire.transactions.unwrap_or_default(),
+            wire.transactions.as_deref().unwrap_or_default(),
             network,
-            decode,
         )?,
         tips: wire.tips,
         claimed: header.claimed,
@@ -200,28 +156,29 @@ fn claimed<T>(wire: &WireBlock<'_, T>) -> Result<Claimed, BlockProblem> {
     Ok(Claimed { reward, miner_reward, dev_reward, supply, total_fees: wire.total_fees })
 }
 
-fn transactions<T, P: From<BlockProblem>>(
+fn transactions(
     hashes: &[TxHash],
-    parsed: Vec<T>,
+    texts: &[&RawValue],
     network: Network,
-    mut decode: impl FnMut(&mut Decoder, usize, T) -> Result<Transaction, P>,
-) -> Result<Vec<Transaction>, P> {
-    if hashes.len() != parsed.len() {
-        let problem =
-            BlockProblem::TransactionCount { hashes: hashes.len(), transactions: parsed.len() };
-        return Err(problem.into());
+) -> Result<Vec<Transaction>, BlockProblem> {
+    if hashes.len() != texts.len() {
+        return Err(BlockProblem::TransactionCount {
+            hashes: hashes.len(),
+            transactions: texts.len(),
+        });
     }
     let mut decoder = Decoder { network, scratch: Vec::new() };
-    let mut transactions = Vec::with_capacity(parsed.len());
-    for (index, (listed, parsed)) in hashes.iter().zip(parsed).enumerate() {
-        let transaction = decode(&mut decoder, index, parsed)?;
+    let decode = |(index, (listed, text)): (usize, (&TxHash, &&RawValue))| {
+        let transaction = decoder
+            .transaction(text.get())
+            .map_err(|source| BlockProblem::Transaction { index, source })?;
         if transaction.hash != *listed {
             let claimed = transaction.hash;
-            return Err(BlockProblem::TransactionOrder { index, listed: *listed, claimed }.into());
+            return Err(BlockProblem::TransactionOrder { index, listed: *listed, claimed });
         }
-        transactions.push(transaction);
-    }
-    Ok(transactions)
+        Ok(transaction)
+    };
+    hashes.iter().zip(texts).enumerate().map(decode).collect()
 }
 
 /// Decodes the transactions of one block.
@@ -245,24 +202,11 @@ impl Decoder {
             .map_err(|problem| TransactionError { transaction: Some(wire.hash), problem })
     }
 
-    /// A transaction of a known kind, in the version that is executed here.
-    fn plain_transaction(
-        &mut self,
-        wire: WireTransaction<'_, WireData<'_>>,
-    ) -> Result<Transaction, NotPlain> {
-        let (wire, data) = wire.split();
-        let source = self.source(&wire)?;
-        let data = self.known(data)?;
-        if wire.version != VERSION_KNOWN || matches!(data, TransactionData::Opaque(_)) {
-            return Err(NotPlain);
-        }
-        Ok(self.put_together(&wire, source, data)?)
-    }
-
     fn checked(&mut self, wire: &WireTransaction<'_>) -> Result<Transaction, TransactionProblem> {
         let source = self.source(wire)?;
         let data = self.data(wire.version, wire.data.get())?;
-        let transaction = self.put_together(wire, source, data)?;
+        let mut transaction = self.put_together(wire, source, data)?;
+        transaction.fee_type = self.fee_type(&transaction)?;
         if let Some(field) = self.disguise(&transaction, wire.data.get()) {
             return Err(TransactionProblem::Disguised { field });
         }
@@ -273,13 +217,14 @@ impl Decoder {
         self.account(&wire.source, || "source".to_owned())
     }
 
+    /// The transaction, as if its fee were taken in the native asset.
     fn put_together<D>(
-        &mut self,
+        &self,
         wire: &WireTransaction<'_, D>,
         source: Address,
         data: TransactionData,
     ) -> Result<Transaction, TransactionProblem> {
-        let mut transaction = Transaction {
+        Ok(Transaction {
             hash: wire.hash,
             version: wire.version,
             source,
@@ -293,9 +238,7 @@ impl Decoder {
             },
             multisig: wire.multisig.as_ref().map(multisig).transpose()?,
             signature: signature(&wire.signature, || "signature".to_owned())?,
-        };
-        transaction.fee_type = self.fee_type(&transaction)?;
-        Ok(transaction)
+        })
     }
 
     /// The field that makes a transaction look unknown, if without it it would be one that hashes to
@@ -339,35 +282,33 @@ impl Decoder {
             let data = OpaqueData::from_json(version, text).map_err(malformed)?;
             return Ok(TransactionData::Opaque(data));
         }
-        self.known(serde_json::from_str(text).map_err(malformed)?)
+        self.known(&serde_json::from_str(text).map_err(malformed)?)
     }
 
-    fn known(&self, data: WireData<'_>) -> Result<TransactionData, TransactionProblem> {
+    fn known(&self, data: &WireData<'_>) -> Result<TransactionData, TransactionProblem> {
         Ok(match data {
-            WireData::Transfers(transfers) => TransactionData::Transfers(
-                transfers
-                    .into_iter()
-                    .enumerate()
-                    .map(|(index, transfer)| self.transfer(index, transfer))
-                    .collect::<Result<_, _>>()?,
-            ),
+            WireData::Transfers(transfers) => {
+                let mut all = Vec::with_capacity(transfers.len());
+                for (index, transfer) in transfers.iter().enumerate() {
+                    all.push(self.transfer(index, transfer)?);
+                }
+                TransactionData::Transfers(all)
+            }
             WireData::Burn(burn) => {
                 TransactionData::Burn { asset: burn.asset, amount: burn.amount }
             }
             WireData::MultiSig(config) => TransactionData::Multisig(MultisigConfig {
                 threshold: config.threshold,
-                participants: config.participants.into_iter().map(Address::new).collect(),
+                participants: config.participants.iter().copied().map(Address::new).collect(),
             }),
-            WireData::Other { tag, body } => {
-                TransactionData::Opaque(OpaqueData::of_tag(&tag, body))
-            }
+            WireData::Other { tag, body } => TransactionData::Opaque(OpaqueData::of_tag(tag, body)),
         })
     }
 
     fn transfer(
         &self,
         index: usize,
-        transfer: WireTransfer<'_>,
+        transfer: &WireTransfer<'_>,
     ) -> Result<Transfer, TransactionProblem> {
         Ok(Transfer {
             asset: transfer.asset,
@@ -375,7 +316,7 @@ impl Decoder {
                 format!("data.transfers[{index}].destination")
             })?,
             amount: transfer.amount,
-            extra_data: transfer.extra_data.map(|ExtraData(bytes)| bytes),
+            extra_data: transfer.extra_data.as_ref().map(|ExtraData(bytes)| bytes.clone()),
         })
     }
 

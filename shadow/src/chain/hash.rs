@@ -6,6 +6,8 @@
 
 use storage_snapshot::{Address, BlockHash, BlueScore};
 
+use super::many::hash_blocks;
+
 /// What the hash of a block covers.
 pub(super) struct BoundHeader<'a> {
     pub(super) version: u8,
@@ -50,12 +52,12 @@ pub(super) fn merkle_root<'a>(leaves: impl Iterator<Item = &'a [u8; 32]>) -> [u8
         return [0; 32];
     }
     loop {
-        level = level
-            .chunks(2)
-            // A chunk is never empty.
-            .map(|pair| [pair[0], pair[pair.len() - 1]])
-            .map(|pair| *blake3::hash(pair.as_flattened()).as_bytes())
-            .collect();
+        if let [.., last] = level[..]
+            && level.len() % 2 == 1
+        {
+            level.push(last);
+        }
+        level = hash_blocks(level.as_flattened().as_chunks().0);
         if let [root] = level[..] {
             return root;
         }

@@ -18,6 +18,7 @@ mod decode;
 mod encode;
 mod error;
 mod hash;
+mod many;
 mod opaque;
 mod transaction;
 mod wire;

@@ -60,25 +60,6 @@ pub(super) struct WireTransaction<'a, D = &'a RawValue> {
     pub(super) signature: Cow<'a, str>,
 }
 
-impl<'a, D> WireTransaction<'a, D> {
-    /// The data apart from the rest.
-    pub(super) fn split(self) -> (WireTransaction<'a, ()>, D) {
-        let Self { hash, version, source, data, fee, nonce, reference, multisig, signature } = self;
-        let data_less = WireTransaction {
-            hash,
-            version,
-            source,
-            data: (),
-            fee,
-            nonce,
-            reference,
-            multisig,
-            signature,
-        };
-        (data_less, data)
-    }
-}
-
 #[derive(Deserialize)]
 pub(super) struct WireReference {
     pub(super) hash: BlockHash,

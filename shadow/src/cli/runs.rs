@@ -23,7 +23,7 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(super) struct Replay {
-    /// The recording: a directory of gzip-compressed JSON lines with `blocks.jsonl.gz`.
+    /// The recording: a directory of JSON lines with `blocks.jsonl.gz`, or with `blocks.jsonl`.
     directory: PathBuf,
 
     /// Also compare everything that the node answered with the serial result.

@@ -1,7 +1,8 @@
 //! A recording: what a node answered about its whole chain, kept in a directory.
 //!
-//! It is a directory of gzip-compressed JSON lines, each line a question and its answer, errors
-//! included: "there is no version at this topoheight" is information. `blocks` is read while the
+//! It is a directory of JSON lines, each line a question and its answer, errors included: "there is no
+//! version at this topoheight" is information. The files are compressed with gzip, or plain, which takes
+//! the disk more room and the processor less time. `blocks` is read while the
 //! chain is replayed, somewhat ahead of it; the answers about state are read before, so that a damaged
 //! file is refused before anything is written.
 
@@ -124,15 +125,23 @@ impl BlockSource for Recording {
     }
 }
 
-/// The gzip files of a directory by the part of their name before `.jsonl.gz`.
+/// The files of a directory by the part of their name before `.jsonl.gz` or `.jsonl`.
 pub(crate) fn files_of(directory: &Path) -> Result<HashMap<String, PathBuf>, RecordingError> {
     let unreadable = |source| RecordingError::Directory { directory: directory.to_owned(), source };
     let mut files = HashMap::new();
     for entry in std::fs::read_dir(directory).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         let name = path.file_name().and_then(|name| name.to_str());
-        if let Some(name) = name.and_then(|name| name.strip_suffix(".jsonl.gz")) {
-            files.insert(name.to_owned(), path);
+        let name = name.map(|name| name.strip_suffix(".gz").unwrap_or(name));
+        let Some(name) = name.and_then(|name| name.strip_suffix(".jsonl")).map(str::to_owned)
+        else {
+            continue;
+        };
+        if files.insert(name.clone(), path).is_some() {
+            return Err(RecordingError::Twice {
+                compressed: directory.join(format!("{name}.jsonl.gz")),
+                plain: directory.join(format!("{name}.jsonl")),
+            });
         }
     }
     Ok(files)

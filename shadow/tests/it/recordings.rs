@@ -57,6 +57,18 @@ impl Copy {
         })
     }
 
+    /// Puts the text of every compressed file into a plain one instead.
+    pub(crate) fn plain(self) -> Self {
+        for entry in fs::read_dir(self.path()).unwrap() {
+            let path = entry.unwrap().path();
+            let mut text = Vec::new();
+            MultiGzDecoder::new(File::open(&path).unwrap()).read_to_end(&mut text).unwrap();
+            fs::write(path.with_extension(""), text).unwrap();
+            fs::remove_file(path).unwrap();
+        }
+        self
+    }
+
     pub(crate) fn without(self, file: &str) -> Self {
         fs::remove_file(self.path().join(file)).unwrap();
         self

@@ -219,6 +219,41 @@ fn a_damaged_file_is_bad_input_and_named() {
 }
 
 #[test]
+fn a_plain_recording_is_replayed_as_a_compressed_one_is() {
+    for (name, code) in [("serial-main", 0), ("parallel-a", 1)] {
+        let plain = Copy::of(name).plain();
+        let (plain, compressed) = (replay(plain.path(), &[]), replay(&recording(name), &[]));
+        assert_eq!((plain.code, compressed.code), (code, code), "{plain:#?}");
+        assert_eq!(counts(&plain.summary()), counts(&compressed.summary()));
+    }
+}
+
+#[test]
+fn a_plain_file_that_was_cut_is_bad_input_and_named() {
+    let cut = |file| Copy::of("parallel-a").plain().truncated(file);
+    refused(cut("blocks.jsonl").path(), &["blocks.jsonl:", "truncated"]);
+    refused(cut("versions.jsonl").path(), &["versions.jsonl:", "truncated"]);
+}
+
+#[test]
+fn a_wrong_line_of_a_plain_file_is_bad_input_and_named() {
+    let copy = Copy::of("parallel-a").plain();
+    let path = copy.path().join("blocks.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let missing: Vec<_> =
+        text.split_inclusive('\n').enumerate().filter(|(line, _)| *line != 7).collect();
+    fs::write(&path, missing.into_iter().map(|(_, line)| line).collect::<String>()).unwrap();
+    refused(copy.path(), &["blocks.jsonl, line 8", "topoheight 7 is missing"]);
+}
+
+#[test]
+fn a_file_that_is_there_twice_is_bad_input_and_named() {
+    let copy = Copy::of("parallel-a");
+    fs::write(copy.path().join("txs.jsonl"), "").unwrap();
+    refused(copy.path(), &["txs.jsonl.gz and ", "txs.jsonl:", "only one of them"]);
+}
+
+#[test]
 fn a_line_that_is_not_json_is_bad_input_and_named() {
     for file in ["blocks.jsonl.gz", "versions.jsonl.gz", "txs.jsonl.gz", "node.jsonl.gz"] {
         let copy = Copy::of("parallel-a").edit(file, |lines| lines[4] = "{\"method\": ".to_owned());

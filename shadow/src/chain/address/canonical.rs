@@ -19,24 +19,28 @@ pub(super) fn read(text: &str) -> Option<NetworkAddress> {
         b"tst1" => (Network::Test, TEST),
         _ => return None,
     };
-    let (mut values, mut all, mut checksum) = ([0; CHARACTERS_PADDED], 0, 0);
-    for ((value, character), added) in values.iter_mut().zip(characters).zip(&ADDED) {
-        *value = VALUES[usize::from(*character)];
-        all |= *value;
-        checksum ^= added[usize::from(*value) % VALUE_COUNT];
+    // Filled up, nothing but whole groups of eight is left.
+    let mut padded = [NO_CHARACTER; CHARACTERS_PADDED];
+    padded[..CHARACTERS].copy_from_slice(characters);
+    let mut payload = [0; CHARACTERS_PADDED / 8 * 5];
+    let (mut all, mut checksum) = (0, 0);
+    let eights = padded.as_chunks::<8>().0.iter().zip(ADDED.as_chunks::<8>().0);
+    for ((eight, added), five) in eights.zip(payload.as_chunks_mut::<5>().0) {
+        let mut bits = 0;
+        for (character, added) in eight.iter().zip(added) {
+            let value = VALUES[usize::from(*character)];
+            all |= value;
+            checksum ^= added[usize::from(value) % VALUE_COUNT];
+            bits = bits << 5 | u64::from(value);
+        }
+        five.copy_from_slice(&bits.to_be_bytes()[3..]);
     }
     if all == NO_VALUE || checksum != expected {
         return None;
     }
-    values[DATA_CHARACTERS..].fill(0);
-    let mut payload = [0; CHARACTERS_PADDED / 8 * 5];
-    for (eight, five) in values.chunks_exact(8).zip(payload.chunks_exact_mut(5)) {
-        let bits = eight.iter().fold(0, |bits, value| bits << 5 | u64::from(*value));
-        five.copy_from_slice(&bits.to_be_bytes()[3..]);
-    }
     let (key, rest) = payload.split_first_chunk::<KEY_BYTES>()?;
-    // The type, and the bit that fills up the last character.
-    (rest == [TYPE_NORMAL, 0, 0, 0, 0, 0, 0, 0])
+    // The type, and the bit that fills up its last character. After that is the checksum.
+    (rest[0] == TYPE_NORMAL && rest[1] >> 7 == 0)
         .then_some(NetworkAddress { account: Address::new(*key), network })
 }
 
@@ -50,6 +54,8 @@ const CHARACTERS: usize = DATA_CHARACTERS + <Bech32 as Checksum>::CHECKSUM_LENGT
 const CHARACTERS_PADDED: usize = CHARACTERS.next_multiple_of(8);
 
 const VALUE_COUNT: usize = 32;
+/// Has the value 0, and after the end it adds nothing to the checksum.
+const NO_CHARACTER: u8 = b'q';
 /// Has bits that no value has, so it stays visible among values.
 const NO_VALUE: u8 = u8::MAX;
 
@@ -66,8 +72,8 @@ const VALUES: [u8; 256] = {
 };
 
 /// What a value adds to the checksum, by its place.
-static ADDED: [[u32; VALUE_COUNT]; CHARACTERS] = {
-    let mut added = [[0; VALUE_COUNT]; CHARACTERS];
+static ADDED: [[u32; VALUE_COUNT]; CHARACTERS_PADDED] = {
+    let mut added = [[0; VALUE_COUNT]; CHARACTERS_PADDED];
     let mut value = 0;
     while value < VALUE_COUNT {
         let mut place = CHARACTERS;

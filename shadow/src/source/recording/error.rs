@@ -17,15 +17,22 @@ pub enum RecordingError {
         /// Why.
         source: io::Error,
     },
-    /// There is no `blocks.jsonl.gz`.
+    /// There is neither `blocks.jsonl.gz` nor `blocks.jsonl`.
     NoBlocks {
         /// Where it was looked for.
         directory: PathBuf,
     },
-    /// There is not a single block in `blocks.jsonl.gz`.
+    /// There is not a single block in the file of blocks.
     Empty {
         /// The file.
         path: PathBuf,
+    },
+    /// A file is there both compressed and plain, so it is not clear which of them counts.
+    Twice {
+        /// The compressed one.
+        compressed: PathBuf,
+        /// The plain one.
+        plain: PathBuf,
     },
     /// A file cannot be read or decompressed to its end.
     File {
@@ -90,12 +97,19 @@ impl fmt::Display for RecordingError {
             ),
             Self::NoBlocks { directory } => write!(
                 f,
-                "{}: no blocks in it; a recording is a directory with blocks.jsonl.gz",
+                "{}: no blocks in it; a recording is a directory with blocks.jsonl.gz or \
+                 blocks.jsonl",
                 directory.display()
+            ),
+            Self::Twice { compressed, plain } => write!(
+                f,
+                "{} and {}: both are there, and only one of them can be meant; remove the other",
+                compressed.display(),
+                plain.display()
             ),
             Self::File { path, source } => write!(
                 f,
-                "{}: cannot be decompressed to its end: {source}; fetch the file again",
+                "{}: cannot be read to its end: {source}; fetch the file again",
                 path.display()
             ),
             Self::Thread { path, source } => {
@@ -129,6 +143,7 @@ impl std::error::Error for RecordingError {
             | Self::Thread { source, .. } => Some(source),
             Self::Block { source, .. } => Some(source),
             Self::NoBlocks { .. }
+            | Self::Twice { .. }
             | Self::Empty { .. }
             | Self::Line { .. }
             | Self::Cut { .. }

@@ -1,4 +1,4 @@
-//! The lines of one compressed file, each with its place.
+//! The lines of one file, compressed or plain, each with its place.
 
 use std::{
     borrow::Cow,
@@ -8,6 +8,7 @@ use std::{
 };
 
 use flate2::bufread::MultiGzDecoder;
+use memchr::memchr;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
@@ -21,9 +22,25 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Lines {
     path: PathBuf,
-    reader: BufReader<MultiGzDecoder<BufReader<File>>>,
+    reader: BufReader<Text>,
     number: u64,
     buffer: Vec<u8>,
+}
+
+/// The text of a file.
+#[derive(Debug)]
+enum Text {
+    Plain(File),
+    Compressed(Box<MultiGzDecoder<BufReader<File>>>),
+}
+
+impl Read for Text {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(file) => file.read(buffer),
+            Self::Compressed(decoder) => decoder.read(buffer),
+        }
+    }
 }
 
 /// One line.
@@ -62,7 +79,7 @@ impl RpcError {
     }
 }
 
-/// Decompresses a whole file, which verifies its checksum, and counts its lines.
+/// Reads a whole file, which verifies its checksum if it is compressed, and counts its lines.
 pub(crate) fn verify(path: &Path) -> Result<u64, RecordingError> {
     let mut lines = Lines::open(path)?;
     let mut count = 0;
@@ -76,9 +93,16 @@ impl Lines {
     pub(crate) fn open(path: &Path) -> Result<Self, RecordingError> {
         let file = File::open(path)
             .map_err(|source| RecordingError::File { path: path.to_owned(), source })?;
+        let text = match path.extension() {
+            Some(extension) if extension == COMPRESSED => {
+                let file = BufReader::with_capacity(COMPRESSED_BYTES_AT_ONCE, file);
+                Text::Compressed(Box::new(MultiGzDecoder::new(file)))
+            }
+            _ => Text::Plain(file),
+        };
         Ok(Self {
             path: path.to_owned(),
-            reader: BufReader::with_capacity(1 << 16, MultiGzDecoder::new(BufReader::new(file))),
+            reader: BufReader::with_capacity(TEXT_BYTES_AT_ONCE, text),
             number: 0,
             buffer: Vec::new(),
         })
@@ -87,18 +111,15 @@ impl Lines {
     /// The next line that is not empty.
     pub(crate) fn next(&mut self) -> Result<Option<Line<'_>>, RecordingError> {
         loop {
-            self.buffer.clear();
-            let mut bounded = (&mut self.reader).take(LINE_BYTES_MAX);
-            let read = bounded.read_until(b'\n', &mut self.buffer);
-            let read = read.map_err(|source| RecordingError::File {
+            self.read_line().map_err(|source| RecordingError::File {
                 path: self.path.clone(),
                 source: explain(source),
             })?;
-            if read == 0 {
+            if self.buffer.is_empty() {
                 return Ok(None);
             }
             self.number += 1;
-            if read as u64 == LINE_BYTES_MAX {
+            if self.buffer.len() >= LINE_BYTES_MAX {
                 return Err(RecordingError::Line {
                     path: self.path.clone(),
                     line: self.number,
@@ -110,6 +131,34 @@ impl Lines {
             }
         }
         Ok(Some(Line { path: &self.path, number: self.number, text: self.buffer.trim_ascii() }))
+    }
+
+    /// Reads a line with its end, or as much of it as is looked at; nothing at the end of the file.
+    fn read_line(&mut self) -> io::Result<()> {
+        self.buffer.clear();
+        while self.buffer.len() < LINE_BYTES_MAX {
+            let text = match self.reader.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                text => text?,
+            };
+            if text.is_empty() {
+                return match self.reader.get_ref() {
+                    // No checksum tells that more is missing.
+                    Text::Plain(_) if !self.buffer.is_empty() => {
+                        Err(io::ErrorKind::UnexpectedEof.into())
+                    }
+                    _ => Ok(()),
+                };
+            }
+            let end = memchr(b'\n', text).map(|place| place + 1);
+            let length_bytes = end.unwrap_or(text.len());
+            self.buffer.extend_from_slice(&text[..length_bytes]);
+            self.reader.consume(length_bytes);
+            if end.is_some() {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -190,4 +239,11 @@ fn explain(error: io::Error) -> io::Error {
 }
 
 /// The longest answer of a node is a block with its transactions, a few mebibytes.
-const LINE_BYTES_MAX: u64 = 64 << 20;
+const LINE_BYTES_MAX: usize = 64 << 20;
+
+/// The end of the name of a compressed file.
+const COMPRESSED: &str = "gz";
+const COMPRESSED_BYTES_AT_ONCE: usize = 1 << 16;
+/// What is decompressed in one go is copied once more at its end, so it is much at once; and not so much that it would
+/// not stay near the processor.
+const TEXT_BYTES_AT_ONCE: usize = 1 << 17;
