@@ -13,8 +13,10 @@ use super::{ASSETS, THIRD_ASSET};
 pub(super) struct Accounts {
     seed: u64,
     users: Vec<User>,
-    /// How many of the users were there from the start.
+    /// How many of the users were there from the start. They stay.
     founders: usize,
+    /// How many have joined since.
+    joined: usize,
     miners: Vec<User>,
     dev: User,
     /// Two that pay each other large amounts of any asset, and nobody else.
@@ -76,7 +78,8 @@ impl Accounts {
         });
         let founders = USERS_MIN.max(transactions_per_block * 4);
         let users = (0..founders).map(|_| new_user()).collect();
-        Self { seed, users, founders, miners, dev, large, huge, rich, guarded: Vec::new(), named }
+        let guarded = Vec::new();
+        Self { seed, users, founders, joined: 0, miners, dev, large, huge, rich, guarded, named }
     }
 
     /// What everybody has before the first block. The dev key has nothing: the first block makes it.
@@ -198,13 +201,20 @@ impl Accounts {
         address_of(self.seed, self.named - 1)
     }
 
-    /// Lets an account that was just made send in later blocks, unless there are enough.
-    pub(super) fn join(&mut self, address: Address) -> Option<Sender> {
-        if self.users.len() == USERS_MAX {
-            return None;
+    /// Lets an account that was just made send in later blocks. Once there are enough, the one that
+    /// came before all others sends no more, so that a chain of any length is made with as much memory.
+    pub(super) fn join(&mut self, address: Address) -> Sender {
+        let newcomer = User { address, nonce: Nonce::new(0) };
+        let index = self.founders + self.joined % NEWCOMERS_MAX;
+        self.joined += 1;
+        match self.users.get_mut(index) {
+            Some(leaving) => {
+                *leaving = newcomer;
+                self.forget_guarded(index);
+            }
+            None => self.users.push(newcomer),
         }
-        self.users.push(User { address, nonce: Nonce::new(0) });
-        Some(Sender::User(self.users.len() - 1))
+        Sender::User(index)
     }
 
     /// Remembers that a user has a multisig configuration after the block.
@@ -283,7 +293,10 @@ fn address_of(seed: u64, number: u64) -> Address {
 
 const MINERS: usize = 3;
 const USERS_MIN: usize = 256;
-const USERS_MAX: usize = 1 << 20;
+
+/// How many send that were not there from the start. A newcomer does so for thousands of blocks.
+pub(super) const NEWCOMERS_MAX: usize = 4096;
+
 const GUARDED_MAX: usize = 256;
 
 /// Enough of each asset to pay for a very long soak.
@@ -302,3 +315,43 @@ const HUGE_CHANGE: u64 = 1 << 39;
 
 /// How much more the rich account can hold of each asset.
 pub(super) const RICH_ROOM: u64 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_many_accounts_are_made_no_more_of_them_send() {
+        let mut accounts = Accounts::new(1, 60);
+        let founders = accounts.users.clone();
+        let made: Vec<_> = (0..NEWCOMERS_MAX * 2 + 7).map(|_| accounts.new_address()).collect();
+        for address in &made {
+            let sender = accounts.join(*address);
+            assert_eq!(
+                (accounts.address(sender), accounts.nonce(sender)),
+                (*address, Nonce::new(0))
+            );
+            accounts.take_nonce(sender);
+        }
+        let sending: HashSet<_> = accounts.users.iter().map(|user| user.address).collect();
+        let newest = made[made.len() - NEWCOMERS_MAX..].iter();
+        let expected = founders.iter().map(|user| &user.address).chain(newest).copied();
+        assert_eq!(sending, expected.collect());
+        assert_eq!(accounts.users.len(), founders.len() + NEWCOMERS_MAX);
+    }
+
+    #[test]
+    fn who_takes_the_place_of_a_guarded_account_is_not_guarded() {
+        let mut accounts = Accounts::new(1, 60);
+        let founder = 3;
+        accounts.guard(founder);
+        for _ in 0..=NEWCOMERS_MAX {
+            let address = accounts.new_address();
+            match accounts.join(address) {
+                Sender::User(user) if !accounts.guarded.contains(&user) => accounts.guard(user),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(accounts.guarded.contains(&founder));
+    }
+}

@@ -104,11 +104,12 @@ impl<'a> Draft<'a> {
 
     /// The transactions in order, and who was born in the block and may send from now on.
     pub(super) fn finish(self) -> (Vec<Transaction>, Vec<Address>) {
-        for address in &self.born {
-            self.accounts.join(*address);
-        }
         for user in self.guarded {
             self.accounts.guard(user);
+        }
+        // Afterwards, for with a new account in its place a user is not the one that is guarded.
+        for address in &self.born {
+            self.accounts.join(*address);
         }
         (self.transactions, self.born)
     }

@@ -132,7 +132,8 @@ pub(super) struct Late {
     /// Those that are not back yet, in their order. They come back in it, so that whatever a block
     /// builds upon is there before it.
     abandoned: VecDeque<Abandoned>,
-    /// Who sent the transactions of the abandoned blocks, as far as there are such accounts.
+    /// Who sent the transactions of the abandoned blocks, as far as there are such accounts. In the
+    /// place of some of them others send by now.
     senders: HashMap<Address, Sender, ahash::RandomState>,
 }
 
@@ -177,7 +178,7 @@ impl Late {
                 let is_plain = abandoned.founded_by(sent).is_none()
                     && !matches!(sent.data, TransactionData::Multisig(_))
                     && sent.reference.topoheight < topoheight;
-                let Some(sender @ Sender::User(_)) = self.senders.get(&sent.source).copied() else {
+                let Some(sender @ Sender::User(_)) = self.sender(&sent.source, accounts) else {
                     continue;
                 };
                 if carried.len() == count {
@@ -198,7 +199,7 @@ impl Late {
         let mut used = HashSet::new();
         let mut born = Vec::new();
         for sent in &returning.block.transactions {
-            let Some(sender) = self.senders.get(&sent.source).copied() else { continue };
+            let Some(sender) = self.sender(&sent.source, accounts) else { continue };
             let before = *before.entry(sent.source).or_insert_with(|| accounts.nonce(sender));
             if sent.nonce < before || !used.insert((sent.source, sent.nonce)) {
                 continue;
@@ -218,10 +219,14 @@ impl Late {
             }
         }
         for address in born {
-            if let Some(sender) = accounts.join(address) {
-                self.senders.insert(address, sender);
-            }
+            self.senders.insert(address, accounts.join(address));
         }
+    }
+
+    /// Who has an address, if they still send.
+    fn sender(&self, address: &Address, accounts: &Accounts) -> Option<Sender> {
+        let sender = self.senders.get(address).copied();
+        sender.filter(|sender| accounts.address(*sender) == *address)
     }
 }
 
@@ -254,3 +259,29 @@ const CARRIED_MAX: usize = 4;
 
 /// How many of the abandoned blocks they are looked for in.
 const CARRIED_FROM: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::generated::accounts::NEWCOMERS_MAX;
+
+    #[test]
+    fn whose_place_another_has_taken_is_not_known_as_a_sender() {
+        let mut accounts = Accounts::new(1, 60);
+        let [leaving, staying] = [(); 2].map(|()| accounts.new_address());
+        let senders = [leaving, staying].map(|address| (address, accounts.join(address)));
+        let late = Late {
+            fork: TopoHeight::GENESIS,
+            slots: VecDeque::new(),
+            abandoned: VecDeque::new(),
+            senders: senders.into_iter().collect(),
+        };
+        assert_eq!(late.sender(&leaving, &accounts), Some(senders[0].1));
+        for _ in 0..NEWCOMERS_MAX - 1 {
+            let newcomer = accounts.new_address();
+            accounts.join(newcomer);
+        }
+        assert_eq!(late.sender(&leaving, &accounts), None);
+        assert_eq!(late.sender(&staying, &accounts), Some(senders[1].1));
+    }
+}
