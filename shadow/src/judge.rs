@@ -6,6 +6,7 @@
 
 mod error;
 mod pending;
+mod unwritten;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -13,7 +14,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError},
     },
     thread::{self, JoinHandle},
 };
@@ -27,6 +28,7 @@ pub(crate) use pending::FLUSH_INTERVAL;
 use pending::Pending;
 pub use pending::Progress;
 use storage_snapshot::{Staged, Store, TopoHeight};
+use unwritten::{Unwritten, Written};
 
 pub use crate::trial::Candidate;
 use crate::{
@@ -40,13 +42,13 @@ use crate::{
     last_word::amend,
     ledger::{CandidateEntry, LedgerEntry, entry_at},
     locate::Rerun,
-    nap::receive_after_naps,
+    nap::{receive_after_naps, send_after_naps},
     node::NodeFindings,
     on_mismatch::Announcer,
     patience::Patience,
     record::{Ran, add_mismatch, candidate_entry, exercise_of, log_canary, record_of},
     source::AnswersAgain,
-    stopwatch::{processor_timed, timed},
+    stopwatch::processor_timed,
     triage::Triager,
     trial::{Question, Trial},
 };
@@ -61,6 +63,7 @@ pub(crate) const NODE_BUILD: &str = "as it answered";
 #[derive(Debug)]
 pub struct Judge {
     queue: SyncSender<Message>,
+    unwritten: Arc<Unwritten>,
     abandon: Arc<AtomicBool>,
     progress: Arc<Progress>,
     thread: JoinHandle<Result<(), JudgeError>>,
@@ -100,8 +103,10 @@ impl Judge {
         let abandon = Arc::<AtomicBool>::default();
         let abandoned = Arc::clone(&abandon);
         let watched = Arc::clone(&progress);
+        let unwritten = Arc::new(Unwritten::new(store.clone()));
         let judging = JudgeLoop {
             abandoned,
+            unwritten: Arc::clone(&unwritten),
             store,
             candidates,
             canaries,
@@ -116,10 +121,11 @@ impl Judge {
         let thread = thread::Builder::new()
             .name("shadow-judge".to_owned())
             .spawn(move || judging.run(&messages))?;
-        Ok(Self { queue, abandon, progress: watched, thread })
+        Ok(Self { queue, unwritten, abandon, progress: watched, thread })
     }
 
-    /// Hands over a block, and what is left to do of its commit. Waits when too many wait already.
+    /// Hands over a block, and what is left to do of its commit. When too many wait already it writes some of
+    /// them, and then waits.
     ///
     /// # Errors
     ///
@@ -128,8 +134,18 @@ impl Judge {
         if let Some(metrics) = &self.progress.metrics {
             metrics.queued();
         }
-        let message = Message::Judge(Box::new(case), staged);
-        self.queue.send(message).map_err(|_| JudgeError::Ended)
+        self.unwritten.push(staged);
+        let mut message = Message::Judge(Box::new(case));
+        loop {
+            message = match self.queue.try_send(message) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Full(message)) => message,
+                Err(TrySendError::Disconnected(_)) => return Err(JudgeError::Ended),
+            };
+            if !self.unwritten.write_ahead() {
+                return send_after_naps(&self.queue, message, NAPS).map_err(|_| JudgeError::Ended);
+            }
+        }
     }
 
     /// Hands over what the node answered about a block when it was asked again.
@@ -169,7 +185,8 @@ impl Judge {
 }
 
 enum Message {
-    Judge(Box<Case>, Staged),
+    /// The next block; it is among the unwritten ones.
+    Judge(Box<Case>),
     Again(Box<AnswersAgain>),
     Settle(Sender<()>),
 }
@@ -177,6 +194,7 @@ enum Message {
 /// The judge's side of the queue.
 struct JudgeLoop {
     abandoned: Arc<AtomicBool>,
+    unwritten: Arc<Unwritten>,
     store: Store,
     candidates: Vec<Tried>,
     canaries: CanaryRate,
@@ -224,17 +242,20 @@ impl JudgeLoop {
         loop {
             match self.next(&mut ahead, messages) {
                 Ok(Message::Again(_)) if self.abandoned.load(Ordering::Relaxed) => {}
-                Ok(Message::Judge(case, staged)) => {
+                Ok(Message::Judge(case)) => {
                     if let Some(metrics) = &self.progress.metrics {
                         metrics.taken();
                     }
                     // No verdict without its block, and the block stays where there is to be no verdict.
-                    let (tip, commit) = timed(|| self.store.write(staged));
-                    let digest = tip.map_err(JudgeError::Store)?.digest;
+                    // It was added before this message was sent.
+                    let Some(written) = self.unwritten.next_written() else {
+                        return Err(JudgeError::Ended);
+                    };
+                    let Written { tip, time } = written.map_err(JudgeError::Store)?;
                     if self.abandoned.load(Ordering::Relaxed) {
                         continue;
                     }
-                    let mut entry = self.judge(&case, case.entry(digest, commit))?;
+                    let mut entry = self.judge(&case, case.entry(tip.digest, time))?;
                     self.replace_stale(&mut entry)?;
                     self.publish(entry)?;
                 }
@@ -289,7 +310,7 @@ impl JudgeLoop {
     }
 
     fn announce(&self, message: &Message) {
-        let Message::Judge(case, _) = message else { return };
+        let Message::Judge(case) = message else { return };
         if !matches!(case.finding, Finding::Control(_)) {
             return;
         }
@@ -643,7 +664,7 @@ const LOCATED_MAX: u32 = 8;
 /// How many messages are looked at before it is their turn: each keeps a result in memory.
 const AHEAD_MAX: usize = 4;
 
-/// How often the next block is looked for before the chain is taken to have paused.
+/// How often the next block, or a place for it, is looked for before the other side is taken to have paused.
 const NAPS: u32 = 8;
 
 /// How many blocks may wait for their verdict.

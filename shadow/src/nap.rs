@@ -1,11 +1,12 @@
-//! Receiving without having to be woken.
+//! Receiving, and sending, without having to be woken.
 //!
 //! Whoever sends to a thread that waits pays for waking it, on a virtual machine as much as for executing ten
 //! transactions; and the thread on the critical path is the one that sends. Where the next value is known to
-//! come soon the receiver sleeps by the clock instead and finds some of them at once.
+//! come soon the receiver sleeps by the clock instead and finds some of them at once. It is the same the other
+//! way round where a queue is full: who waits for one place after another is woken for each.
 
 use std::{
-    sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError},
+    sync::mpsc::{Receiver, RecvTimeoutError, SendError, SyncSender, TryRecvError, TrySendError},
     thread,
     time::{Duration, Instant},
 };
@@ -28,6 +29,23 @@ pub(crate) fn receive_after_naps<T>(
         }
     }
     receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+}
+
+/// Sends as [`SyncSender::send`] does, but naps so often before it has itself woken.
+pub(crate) fn send_after_naps<T>(
+    sender: &SyncSender<T>,
+    mut value: T,
+    naps: u32,
+) -> Result<(), SendError<T>> {
+    for _ in 0..naps {
+        value = match sender.try_send(value) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Disconnected(value)) => return Err(SendError(value)),
+            Err(TrySendError::Full(value)) => value,
+        };
+        thread::sleep(NAP);
+    }
+    sender.send(value)
 }
 
 /// A few blocks of a hundred transactions.
@@ -62,6 +80,31 @@ mod tests {
             });
             assert_eq!(receive_after_naps(&receiver, naps, LONG), Ok(1), "{naps}");
             later.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_sent_to_a_full_queue_gets_there_during_the_naps_and_after_them() {
+        for naps in [0, 1, 100_000] {
+            let (sender, receiver) = mpsc::sync_channel(1);
+            let later = thread::spawn(move || {
+                thread::sleep(Duration::from_millis(5));
+                receiver.into_iter().collect::<Vec<_>>()
+            });
+            for value in 0..4 {
+                send_after_naps(&sender, value, naps).unwrap();
+            }
+            drop(sender);
+            assert_eq!(later.join().unwrap(), [0, 1, 2, 3], "{naps}");
+        }
+    }
+
+    #[test]
+    fn a_receiver_that_is_gone_ends_the_sending() {
+        for naps in [0, 3] {
+            let (sender, receiver) = mpsc::sync_channel(1);
+            drop(receiver);
+            assert_eq!(send_after_naps(&sender, 1, naps), Err(SendError(1)));
         }
     }
 

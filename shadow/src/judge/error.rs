@@ -13,7 +13,7 @@ use crate::{evidence::EvidenceError, ledger::LedgerError};
 pub enum JudgeError {
     /// The comparison itself could not be made.
     Compare(CompareError),
-    /// The ledger could not be written.
+    /// A block or its verdict could not be written.
     Store(StoreError),
     /// A record could not be kept.
     Sink(SinkError),
@@ -31,7 +31,7 @@ impl fmt::Display for JudgeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Compare(error) => write!(f, "comparing failed: {error}"),
-            Self::Store(error) => write!(f, "writing the ledger failed: {error}"),
+            Self::Store(error) => write!(f, "writing the state directory failed: {error}"),
             Self::Sink(error) => write!(f, "keeping the record of a mismatch failed: {error}"),
             Self::Evidence(error) => {
                 write!(f, "keeping the evidence of a mismatch failed: {error}")

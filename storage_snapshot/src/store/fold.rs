@@ -3,8 +3,13 @@
 //! What a fold writes becomes visible all at once, and nothing below its goal is readable from the moment it
 //! begins: while it runs the window has what the view had. One that failed is begun again by the next.
 
-use super::Inner;
-use crate::{Corruption, StoreError, TopoHeight, version::Position};
+use std::sync::Arc;
+
+use super::{Inner, window::Write};
+use crate::{
+    Corruption, StateKey, StoreError, TopoHeight,
+    version::{Position, Stamped},
+};
 
 impl Inner {
     pub(super) fn advance_view(&self, to: TopoHeight) -> Result<Position, StoreError> {
@@ -29,19 +34,43 @@ impl Inner {
         };
         // The view must never be found ahead of the log.
         self.log.sync()?;
-        let written = self.window.written(view, target);
-        // Every written key has such a version: they are dropped below, and by no rollback.
-        let versions = written.iter().filter_map(|key| {
-            let stamped = self.window.read(key, Some(target))?;
-            Some((*key, stamped))
-        });
-        self.view.fold(versions, after)?;
+        let blocks = self.window.written(view, target);
+        self.view.fold(last_versions(&blocks), after)?;
 
         self.frontier.end_fold(target);
         self.window.drop_up_to(target);
         self.recent.write().folded(target);
         Ok(())
     }
+}
+
+/// The last version of every key that some blocks wrote; those of an account are together, and the accounts
+/// ascend.
+fn last_versions(
+    blocks: &[(TopoHeight, Arc<[Write]>)],
+) -> impl Iterator<Item = (StateKey, Stamped)> {
+    // The first bytes of an account nearly always decide, and fit into a register.
+    let mut writes: Vec<(u64, TopoHeight, &Write)> = blocks
+        .iter()
+        .flat_map(|(at, writes)| {
+            writes.iter().map(|write| (write.key().account().prefix(), *at, write))
+        })
+        .collect();
+    writes.sort_unstable_by(|(one_prefix, one_at, one), (other_prefix, other_at, other)| {
+        one_prefix
+            .cmp(other_prefix)
+            .then_with(|| {
+                let (one, other) = (one.key(), other.key());
+                (one.account(), one).cmp(&(other.account(), other))
+            })
+            .then_with(|| other_at.cmp(one_at))
+    });
+    // The last one of each comes first.
+    writes.dedup_by(|(_, _, later), (_, _, kept)| later.key() == kept.key());
+    writes.into_iter().map(|(_, at, write)| {
+        let version = write.version().clone();
+        (*write.key(), Stamped { written_at: Some(at), version })
+    })
 }
 
 #[cfg(test)]

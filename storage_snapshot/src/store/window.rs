@@ -165,24 +165,15 @@ impl Window {
         self.blocks.write()
     }
 
-    /// What the blocks above `from` and up to `to` wrote, each key once, the keys of an account
-    /// together.
-    pub(super) fn written(&self, from: Position, to: TopoHeight) -> Vec<StateKey> {
+    /// What each of the blocks above `from` and up to `to` wrote.
+    pub(super) fn written(
+        &self,
+        from: Position,
+        to: TopoHeight,
+    ) -> Vec<(TopoHeight, Arc<[Write]>)> {
         let blocks = self.blocks.read();
-        let keys: Vec<_> = blocks
-            .blocks
-            .iter()
-            .filter(|block| Some(block.at) > from && block.at <= to)
-            .flat_map(|block| block.writes.iter().map(|write| write.key))
-            .collect();
-        drop(blocks);
-        // The first bytes of an account nearly always decide, and fit into a register.
-        let mut keys: Vec<_> = keys.into_iter().map(|key| (key.account().prefix(), key)).collect();
-        keys.sort_unstable_by(|(one, a), (other, b)| {
-            one.cmp(other).then_with(|| (a.account(), a).cmp(&(b.account(), b)))
-        });
-        keys.dedup();
-        keys.into_iter().map(|(_, key)| key).collect()
+        let wanted = blocks.blocks.iter().filter(|block| Some(block.at) > from && block.at <= to);
+        wanted.map(|block| (block.at, Arc::clone(&block.writes))).collect()
     }
 
     /// Forgets the blocks above `to`.
