@@ -4,9 +4,9 @@
 //! never pruned. A rollback ends at the view's tip at the lowest, so there is always something to
 //! look back on; and the same blocks are here before and after a restart.
 
-use std::collections::{HashMap, VecDeque};
+use std::{collections::VecDeque, hash::BuildHasher};
 
-use smallvec::SmallVec;
+use hashbrown::HashTable;
 
 use super::{
     block::{BlockCommit, Tip},
@@ -19,9 +19,17 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Recent {
     blocks: VecDeque<RecentBlock>,
-    /// A transaction is executed once on any chain that follows the rules; should it happen twice,
-    /// forgetting one block must not forget the other.
-    executed: HashMap<TxHash, SmallVec<[TopoHeight; 1]>, UniformState>,
+    hasher: UniformState,
+    /// Where each executed transaction is listed. It is executed once on any chain that follows the rules;
+    /// should it happen twice it is here twice, so that forgetting one block does not forget the other.
+    executed: HashTable<Listed>,
+}
+
+/// A transaction in the list of a block; its hash is there.
+struct Listed {
+    hash: u64,
+    at: TopoHeight,
+    index: usize,
 }
 
 struct RecentBlock {
@@ -37,11 +45,10 @@ impl Recent {
     pub(super) fn push(&mut self, commit: &BlockCommit) {
         let BlockCommit { block, facts, executed, .. } = commit;
         let executed: Box<[TxHash]> = executed.as_slice().into();
-        for tx in &executed {
-            let at = self.executed.entry(*tx).or_default();
-            if at.last() != Some(&block.topoheight) {
-                at.push(block.topoheight);
-            }
+        for (index, tx) in executed.iter().enumerate() {
+            let hash = self.hasher.hash_one(tx);
+            let listed = Listed { hash, at: block.topoheight, index };
+            self.executed.insert_unique(hash, listed, |listed| listed.hash);
         }
         self.blocks.push_back(RecentBlock { block: *block, facts: *facts, digest: None, executed });
     }
@@ -67,7 +74,9 @@ impl Recent {
     }
 
     pub(super) fn executed_at(&self, tx: &TxHash) -> Option<TopoHeight> {
-        self.executed.get(tx)?.last().copied()
+        let hash = self.hasher.hash_one(tx);
+        let listed = self.executed.iter_hash(hash).filter(|listed| listed.hash == hash);
+        listed.filter(|listed| self.listed(listed) == Some(tx)).map(|listed| listed.at).max()
     }
 
     pub(super) fn facts(&self, up_to: TopoHeight, count: usize) -> Vec<(BlockRef, BlockFacts)> {
@@ -92,19 +101,22 @@ impl Recent {
             self.forget(&block);
         }
         if is_mostly_empty(self.executed.len(), self.executed.capacity()) {
-            self.executed.shrink_to_fit();
+            self.executed.shrink_to_fit(|listed| listed.hash);
         }
     }
 
     fn forget(&mut self, block: &RecentBlock) {
-        for tx in &block.executed {
-            if let Some(at) = self.executed.get_mut(tx) {
-                at.retain(|topoheight| *topoheight != block.block.topoheight);
-                if at.is_empty() {
-                    self.executed.remove(tx);
-                }
+        let at = block.block.topoheight;
+        for (index, tx) in block.executed.iter().enumerate() {
+            let is_it = |listed: &Listed| listed.at == at && listed.index == index;
+            if let Ok(entry) = self.executed.find_entry(self.hasher.hash_one(tx), is_it) {
+                entry.remove();
             }
         }
+    }
+
+    fn listed(&self, listed: &Listed) -> Option<&TxHash> {
+        self.blocks.get(self.index(listed.at)?)?.executed.get(listed.index)
     }
 
     fn index(&self, topoheight: TopoHeight) -> Option<usize> {
