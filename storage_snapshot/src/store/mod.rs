@@ -32,7 +32,8 @@
 //!
 //! The log and the records of the view are in files of their own, the ledger and the list of the view's
 //! files are in a database. A commit is one write to a file of the log: when it returns, the operating
-//! system has the block. What the database is given goes into a buffer in this process, and is written to
+//! system has the block. One that is only staged is in memory, and after a crash it was never there.
+//! What the database is given goes into a buffer in this process, and is written to
 //! its file in order when the buffer is full, when somebody flushes, every `flush_every_ms`, and after every
 //! 128 KiB on another thread.
 //!
