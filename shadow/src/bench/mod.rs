@@ -148,17 +148,6 @@ pub struct ReplayRow {
 /// When a store or an engine fails.
 pub fn run(length: Length, workers: u32, accounts: Option<u64>) -> Result<Report, VerifyError> {
     let mut report = Report { workers, ..Report::default() };
-    if let Ok(only) = std::env::var("ONLY") {
-        match only.as_str() {
-            "p" => pipeline::measure(length, workers, &mut report)?,
-            "a" => pipeline::alone_only(workers)?,
-            "v" => pipeline::verified_only(workers)?,
-            "s" => storage::measure(length, accounts, &mut report)?,
-            "e" => engines::measure(length, workers, &mut report)?,
-            _ => replay::measure(length, workers, &mut report)?,
-        }
-        return Ok(report);
-    }
     engines::measure(length, workers, &mut report)?;
     report.simulated = simulate::measure(10_000)
         .map_err(|failure| SourceError::Io(std::io::Error::other(failure.to_string())))?;

@@ -92,36 +92,6 @@ pub(super) fn measure(
     Ok(())
 }
 
-fn size() -> usize {
-    std::env::var("TXS").ok().and_then(|s| s.parse().ok()).unwrap_or(100)
-}
-pub(super) fn alone_only(_workers: u32) -> Result<(), VerifyError> {
-    let n = size();
-    let chain = Chain::generate(n, (20_000 / n) as u64)?;
-    for _ in 0..std::env::var("N").map_or(12, |n| n.parse().unwrap_or(12)) {
-        let c = chain.serial_and_commit()?;
-        eprintln!(
-            "alone {:.3} cpu {:.3}",
-            micros_each(c.elapsed, chain.transactions()),
-            micros_each(c.processor, chain.transactions())
-        );
-    }
-    Ok(())
-}
-pub(super) fn verified_only(workers: u32) -> Result<(), VerifyError> {
-    let n = size();
-    let chain = Chain::generate(n, (20_000 / n) as u64)?;
-    for _ in 0..std::env::var("N").map_or(12, |n| n.parse().unwrap_or(12)) {
-        let c = chain.verified(workers)?.cost;
-        eprintln!(
-            "verified {:.3} cpu {:.3}",
-            micros_each(c.elapsed, chain.transactions()),
-            micros_each(c.processor, chain.transactions())
-        );
-    }
-    Ok(())
-}
-
 /// A judge of the built-in engine, as a run has one.
 pub(super) fn judge_of(store: &Store, workers: u32) -> Result<Judge, SourceError> {
     let executor = ParallelExecutor::new(workers as usize).map_err(SourceError::Io)?;
@@ -294,21 +264,10 @@ impl Prepared {
                 .unwrap_or_default();
             let was_executed = |transaction: &TxHash| store.executed_at(transaction).is_some();
             let prepared = prepare(block, &ChainSoFar { dev, previous: &previous, was_executed });
-            if std::env::var("COUNT").is_ok() {
-                eprintln!(
-                    "txs {} accounts {} keys {}",
-                    prepared.executable.transactions.len(),
-                    prepared.named_keys.accounts().len(),
-                    prepared.named_keys.len()
-                );
-            }
             let pre_state = PreState::resolve(&prepared.named_keys, &parent)?;
             let control = SerialExecutor
                 .control(&prepared.executable, &pre_state)
                 .map_err(|error| SourceError::Input(Box::new(error)))?;
-            if std::env::var("COUNT").is_ok() {
-                eprintln!("writes {}", control.execution.delta.len());
-            }
             store.commit(BlockCommit {
                 executed: executed_transactions(&control.execution, None),
                 ..BlockCommit::new(
