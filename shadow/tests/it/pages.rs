@@ -56,9 +56,9 @@ fn every_page_of_a_clean_run_is_there_and_lets_nobody_else_in() {
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
     }
     let newest = running.get("/api/status").json()["verified_topoheight"].as_u64().unwrap();
-    let taken: Vec<_> =
-        (newest - 3..=newest).map(|at| pages.page(&format!("/blocks/{at}"))).collect();
-    assert!(taken.iter().any(|page| page.contains("<ol start=\"1\"><li><code")), "{taken:?}");
+    // The last sixty may be on their way out.
+    let lists = |at| pages.page(&format!("/blocks/{at}")).contains("<ol start=\"1\"><li><code");
+    assert!((newest.saturating_sub(64)..=newest).rev().any(lists), "none up to {newest} does");
 }
 
 #[test]
