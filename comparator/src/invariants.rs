@@ -246,13 +246,19 @@ impl<'a> Nonces<'a> {
     /// Inserts an account that comes after those that were inserted.
     #[inline]
     fn insert(&mut self, account: &'a Address) {
-        while self.accounts.get(self.next).is_some_and(|other| other < account) {
+        while let Some(other) = self.accounts.get(self.next) {
+            if other == account {
+                self.at[self.next] = true;
+                return;
+            }
+            // The first bytes nearly always decide, and fit into a register.
+            let (one, wanted) = (other.prefix(), account.prefix());
+            if one > wanted || one == wanted && other > account {
+                break;
+            }
             self.next += 1;
         }
-        match self.at.get_mut(self.next) {
-            Some(at) if self.accounts[self.next] == *account => *at = true,
-            _ => drop(self.others.insert(account)),
-        }
+        self.others.insert(account);
     }
 
     #[inline]
