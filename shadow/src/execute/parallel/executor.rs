@@ -133,6 +133,9 @@ pub(crate) const fn lanes_of(transactions: usize, workers: usize, was_wide: bool
 /// Waking a worker costs about as much as so many transactions.
 const LANE_TRANSACTIONS_MIN: usize = 16;
 
+/// So many transactions take about as long as waking a worker.
+const SHORT_LANE_TRANSACTIONS: usize = 128;
+
 /// The batches of a block, and the world that it is executed in; a seed other than 0 shuffles the transactions
 /// within each batch.
 fn planned<'a>(
@@ -176,7 +179,8 @@ fn run_batch(
             let (block, state, indexes) = (Arc::clone(block), Arc::clone(state), indexes.to_vec());
             move || run_lane(&block, &state, &indexes, disturbance)
         };
-        pool.run(batch.chunks(chunk).map(lane).collect())
+        let lanes = batch.chunks(chunk).map(lane).collect();
+        if chunk < SHORT_LANE_TRANSACTIONS { pool.run_short(lanes) } else { pool.run(lanes) }
     };
     let mut lanes_that_executed = 0;
     for ran in ran {
