@@ -64,6 +64,10 @@ impl PreState {
             if let Some(error) = failed {
                 return Err(error);
             }
+            if answered.len() > 0 {
+                // Taken for keys that do not exist they would be a state that nobody has.
+                return Err(ReadError::Storage("not every key was answered for".to_owned()));
+            }
         }
     }
 

@@ -63,11 +63,12 @@ pub(super) struct WrittenTerms {
 impl WrittenTerms {
     /// Adds those of the next block.
     pub(super) fn add(&mut self, at: TopoHeight, writes: &[Write]) -> &[Term] {
+        // A write that failed may have left some.
+        self.scratch.clear();
         for write in writes {
             self.scratch.push(write.key(), write.version());
         }
         self.blocks.push_back((at, self.scratch.finish().into()));
-        self.scratch.clear();
         self.scratch.shrink_to(KEPT_WRITES);
         self.blocks.back().map_or(&[], |(_, terms)| terms)
     }
@@ -182,6 +183,7 @@ impl Inner {
         let folded = writes.iter().enumerate().filter(is_folded);
         let folded: Vec<_> = folded.map(|(number, write)| (number, write.key())).collect();
         let terms = &mut written.scratch;
+        terms.clear();
         self.view.read_each(folded.into_iter(), at, |number, stamped| {
             if stamped.written_at.is_some() {
                 terms.push(writes[number].key(), &stamped.version);
@@ -190,7 +192,6 @@ impl Inner {
         for term in terms.finish() {
             digest.subtract(term);
         }
-        terms.clear();
         Ok(())
     }
 
@@ -279,5 +280,22 @@ impl Inner {
         self.window.drop_above(to);
         writer.written.drop_above(to);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Address, StateKey, store::window::Window, version::Version};
+
+    #[test]
+    fn what_a_write_that_failed_left_behind_is_no_term_of_the_next_block() {
+        const KEY: StateKey = StateKey::Nonce(Address::new([1; 32]));
+        let at = TopoHeight::GENESIS;
+        let writes = Window::default().push(at, vec![(KEY, Version::Unknown)]);
+        let expected = WrittenTerms::default().add(at, &writes).to_vec();
+        let mut terms = WrittenTerms::default();
+        terms.scratch.push(&KEY, &Version::Known(None));
+        assert_eq!(terms.add(at, &writes), expected);
     }
 }
