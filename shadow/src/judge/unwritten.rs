@@ -16,6 +16,9 @@ use crate::stopwatch::timed;
 #[derive(Debug)]
 pub(super) struct Unwritten {
     store: Store,
+    /// Held for as long as a block is being written, so that they are written in order.
+    writing: Mutex<()>,
+    /// Held for a moment only: the verifier adds blocks, and is never to wait until one is written.
     blocks: Mutex<Blocks>,
 }
 
@@ -36,7 +39,7 @@ pub(super) struct Written {
 
 impl Unwritten {
     pub(super) fn new(store: Store) -> Self {
-        Self { store, blocks: Mutex::default() }
+        Self { store, writing: Mutex::default(), blocks: Mutex::default() }
     }
 
     /// Adds the next block.
@@ -44,25 +47,40 @@ impl Unwritten {
         self.blocks.lock().staged.push_back(staged);
     }
 
-    /// Writes the next block ahead of the judge; false if there is none left, or if one could not be written.
+    /// Writes the next block ahead of the judge; false if there is none left, if one could not be written, or
+    /// if the judge is writing one itself.
     pub(super) fn write_ahead(&self) -> bool {
-        let Blocks { staged, written } = &mut *self.blocks.lock();
-        if matches!(written.back(), Some(Err(_))) {
-            return false;
-        }
-        let Some(next) = staged.pop_front() else { return false };
-        written.push_back(self.write(next));
+        let Some(_writing) = self.writing.try_lock() else { return false };
+        let next = {
+            let Blocks { staged, written } = &mut *self.blocks.lock();
+            if matches!(written.back(), Some(Err(_))) {
+                return false;
+            }
+            staged.pop_front()
+        };
+        let Some(next) = next else { return false };
+        let written = self.write(next);
+        self.blocks.lock().written.push_back(written);
         true
     }
 
     /// The next block, which is written now if it is not yet; each block is told once, in order. `None` if
     /// there is none.
     pub(super) fn next_written(&self) -> Option<Result<Written, StoreError>> {
-        let Blocks { staged, written } = &mut *self.blocks.lock();
-        match written.pop_front() {
-            Some(written) => Some(written),
-            None => staged.pop_front().map(|next| self.write(next)),
+        let told = self.blocks.lock().written.pop_front();
+        if told.is_some() {
+            return told;
         }
+        let _writing = self.writing.lock();
+        let next = {
+            let Blocks { staged, written } = &mut *self.blocks.lock();
+            // It may have been written meanwhile.
+            if let Some(written) = written.pop_front() {
+                return Some(written);
+            }
+            staged.pop_front()
+        };
+        next.map(|next| self.write(next))
     }
 
     fn write(&self, staged: Staged) -> Result<Written, StoreError> {
@@ -79,6 +97,13 @@ mod tests {
 
     use super::*;
 
+    fn staged(store: &Store, number: u64) -> Staged {
+        let topoheight = TopoHeight::new(number);
+        let block = BlockRef { topoheight, hash: BlockHash::new([number as u8; 32]) };
+        let commit = BlockCommit::new(block, BlockFacts::default(), StateDelta::new());
+        store.stage(commit).unwrap()
+    }
+
     /// The first blocks are written ahead, and then all of them are told, each once and in order.
     #[track_caller]
     fn check(ahead: usize) {
@@ -87,10 +112,7 @@ mod tests {
         let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
         let unwritten = Unwritten::new(store.clone());
         for number in 0..BLOCKS {
-            let topoheight = TopoHeight::new(number);
-            let block = BlockRef { topoheight, hash: BlockHash::new([number as u8; 32]) };
-            let commit = BlockCommit::new(block, BlockFacts::default(), StateDelta::new());
-            unwritten.push(store.stage(commit).unwrap());
+            unwritten.push(staged(&store, number));
         }
         let done = (0..ahead).filter(|_| unwritten.write_ahead()).count() as u64;
         assert_eq!(done, BLOCKS.min(ahead as u64));
@@ -112,15 +134,27 @@ mod tests {
     }
 
     #[test]
+    fn nobody_waits_to_add_a_block_while_another_is_being_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
+        let unwritten = Unwritten::new(store.clone());
+        let writing = unwritten.writing.lock();
+        unwritten.push(staged(&store, 0));
+        assert!(!unwritten.write_ahead(), "there is somebody at it");
+        drop(writing);
+        assert!(unwritten.write_ahead());
+        let writing = unwritten.writing.lock();
+        assert!(unwritten.next_written().is_some(), "what is written is told at once");
+        drop(writing);
+    }
+
+    #[test]
     fn a_block_that_could_not_be_written_is_told_in_its_place_and_nothing_is_written_behind_it() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
         let unwritten = Unwritten::new(store.clone());
         for number in 0..3 {
-            let topoheight = TopoHeight::new(number);
-            let block = BlockRef { topoheight, hash: BlockHash::new([number as u8; 32]) };
-            let commit = BlockCommit::new(block, BlockFacts::default(), StateDelta::new());
-            unwritten.push(store.stage(commit).unwrap());
+            unwritten.push(staged(&store, number));
         }
         store.rollback(Some(TopoHeight::new(0))).unwrap();
         assert!(unwritten.write_ahead() && unwritten.write_ahead());
