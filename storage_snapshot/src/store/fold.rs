@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use super::{Inner, window::Write};
+use super::{
+    Inner,
+    window::{Place, Write},
+};
 use crate::{
     Corruption, StateKey, StoreError, TopoHeight,
     version::{Position, Stamped},
@@ -44,29 +47,37 @@ impl Inner {
     }
 }
 
-/// The last version of every key that some blocks wrote; those of an account are together, and the accounts
-/// ascend.
+/// The last version of every key that some blocks wrote, one after another; those of an account are together,
+/// and the accounts ascend.
 fn last_versions(
     blocks: &[(TopoHeight, Arc<[Write]>)],
 ) -> impl Iterator<Item = (StateKey, Stamped)> {
+    // Every write says which one it replaced, so those that stand in the end are found without looking at keys.
+    let mut stands: Vec<_> = blocks.iter().map(|(_, writes)| vec![true; writes.len()]).collect();
+    let first = blocks.first().map_or(TopoHeight::GENESIS, |(first, _)| *first);
+    for Place { at, index } in
+        blocks.iter().flat_map(|(_, writes)| writes.iter().filter_map(Write::replaced))
+    {
+        // What an earlier block wrote is in the view.
+        if at >= first {
+            stands[at.blocks_since(first) as usize][index] = false;
+        }
+    }
     // The first bytes of an account nearly always decide, and fit into a register.
     let mut writes: Vec<(u64, TopoHeight, &Write)> = blocks
         .iter()
-        .flat_map(|(at, writes)| {
-            writes.iter().map(|write| (write.key().account().prefix(), *at, write))
+        .zip(&stands)
+        .flat_map(|((at, writes), stands)| {
+            let standing = writes.iter().zip(stands).filter(|(_, stands)| **stands);
+            standing.map(|(write, _)| (write.key().account().prefix(), *at, write))
         })
         .collect();
-    writes.sort_unstable_by(|(one_prefix, one_at, one), (other_prefix, other_at, other)| {
-        one_prefix
-            .cmp(other_prefix)
-            .then_with(|| {
-                let (one, other) = (one.key(), other.key());
-                (one.account(), one).cmp(&(other.account(), other))
-            })
-            .then_with(|| other_at.cmp(one_at))
+    writes.sort_unstable_by(|(one_prefix, _, one), (other_prefix, _, other)| {
+        one_prefix.cmp(other_prefix).then_with(|| {
+            let (one, other) = (one.key(), other.key());
+            (one.account(), one).cmp(&(other.account(), other))
+        })
     });
-    // The last one of each comes first.
-    writes.dedup_by(|(_, _, later), (_, _, kept)| later.key() == kept.key());
     writes.into_iter().map(|(_, at, write)| {
         let version = write.version().clone();
         (*write.key(), Stamped { written_at: Some(at), version })
