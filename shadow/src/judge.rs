@@ -27,7 +27,7 @@ pub use error::JudgeError;
 pub(crate) use pending::FLUSH_INTERVAL;
 use pending::Pending;
 pub use pending::Progress;
-use storage_snapshot::{Staged, Store, TopoHeight};
+use storage_snapshot::{Staged, Store, StoreError, TopoHeight};
 use unwritten::{Unwritten, Written};
 
 pub use crate::trial::Candidate;
@@ -591,23 +591,22 @@ impl JudgeLoop {
         if let Some(metrics) = &self.progress.metrics {
             metrics.judged(pending.entries);
         }
-        self.advance_view(last)
-    }
-
-    /// Lets the store fold away what no re-order can reach any more, and then drop it from the log:
-    /// verdicts and digests are in the ledger, and what a later block asks of earlier ones the store
-    /// keeps by itself. Otherwise the directory would grow by every block for as long as this runs.
-    fn advance_view(&mut self, judged: TopoHeight) -> Result<(), JudgeError> {
         let kept = self.keeping.as_ref().map_or(KEEP_BLOCKS, |keeping| keeping.keep_blocks);
-        let Some(target) = judged.checked_sub(kept) else { return Ok(()) };
-        let view = self.store.view_tip();
-        let behind = view.map_or(target.as_u64(), |view| target.blocks_since(view));
-        if behind >= FOLDED_BLOCKS_MIN.min(kept) {
-            let view = self.store.advance_view(target).map_err(JudgeError::Store)?;
-            self.store.prune_log(view.unwrap_or(target)).map_err(JudgeError::Store)?;
-        }
-        Ok(())
+        fold_below(&self.store, last, kept).map_err(JudgeError::Store)
     }
+}
+
+/// Lets the store fold away what no re-order can reach any more, so many blocks below the last one, and then
+/// drop it from the log: verdicts and digests are in the ledger, and what a later block asks of earlier ones the
+/// store keeps by itself. Otherwise the directory would grow by every block for as long as this runs.
+pub(crate) fn fold_below(store: &Store, last: TopoHeight, kept: u64) -> Result<(), StoreError> {
+    let Some(target) = last.checked_sub(kept) else { return Ok(()) };
+    let behind = store.view_tip().map_or(target.as_u64(), |view| target.blocks_since(view));
+    if behind >= FOLDED_BLOCKS_MIN.min(kept) {
+        let view = store.advance_view(target)?;
+        store.prune_log(view.unwrap_or(target))?;
+    }
+    Ok(())
 }
 
 /// A mismatch at the moment in which it is seen.

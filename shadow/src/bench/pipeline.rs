@@ -20,7 +20,7 @@ use super::{
 use crate::{
     canary::CanaryRate,
     execute::{PreState, SerialExecutor, WithinBudget, parallel::ParallelExecutor},
-    judge::{Candidate, FLUSH_INTERVAL, Judge, Progress},
+    judge::{Candidate, FLUSH_INTERVAL, Judge, KEEP_BLOCKS, Progress, fold_below},
     ledger::entries,
     node::{NodeCheck, executed_transactions},
     prepare::{ChainSoFar, prepare},
@@ -39,11 +39,12 @@ pub(super) fn measure(
 ) -> Result<(), VerifyError> {
     let (mut compare, mut processor) = (Duration::ZERO, Duration::ZERO);
     for transactions in [100, 1000] {
-        let (blocks, rounds) = match length {
-            Length::Full => (40_000 / transactions, 11),
-            Length::Quick => (20_000 / transactions, 5),
+        // Long enough that what happens at the end alone, when nothing more comes, does not count.
+        let (all, rounds) = match length {
+            Length::Full => (200_000, 21),
+            Length::Quick => (100_000, 11),
         };
-        let chain = Chain::generate(transactions, blocks as u64)?;
+        let chain = Chain::generate(transactions, (all / transactions) as u64)?;
         let mut runs = Vec::new();
         let mut alone_processor = Vec::new();
         let [alone, beside_another, verified] = medians(
@@ -268,14 +269,13 @@ impl Prepared {
             let control = SerialExecutor
                 .control(&prepared.executable, &pre_state)
                 .map_err(|error| SourceError::Input(Box::new(error)))?;
+            let block = prepared.executable.block;
             store.commit(BlockCommit {
                 executed: executed_transactions(&control.execution, None),
-                ..BlockCommit::new(
-                    prepared.executable.block,
-                    prepared.facts,
-                    control.execution.delta,
-                )
+                ..BlockCommit::new(block, prepared.facts, control.execution.delta)
             })?;
+            // The store has to be kept small here as there.
+            fold_below(store, block.topoheight, KEEP_BLOCKS)?;
         }
         drop(stop);
         // A thread that panicked has flushed nothing more; the last flush is here.
