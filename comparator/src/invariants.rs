@@ -4,7 +4,10 @@
 //! the block alone, so they see what a comparison cannot: money that appears or vanishes, nonces
 //! that go back, multisig configurations that nobody asked to change, sums that do not add up.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    mem::{Discriminant, discriminant},
+};
 
 use storage_snapshot::{
     Address, Amount, AssetId, Nonce, ReadError, StateKey, StateRead, StateValue, TxHash,
@@ -103,7 +106,7 @@ pub fn check(
     expected: &dyn Expected,
 ) -> Result<Invariants, ReadError> {
     let mut reader = pre_state.reader();
-    let before = |key: &StateKey| match key {
+    let before = |key: &StateKey, _place| match key {
         StateKey::Nonce(_) | StateKey::Balance(..) => Ok(reader(key)?.as_ref().and_then(number)),
         StateKey::Multisig(_) | StateKey::Registered(_) => Ok(None),
     };
@@ -112,14 +115,14 @@ pub fn check(
 
 /// The same, for whoever can tell the number under a key faster. `before` is asked once about every written
 /// key, in the order of the keys: for the nonce or the balance that was there, and for nothing of what is
-/// no number.
+/// no number. It is told where the key's account stands among those of [`Expected::accounts`], if it does.
 ///
 /// # Errors
 ///
 /// As [`check`].
 pub fn check_by<E: Expected + ?Sized>(
     execution: &Execution,
-    before: impl FnMut(&StateKey) -> Result<Option<u64>, ReadError>,
+    before: impl FnMut(&StateKey, Option<usize>) -> Result<Option<u64>, ReadError>,
     expected: &E,
 ) -> Result<Invariants, ReadError> {
     let mut found = Invariants::default();
@@ -173,7 +176,7 @@ struct Written<'a> {
 impl<'a> Written<'a> {
     fn of(
         execution: &'a Execution,
-        mut before: impl FnMut(&StateKey) -> Result<Option<u64>, ReadError>,
+        mut before: impl FnMut(&StateKey, Option<usize>) -> Result<Option<u64>, ReadError>,
         accounts: &'a [Address],
         unknown_keys: &mut BTreeSet<StateKey>,
     ) -> Result<Self, ReadError> {
@@ -184,8 +187,10 @@ impl<'a> Written<'a> {
             changes: Changes::default(),
             unknown_assets: BTreeSet::new(),
         };
+        let mut places = Places::of(accounts);
         for (key, written) in execution.delta.iter() {
-            let before = match before(key) {
+            let place = places.of_next(key);
+            let before = match before(key, place) {
                 Ok(before) => Some(before),
                 Err(ReadError::Unknown(_)) => None,
                 Err(error) => return Err(error),
@@ -194,7 +199,7 @@ impl<'a> Written<'a> {
             match key {
                 StateKey::Nonce(account) => {
                     if before != Some(after) {
-                        this.nonces.insert(account);
+                        this.nonces.insert(account, place);
                     }
                     // An account without a nonce is below one with nonce 0, which is how `Option` is
                     // ordered.
@@ -227,38 +232,64 @@ impl<'a> Written<'a> {
     }
 }
 
+/// Finds the places of the accounts of sorted keys.
+struct Places<'a> {
+    accounts: &'a [Address],
+    /// Where to go on among the accounts.
+    next: usize,
+    /// The kind of the last key: the accounts begin anew with each.
+    kind: Option<Discriminant<StateKey>>,
+}
+
+impl<'a> Places<'a> {
+    const fn of(accounts: &'a [Address]) -> Self {
+        Self { accounts, next: 0, kind: None }
+    }
+
+    /// The place of the account of a key that comes after those that were asked for.
+    #[inline]
+    fn of_next(&mut self, key: &StateKey) -> Option<usize> {
+        let kind = Some(discriminant(key));
+        if self.kind != kind {
+            (self.kind, self.next) = (kind, 0);
+        }
+        let account = key.account();
+        // The first bytes nearly always decide, and fit into a register.
+        let wanted = account.prefix();
+        while let Some(other) = self.accounts.get(self.next) {
+            if other == account {
+                return Some(self.next);
+            }
+            let one = other.prefix();
+            if one > wanted || one == wanted && other > account {
+                break;
+            }
+            self.next += 1;
+        }
+        None
+    }
+}
+
 /// The accounts whose nonces were written, and not as what they were before, as far as that is known.
 struct Nonces<'a> {
     accounts: &'a [Address],
     /// Whether each of the accounts is one of them.
     at: Vec<bool>,
-    /// Where to go on among the accounts.
-    next: usize,
     /// Those that are not among the accounts.
     others: BTreeSet<&'a Address>,
 }
 
 impl<'a> Nonces<'a> {
     fn of(accounts: &'a [Address]) -> Self {
-        Self { accounts, at: vec![false; accounts.len()], next: 0, others: BTreeSet::new() }
+        Self { accounts, at: vec![false; accounts.len()], others: BTreeSet::new() }
     }
 
-    /// Inserts an account that comes after those that were inserted.
     #[inline]
-    fn insert(&mut self, account: &'a Address) {
-        while let Some(other) = self.accounts.get(self.next) {
-            if other == account {
-                self.at[self.next] = true;
-                return;
-            }
-            // The first bytes nearly always decide, and fit into a register.
-            let (one, wanted) = (other.prefix(), account.prefix());
-            if one > wanted || one == wanted && other > account {
-                break;
-            }
-            self.next += 1;
+    fn insert(&mut self, account: &'a Address, place: Option<usize>) {
+        match place {
+            Some(place) => self.at[place] = true,
+            None => drop(self.others.insert(account)),
         }
-        self.others.insert(account);
     }
 
     #[inline]

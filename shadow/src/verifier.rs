@@ -447,9 +447,9 @@ fn sound(
     prepared: &PreparedBlock,
     pre_state: &PreState,
 ) -> Result<SoundControl, NoControl> {
-    let (mut numbers, mut unnamed) = (pre_state.numbers(), None);
-    let before = |key: &StateKey| {
-        numbers(key).unwrap_or_else(|| {
+    let mut unnamed = None;
+    let before = |key: &StateKey, place: Option<usize>| {
+        place.and_then(|place| pre_state.number_at(place, key)).unwrap_or_else(|| {
             unnamed.get_or_insert(*key);
             Ok(None)
         })

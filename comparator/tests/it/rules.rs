@@ -300,13 +300,23 @@ proptest! {
     }
 
     #[test]
-    fn before_is_asked_about_every_written_key_once_and_in_order(world in any_world(8)) {
+    fn before_is_asked_about_every_written_key_once_and_in_order_and_told_its_account(
+        world in any_world(8),
+        changes in prop::collection::vec(any_change(), 0..6),
+        named in prop::collection::btree_set(prop::sample::select(vec![A, B, C, MINER, DEV]), 0..5),
+    ) {
+        let mut world = world;
+        apply(&changes, &mut world);
+        let named: Vec<_> = named.into_iter().collect();
+        world.expectations.accounts.clone_from(&named);
         let mut asked = Vec::new();
-        let before = |key: &StateKey| {
-            asked.push(*key);
+        let before = |key: &StateKey, place| {
+            asked.push((*key, place));
             Ok(None)
         };
         check_by(&world.control, before, &world.expectations).unwrap();
-        prop_assert!(asked.iter().eq(world.control.delta.keys()));
+        let place = |key: &StateKey| named.iter().position(|account| account == key.account());
+        let expected: Vec<_> = world.control.delta.keys().map(|key| (*key, place(key))).collect();
+        prop_assert_eq!(asked, expected);
     }
 }

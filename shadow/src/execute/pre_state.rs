@@ -165,20 +165,22 @@ impl PreState {
         }
     }
 
-    /// Tells the nonces and balances under one key after another, without a search if asked in the order of
-    /// the keys: `None` where the key is not listed, and no number for one that holds none.
-    pub fn numbers(&self) -> impl FnMut(&StateKey) -> Option<Result<Option<u64>, ReadError>> {
-        let mut finder = self.keys.finder();
-        move |key| {
-            Some(match &self.values[finder.position(key)?] {
-                Known::Value(StateValue::Nonce(nonce)) => Ok(Some(nonce.as_u64())),
-                Known::Value(StateValue::Balance(amount)) => Ok(Some(amount.as_u64())),
-                Known::Unknown if matches!(key, StateKey::Nonce(_) | StateKey::Balance(..)) => {
-                    Err(ReadError::Unknown(*key))
-                }
-                Known::Value(_) | Known::None | Known::Unknown => Ok(None),
-            })
-        }
+    /// The nonce or the balance under a key of the account at a place: `None` where the key is not listed, and no
+    /// number for one that holds none.
+    #[inline]
+    pub fn number_at(
+        &self,
+        place: usize,
+        key: &StateKey,
+    ) -> Option<Result<Option<u64>, ReadError>> {
+        Some(match &self.values[self.keys.position_at(place, key)?] {
+            Known::Value(StateValue::Nonce(nonce)) => Ok(Some(nonce.as_u64())),
+            Known::Value(StateValue::Balance(amount)) => Ok(Some(amount.as_u64())),
+            Known::Unknown if matches!(key, StateKey::Nonce(_) | StateKey::Balance(..)) => {
+                Err(ReadError::Unknown(*key))
+            }
+            Known::Value(_) | Known::None | Known::Unknown => Ok(None),
+        })
     }
 
     /// Whether the account at a place is known to the chain.
