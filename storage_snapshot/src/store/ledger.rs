@@ -5,6 +5,8 @@
 
 use std::{ops::RangeInclusive, sync::Arc};
 
+use parking_lot::Mutex;
+
 use super::{
     disk::Disk,
     log::{key, parse_key},
@@ -12,44 +14,68 @@ use super::{
 };
 use crate::{Corruption, StoreError, TopoHeight, TreeName};
 
-pub(super) struct Ledger(Tree);
+pub(super) struct Ledger {
+    tree: Tree,
+    /// There is no entry above, so one that comes there replaces none.
+    last: Mutex<Option<TopoHeight>>,
+}
 
 impl Ledger {
     pub(super) fn open(disk: &Arc<Disk>) -> Result<Self, StoreError> {
-        Ok(Self(disk.tree(TreeName::Ledger)?))
+        let this = Self { tree: disk.tree(TreeName::Ledger)?, last: Mutex::default() };
+        // Damage is the business of those who read; without knowing the last entry any may be there.
+        *this.last.lock() = this.last().unwrap_or(Some(TopoHeight::MAX));
+        Ok(this)
     }
 
     pub(super) const fn tree(&self) -> &Tree {
-        &self.0
+        &self.tree
     }
 
-    pub(super) fn staged(
-        &self,
-        topoheight: TopoHeight,
-        entry: &[u8],
-    ) -> Result<Writes, StoreError> {
+    pub(super) fn put(&self, topoheight: TopoHeight, entry: &[u8]) -> Result<(), StoreError> {
         let mut writes = Writes::default();
-        self.0.stage(&mut writes, &key(topoheight), entry)?;
-        Ok(writes)
+        self.stage(&mut writes, topoheight, entry)?;
+        self.tree.apply(writes)
     }
 
-    pub(super) fn put(&self, entries: &[(TopoHeight, Vec<u8>)]) -> Result<(), StoreError> {
+    pub(super) fn put_all(&self, entries: &[(TopoHeight, Vec<u8>)]) -> Result<(), StoreError> {
         let mut writes = Writes::default();
         for (topoheight, entry) in entries {
-            self.0.stage(&mut writes, &key(*topoheight), entry)?;
+            self.stage(&mut writes, *topoheight, entry)?;
             if writes.parts >= BATCH_ENTRIES {
-                self.0.apply(std::mem::take(&mut writes))?;
+                self.tree.apply(std::mem::take(&mut writes))?;
             }
         }
-        self.0.apply(writes)
+        self.tree.apply(writes)
+    }
+
+    fn stage(
+        &self,
+        writes: &mut Writes,
+        topoheight: TopoHeight,
+        entry: &[u8],
+    ) -> Result<(), StoreError> {
+        let is_new = {
+            let mut last = self.last.lock();
+            let is_new = Some(topoheight) > *last;
+            // Whatever becomes of the write, some of it may be there.
+            *last = (*last).max(Some(topoheight));
+            is_new
+        };
+        let key = key(topoheight);
+        if is_new {
+            self.tree.stage_new(writes, &key, entry);
+            return Ok(());
+        }
+        self.tree.stage(writes, &key, entry)
     }
 
     pub(super) fn read(&self, topoheight: TopoHeight) -> Result<Option<Vec<u8>>, StoreError> {
-        self.0.read(&key(topoheight))
+        self.tree.read(&key(topoheight))
     }
 
     pub(super) fn last(&self) -> Result<Option<TopoHeight>, StoreError> {
-        match self.0.last_key()? {
+        match self.tree.last_key()? {
             Some(key) => self.topoheight(&key).map(Some),
             None => Ok(None),
         }
@@ -60,7 +86,7 @@ impl Ledger {
     }
 
     fn topoheight(&self, key: &[u8]) -> Result<TopoHeight, StoreError> {
-        parse_key(key).ok_or_else(|| self.0.corrupt(key, Corruption::Form))
+        parse_key(key).ok_or_else(|| self.tree.corrupt(key, Corruption::Form))
     }
 }
 
@@ -74,7 +100,7 @@ pub(super) struct Range<'a> {
 impl Range<'_> {
     fn step(&mut self) -> Result<Option<(TopoHeight, Vec<u8>)>, StoreError> {
         while let Some(from) = self.next.take() {
-            let Some(found) = self.ledger.0.next_key(&key(from))? else { break };
+            let Some(found) = self.ledger.tree.next_key(&key(from))? else { break };
             let topoheight = self.ledger.topoheight(&found)?;
             if topoheight > self.last {
                 break;

@@ -456,7 +456,7 @@ impl Store {
     ///
     /// When writing fails.
     pub fn put_ledger(&self, topoheight: TopoHeight, entry: &[u8]) -> Result<(), StoreError> {
-        self.inner.ledger.tree().apply(self.inner.ledger.staged(topoheight, entry)?)
+        self.inner.ledger.put(topoheight, entry)
     }
 
     /// Writes many entries of the ledger, a few hundred at a time; each entry is atomic.
@@ -465,7 +465,7 @@ impl Store {
     ///
     /// When writing fails.
     pub fn put_ledgers(&self, entries: &[(TopoHeight, Vec<u8>)]) -> Result<(), StoreError> {
-        self.inner.ledger.put(entries)
+        self.inner.ledger.put_all(entries)
     }
 
     /// The entry of a block in the ledger.

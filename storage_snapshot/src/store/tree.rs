@@ -97,6 +97,18 @@ impl Tree {
         key: &[u8],
         content: &[u8],
     ) -> Result<(), StoreError> {
+        // A shorter entry leaves parts of a longer one behind.
+        let mut parts_before = self.stage_new(writes, key, content);
+        while self.part(key, parts_before)?.is_some() {
+            writes.entries.push((part_key(key, parts_before), None));
+            writes.parts += 1;
+            parts_before += 1;
+        }
+        Ok(())
+    }
+
+    /// Stages an entry where there is none, and tells how many parts it has.
+    pub(super) fn stage_new(&self, writes: &mut Writes, key: &[u8], content: &[u8]) -> u32 {
         let parts = parts(content.len());
         let mut head = [0; HEAD_BYTES];
         head[..8].copy_from_slice(&self.checksum(key, content));
@@ -107,14 +119,8 @@ impl Tree {
             writes.entries.push((part_key(key, number), Some([&head, chunk].concat())));
             writes.bytes += key.len() + HEAD_BYTES + chunk.len();
         }
-        // A shorter entry leaves parts of a longer one behind.
-        let mut parts_before = parts;
-        while self.part(key, parts_before)?.is_some() {
-            writes.entries.push((part_key(key, parts_before), None));
-            parts_before += 1;
-        }
-        writes.parts += parts_before as usize;
-        Ok(())
+        writes.parts += parts as usize;
+        parts
     }
 
     /// Applies what was staged, all or nothing.
