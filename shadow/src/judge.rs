@@ -255,9 +255,13 @@ impl JudgeLoop {
                     if self.abandoned.load(Ordering::Relaxed) {
                         continue;
                     }
-                    let mut entry = self.judge(&case, case.entry(tip.digest, time))?;
-                    self.replace_stale(&mut entry)?;
-                    self.publish(entry)?;
+                    let (at, progress) = (tip.block.topoheight, Arc::clone(&self.progress));
+                    let entry = progress.ledger_timed(at, || case.entry(tip.digest, time));
+                    let mut entry = self.judge(&case, entry)?;
+                    progress.ledger_timed(at, || {
+                        self.replace_stale(&mut entry)?;
+                        self.publish(entry)
+                    })?;
                 }
                 Ok(Message::Again(again)) => self.judge_again(&again)?,
                 Ok(Message::Settle(done)) => {

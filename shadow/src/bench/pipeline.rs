@@ -4,6 +4,7 @@ use std::{
     panic::resume_unwind,
     sync::{
         Arc,
+        atomic::Ordering,
         mpsc::{self, RecvTimeoutError},
     },
     thread,
@@ -37,7 +38,7 @@ pub(super) fn measure(
     workers: u32,
     report: &mut Report,
 ) -> Result<(), VerifyError> {
-    let (mut compare, mut processor) = (Duration::ZERO, Duration::ZERO);
+    let [mut compare, mut ledger, mut processor] = [Duration::ZERO; 3];
     for transactions in [100, 1000] {
         // Long enough that what happens at the end alone, when nothing more comes, does not count.
         let (all, rounds) = match length {
@@ -65,6 +66,7 @@ pub(super) fn measure(
             ],
         )?;
         compare += runs.iter().map(|run| run.steps.compare).sum::<Duration>();
+        ledger += runs.iter().map(|run| run.steps.ledger).sum::<Duration>();
         processor += runs.iter().map(|run| run.cost.processor).sum::<Duration>();
 
         let count = chain.transactions();
@@ -81,6 +83,7 @@ pub(super) fn measure(
             commit_us: step(|run| run.steps.commit),
             parallel_us: step(|run| run.steps.parallel),
             compare_us: step(|run| run.steps.compare),
+            ledger_us: step(|run| run.steps.ledger),
         };
         report.overhead.insert(transactions.to_string(), speed_up(alone, verified));
         report.beside_another.insert(transactions.to_string(), speed_up(alone, beside_another));
@@ -89,12 +92,17 @@ pub(super) fn measure(
             .insert(transactions.to_string(), row.verified_cpu_us / row.alone_cpu_us);
         report.pipeline.push(row);
     }
-    report.compare_share = speed_up(compare, processor);
+    report.comparator_share = speed_up(compare, processor);
+    report.compare_share = speed_up(compare + ledger, processor);
     Ok(())
 }
 
 /// A judge of the built-in engine, as a run has one.
-pub(super) fn judge_of(store: &Store, workers: u32) -> Result<Judge, SourceError> {
+pub(super) fn judge_of(
+    store: &Store,
+    workers: u32,
+    progress: &Arc<Progress>,
+) -> Result<Judge, SourceError> {
     let executor = ParallelExecutor::new(workers as usize).map_err(SourceError::Io)?;
     let executor = WithinBudget::new(Arc::new(executor), Duration::from_secs(10));
     let schedules = Schedules::plain(workers);
@@ -103,7 +111,7 @@ pub(super) fn judge_of(store: &Store, workers: u32) -> Result<Judge, SourceError
         vec![Candidate { executor: Arc::new(executor), schedules }],
         CanaryRate::every(1000),
         Box::new(MemorySink::new()),
-        Arc::new(Progress::default()),
+        Arc::clone(progress),
     )
     .map_err(SourceError::Io)
 }
@@ -127,7 +135,7 @@ impl Cost {
 /// A verified run of a chain.
 struct VerifiedRun {
     cost: Cost,
-    /// Where the time went, by the ledger.
+    /// Where the time went.
     steps: Steps,
 }
 
@@ -138,6 +146,8 @@ struct Steps {
     parallel: Duration,
     /// With the invariants of the control.
     compare: Duration,
+    /// Making and writing the entries of the ledger.
+    ledger: Duration,
 }
 
 /// A chain that was generated beforehand, so that only its way is measured.
@@ -202,7 +212,8 @@ impl Chain {
         let directory = tempfile::tempdir().map_err(SourceError::Io)?;
         let store = Store::open(directory.path(), StoreOptions::default())?;
         let source = GeneratedChain::new(self.options);
-        let judge = judge_of(&store, workers)?;
+        let progress = Arc::default();
+        let judge = judge_of(&store, workers, &progress)?;
         let mut verifier = Verifier::new(store.clone(), &source, NodeCheck::Ignore, judge)?;
         let blocks = self.copies();
         let cost = Cost::of(|| {
@@ -211,7 +222,8 @@ impl Chain {
             }
             verifier.finish()
         })?;
-        let mut steps = Steps::default();
+        let ledger = Duration::from_nanos(progress.ledger_nanoseconds.load(Ordering::Relaxed));
+        let mut steps = Steps { ledger, ..Steps::default() };
         for entry in entries(&store, TopoHeight::GENESIS) {
             let seconds = entry?.seconds;
             steps.serial += Duration::from_secs_f64(seconds.serial);

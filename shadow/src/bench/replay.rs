@@ -10,6 +10,7 @@ use std::{
     hint::black_box,
     io::{BufWriter, Write},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -79,7 +80,7 @@ fn replay(options: GeneratedOptions, workers: u32, path: &Path) -> Result<Durati
     let directory = tempfile::tempdir().map_err(SourceError::Io)?;
     let store = Store::open(directory.path(), StoreOptions::default())?;
     let chain = GeneratedChain::new(options);
-    let judge = judge_of(&store, workers)?;
+    let judge = judge_of(&store, workers, &Arc::default())?;
     let verifier = Verifier::new(store, &chain, NodeCheck::Ignore, judge)?;
     // From when the file is opened on it is read ahead.
     let (verified, time) = timed(|| {

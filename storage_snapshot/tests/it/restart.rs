@@ -286,18 +286,24 @@ fn the_ledger_outlives_rollback_and_pruning() {
 
 #[test]
 fn a_shorter_entry_leaves_nothing_of_a_longer_one_behind() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
-    store.put_ledger(at(0), &[1; 30_000]).unwrap();
-    store.put_ledger(at(0), b"short").unwrap();
-    drop(store);
+    for reopened in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = open(directory.path());
+        store.put_ledger(at(0), &[1; 30_000]).unwrap();
+        if reopened {
+            drop(store);
+            store = open(directory.path());
+        }
+        store.put_ledger(at(0), b"short").unwrap();
+        drop(store);
 
-    let database = raw(directory.path());
-    let parts = |tree: &str, key: &[u8]| {
-        database.open_tree(tree).unwrap().scan_prefix(key).keys().map(Result::unwrap).count()
-    };
-    assert_eq!(parts("ledger", &[0; 8]), 1);
-    close_raw(database, directory.path());
+        let database = raw(directory.path());
+        let parts = |tree: &str, key: &[u8]| {
+            database.open_tree(tree).unwrap().scan_prefix(key).keys().map(Result::unwrap).count()
+        };
+        assert_eq!(parts("ledger", &[0; 8]), 1, "opened again: {reopened}");
+        close_raw(database, directory.path());
+    }
 }
 
 #[test]
