@@ -9,13 +9,13 @@ use storage_snapshot::StateDigest;
 
 use crate::{
     execute::{BlockExecutor, Control, ExecutableBlock, PreState, SerialExecutor},
-    kinds::{KindCounts, TransactionKind},
+    kinds::KindCounts,
     ledger::{
         FORMAT_VERSION, LedgerEntry, LoadCounts, ReOrderCounts, StepSeconds, TransactionCounts,
     },
     node::{NodeCounts, NodeFindings},
     rules::{Quirks, RULES},
-    shapes::{ShapeCounts, shapes},
+    shapes::{ShapeCounts, Told, shapes_of},
 };
 
 /// A block that waits for its verdict.
@@ -23,6 +23,8 @@ use crate::{
 pub struct Case {
     /// The block.
     pub block: Arc<ExecutableBlock>,
+    /// What its transactions tell by themselves, in their order.
+    pub(crate) told: Vec<Told>,
     /// The state before it.
     pub pre_state: Arc<PreState>,
     /// What the control came to.
@@ -124,18 +126,20 @@ impl Case {
             Finding::Opaque(_) | Finding::Inconclusive(_) => &[],
         };
         let mut counts = KindCounts::default();
-        for (index, transaction) in self.block.transactions.iter().enumerate() {
+        for (index, told) in self.told.iter().enumerate() {
             // The control's outcomes are in the order of the block.
             let executed =
                 outcomes.get(index).is_some_and(|outcome| outcome.status == Status::Executed);
-            counts.count(TransactionKind::of(&transaction.body), executed);
+            counts.count(told.kind, executed);
         }
         counts
     }
 
     fn shape_counts(&self) -> ShapeCounts {
         match &self.finding {
-            Finding::Control(control) => shapes(&self.block, &self.pre_state, control),
+            Finding::Control(control) => {
+                shapes_of(&self.told, &self.block, &self.pre_state, control)
+            }
             Finding::Opaque(_) | Finding::Inconclusive(_) => ShapeCounts::default(),
         }
     }

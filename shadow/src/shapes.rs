@@ -9,12 +9,13 @@ use std::fmt;
 
 use comparator::{SkipReason, Status};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
-use storage_snapshot::{Address, Amount, AssetId, StateKey, StateRead};
+use storage_snapshot::{Amount, AssetId, StateKey, StateValue};
 
 use crate::{
     chain::{Transaction, TransactionData},
     execute::{Control, ExecutableBlock, PreState},
-    rules::{Quirk, Walk},
+    kinds::TransactionKind,
+    rules::Quirk,
 };
 
 macro_rules! shapes {
@@ -129,23 +130,65 @@ impl FromIterator<(Shape, u64)> for ShapeCounts {
     }
 }
 
+/// What a transaction tells by itself of how it is to be counted.
+///
+/// It is noted while the transaction is at hand: to come back to it for that takes longer than all the counting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told {
+    /// Its kind.
+    pub(crate) kind: TransactionKind,
+    own: ShapeSet,
+}
+
+impl Told {
+    /// What the transactions of a block tell, in their order.
+    pub(crate) fn of_block(block: &ExecutableBlock) -> Vec<Self> {
+        block.transactions.iter().map(|transaction| Self::of(&transaction.body)).collect()
+    }
+
+    fn of(transaction: &Transaction) -> Self {
+        let mut own = ShapeSet::default();
+        own.insert_if(Shape::MultisigSigned, transaction.multisig.is_some());
+        match &transaction.data {
+            TransactionData::Transfers(transfers) => {
+                for transfer in transfers {
+                    own.insert_if(Shape::ZeroAmount, transfer.amount == Amount::ZERO);
+                    own.insert_if(Shape::SeveralAssets, transfer.asset != AssetId::NATIVE);
+                }
+            }
+            TransactionData::Burn { asset, .. } => {
+                own.insert(Shape::Burn);
+                own.insert_if(Shape::SeveralAssets, *asset != AssetId::NATIVE);
+            }
+            TransactionData::Multisig(_) => own.insert(Shape::MultisigChanged),
+            // It has no control, so there is nothing to be told of it.
+            TransactionData::Opaque(_) => {}
+        }
+        Self { kind: TransactionKind::of(transaction), own }
+    }
+}
+
 /// Which transactions of a block take part in which shape, given what the control made of them.
 ///
 /// A transaction that was passed over had no effect, so it meets nobody: it counts for the reason why
 /// it was passed over and for nothing else. One that failed keeps some of its effects, so it counts.
+///
+/// The world is the one that was made for the block, or one that was read from its values.
 pub fn shapes(block: &ExecutableBlock, pre_state: &PreState, control: &Control) -> ShapeCounts {
-    // What was resolved for the block names all of its accounts. Of a world that was read from its values
-    // that may be told only at an account that it does not name.
-    let counts = shapes_on(block, pre_state, control);
-    counts.or_else(|| shapes_on(block, &pre_state.covering(block), control)).unwrap_or_default()
+    shapes_of(&Told::of_block(block), block, pre_state, control)
 }
 
-/// `None` if the world does not name an account of the block.
-fn shapes_on(
+/// The same where it is known what the transactions tell.
+pub(crate) fn shapes_of(
+    told: &[Told],
     block: &ExecutableBlock,
     pre_state: &PreState,
     control: &Control,
-) -> Option<ShapeCounts> {
+) -> ShapeCounts {
+    if pre_state.mentions().len() != told.len() {
+        // A world that was read from its values does not know where the transactions name its accounts.
+        return shapes_of(told, block, &pre_state.made_for(block), control);
+    }
     let mut counts = ShapeCounts::default();
     for (quirk, count) in control.quirks.iter() {
         match quirk {
@@ -156,14 +199,12 @@ fn shapes_on(
     }
 
     let mut accounts = Accounts::of(pre_state);
-    let (miner, dev) = (accounts.named(&block.miner)?, accounts.named(&block.dev)?);
-    let mut effective = Vec::with_capacity(block.transactions.len());
-    let mut destinations = Vec::with_capacity(block.transactions.len());
+    let mut effective = Vec::with_capacity(told.len());
+    let mut destinations = Vec::with_capacity(told.len());
     // The control's outcomes are in the order of the block.
     let outcomes = control.execution.outcomes.iter();
-    for (number, (transaction, outcome)) in block.transactions.iter().zip(outcomes).enumerate() {
-        accounts.places.go_to(number);
-        let mut own = ShapeSet::default();
+    for ((told, mentioned), outcome) in told.iter().zip(pre_state.mentions()).zip(outcomes) {
+        let mut own = told.own;
         match outcome.status {
             Status::Skipped(SkipReason::AlreadyExecuted) => {
                 counts.add(Shape::Duplicate, 1);
@@ -177,14 +218,19 @@ fn shapes_on(
             Status::Executed if block.side_block => own.insert(Shape::SideBlock),
             Status::Executed => {}
         }
+        // Every transaction has a source.
+        let Some((source, paid)) = mentioned.split_first() else { continue };
         // Positions begin with 1, so that 0 is before all of them.
         let position = effective.len() as u32 + 1;
-        let source = accounts.sends(&transaction.body, position)?;
-        own.insert_all(accounts.pays(&transaction.body, source, position, &mut destinations)?);
-        effective.push(Effective { source, own, destinations_end: destinations.len() });
+        accounts.sends(*source, own, position);
+        own.insert_all(accounts.pays(*source, paid, position, &mut destinations));
+        effective.push(Effective { source: *source, own, destinations_end: destinations.len() });
     }
     accounts.mark(pre_state, control);
 
+    // The block names both.
+    let place = |account| pre_state.place(account).map(|place| place as u32);
+    let (miner, dev) = (place(&block.miner), place(&block.dev));
     let mut start = 0;
     for (position, Effective { source, own, destinations_end }) in (1..).zip(effective) {
         let paid = &destinations[start..destinations_end];
@@ -194,15 +240,16 @@ fn shapes_on(
         let (mut pays_miner, mut pays_dev) = (false, false);
         for destination in paid {
             shapes.insert_all(accounts.all[*destination as usize].of_destination(position));
-            pays_miner |= *destination == miner;
-            pays_dev |= *destination == dev;
+            pays_miner |= Some(*destination) == miner;
+            pays_dev |= Some(*destination) == dev;
         }
+        let source = Some(source);
         shapes.insert_if(Shape::MinerSpends, source == miner);
         shapes.insert_if(Shape::MinerInTransaction, source == miner || pays_miner);
         shapes.insert_if(Shape::DevInTransaction, source == dev || pays_dev);
         counts.add_each(shapes);
     }
-    Some(counts)
+    counts
 }
 
 /// A transaction that was not passed over.
@@ -214,7 +261,7 @@ struct Effective {
 }
 
 /// Shapes as bits.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct ShapeSet(u32);
 
 const _: () = assert!(Shape::ALL.len() <= u32::BITS as usize, "every shape has a bit");
@@ -231,11 +278,14 @@ impl ShapeSet {
     fn insert_all(&mut self, other: Self) {
         self.0 |= other.0;
     }
+
+    const fn contains(self, shape: Shape) -> bool {
+        self.0 & 1 << shape as u32 != 0
+    }
 }
 
 /// The accounts of a block by their places.
-struct Accounts<'a> {
-    places: Walk<'a>,
+struct Accounts {
     all: Vec<Account>,
 }
 
@@ -255,69 +305,47 @@ struct Account {
     is_net_zero: bool,
 }
 
-impl<'a> Accounts<'a> {
-    fn of(pre_state: &'a PreState) -> Self {
+impl Accounts {
+    fn of(pre_state: &PreState) -> Self {
         let mut all = Vec::new();
         all.resize_with(pre_state.accounts().len(), Account::default);
-        Self { places: pre_state.walk(), all }
+        Self { all }
     }
 
-    fn named(&mut self, account: &Address) -> Option<u32> {
-        // A block of 2^32 accounts fits into no memory.
-        self.places.place(account).map(|place| place as u32)
-    }
-
-    fn sends(&mut self, transaction: &Transaction, position: u32) -> Option<u32> {
-        let place = self.named(&transaction.source)?;
-        let account = &mut self.all[place as usize];
+    fn sends(&mut self, source: u32, own: ShapeSet, position: u32) {
+        let account = &mut self.all[source as usize];
         account.sends += 1;
         account.last_sent = position;
         if account.sends == 1 {
             account.first_sent = position;
         }
-        account.changes_multisig |= matches!(transaction.data, TransactionData::Multisig(_));
-        Some(place)
+        account.changes_multisig |= own.contains(Shape::MultisigChanged);
     }
 
-    /// Notes whom a transaction pays, and what can be told from it alone.
+    /// Notes whom a transaction pays, each once, and what can be told from that alone.
     fn pays(
         &mut self,
-        transaction: &Transaction,
         source: u32,
+        paid: &[u32],
         position: u32,
         destinations: &mut Vec<u32>,
-    ) -> Option<ShapeSet> {
+    ) -> ShapeSet {
         let mut own = ShapeSet::default();
-        own.insert_if(Shape::MultisigSigned, transaction.multisig.is_some());
-        match &transaction.data {
-            TransactionData::Transfers(transfers) => {
-                for transfer in transfers {
-                    own.insert_if(Shape::ZeroAmount, transfer.amount == Amount::ZERO);
-                    own.insert_if(Shape::SeveralAssets, transfer.asset != AssetId::NATIVE);
-                    let place = self.named(&transfer.destination)?;
-                    own.insert_if(Shape::SelfTransfer, place == source);
-                    let account = &mut self.all[place as usize];
-                    if account.last_paid == position {
-                        own.insert(Shape::RepeatedDestination);
-                        continue;
-                    }
-                    account.payers += 1;
-                    account.last_paid = position;
-                    if account.payers == 1 {
-                        account.first_paid = position;
-                    }
-                    destinations.push(place);
-                }
+        for place in paid {
+            own.insert_if(Shape::SelfTransfer, *place == source);
+            let account = &mut self.all[*place as usize];
+            if account.last_paid == position {
+                own.insert(Shape::RepeatedDestination);
+                continue;
             }
-            TransactionData::Burn { asset, .. } => {
-                own.insert(Shape::Burn);
-                own.insert_if(Shape::SeveralAssets, *asset != AssetId::NATIVE);
+            account.payers += 1;
+            account.last_paid = position;
+            if account.payers == 1 {
+                account.first_paid = position;
             }
-            TransactionData::Multisig(_) => own.insert(Shape::MultisigChanged),
-            // It has no control, so it does not come here.
-            TransactionData::Opaque(_) => {}
+            destinations.push(*place);
         }
-        Some(own)
+        own
     }
 
     /// Notes of the accounts what the control wrote of them.
@@ -332,13 +360,15 @@ impl<'a> Accounts<'a> {
             }
         }
         // Only few accounts do both.
-        for (account, address) in self.all.iter_mut().zip(pre_state.accounts()) {
+        let accounts = self.all.iter_mut().zip(pre_state.accounts()).enumerate();
+        for (place, (account, address)) in accounts {
             if account.sends > 0 && account.payers > 0 {
                 let key = StateKey::Balance(*address, AssetId::NATIVE);
-                let before = pre_state.read(&key);
-                account.is_net_zero = delta
-                    .get(&key)
-                    .is_some_and(|after| before.is_ok_and(|before| before.as_ref() == after));
+                let before = pre_state.number_at(place, &key).and_then(Result::ok).flatten();
+                account.is_net_zero = matches!(
+                    delta.get(&key),
+                    Some(Some(StateValue::Balance(after))) if before == Some(after.as_u64())
+                );
             }
         }
     }

@@ -33,6 +33,7 @@ use crate::{
     other_branch::OtherBranch,
     prepare::{ChainSoFar, PreparedBlock, prepare},
     rules::SIDE_BLOCK_WINDOW,
+    shapes::Told,
     source::{
         BeforeStart, BlockSource, ChainEvent, ChainIdentity, CommittedBlock, Held, NodeAnswers,
         first_after_base,
@@ -144,6 +145,7 @@ impl Verifier {
             self.blind_since = Some(place.topoheight);
         }
         let case = Case {
+            told: Told::of_block(&prepared.executable),
             block: Arc::new(prepared.executable),
             pre_state,
             finding: step.finding,
