@@ -47,7 +47,7 @@ impl Side {
             None => Self::None,
             Some(StateValue::Nonce(nonce)) => Self::Number(nonce.as_u64()),
             Some(StateValue::Balance(amount)) => Self::Number(amount.as_u64()),
-            Some(StateValue::Multisig(config)) => Self::Multisig(config.clone()),
+            Some(StateValue::Multisig(config)) => Self::Multisig(MultisigConfig::clone(config)),
             Some(StateValue::Registered) => Self::Registered,
         }
     }

@@ -137,7 +137,7 @@ impl TryFrom<StateEntryJson> for (StateKey, Option<StateValue>) {
                 if config.participants.len() > MAX_PARTICIPANTS {
                     return Err(WireError::Participants { key, count: config.participants.len() });
                 }
-                Some(StateValue::Multisig(config.into()))
+                Some(StateValue::from(MultisigConfig::from(config)))
             }
             (StateKey::Registered(_), ValueJson::Registered) => Some(StateValue::Registered),
             (
@@ -198,7 +198,7 @@ impl From<Option<&StateValue>> for ValueJson {
             None => Self::None,
             Some(StateValue::Nonce(nonce)) => Self::Number(nonce.as_u64()),
             Some(StateValue::Balance(amount)) => Self::Number(amount.as_u64()),
-            Some(StateValue::Multisig(config)) => Self::Multisig(config.into()),
+            Some(StateValue::Multisig(config)) => Self::Multisig((&**config).into()),
             Some(StateValue::Registered) => Self::Registered,
         }
     }

@@ -93,7 +93,7 @@ impl StateDelta {
 
     /// Records a multisig configuration, or its deletion.
     pub fn set_multisig(&mut self, account: Address, config: Option<MultisigConfig>) {
-        self.insert(StateKey::Multisig(account), config.map(StateValue::Multisig));
+        self.insert(StateKey::Multisig(account), config.map(StateValue::from));
     }
 
     /// Records that an account became known to the chain.

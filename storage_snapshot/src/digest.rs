@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn terms_made_at_once_are_those_made_one_by_one() {
         let participants = vec![Address::new([9; 32]); 2];
-        let long = StateValue::Multisig(MultisigConfig { threshold: 2, participants });
+        let long = StateValue::from(MultisigConfig { threshold: 2, participants });
         let key_of_long = StateKey::Multisig(Address::new([1; 32]));
         for count in 0..40 {
             let mut terms = Terms::default();
@@ -239,10 +239,7 @@ mod tests {
             Version::Unknown,
             nonce(u64::MAX),
             Version::Known(Some(StateValue::Balance(Amount::new(258)))),
-            Version::Known(Some(StateValue::Multisig(MultisigConfig {
-                threshold: 0,
-                participants,
-            }))),
+            Version::Known(Some(StateValue::from(MultisigConfig { threshold: 0, participants }))),
             Version::Known(Some(StateValue::Registered)),
         ];
         for (key, version) in keys.iter().flat_map(|key| versions.iter().map(move |v| (key, v))) {

@@ -373,7 +373,7 @@ impl Bytes<'_> {
             1 => return Ok(Version::Unknown),
             2 => StateValue::Nonce(Nonce::new(self.u64()?)),
             3 => StateValue::Balance(Amount::new(self.u64()?)),
-            4 => StateValue::Multisig(MultisigConfig {
+            4 => StateValue::from(MultisigConfig {
                 threshold: self.u8()?,
                 participants: self.list(|bytes| bytes.array().map(Address::new))?,
             }),

@@ -60,10 +60,16 @@ pub enum StateValue {
     Nonce(Nonce),
     /// Under [`StateKey::Balance`].
     Balance(Amount),
-    /// Under [`StateKey::Multisig`].
-    Multisig(MultisigConfig),
+    /// Under [`StateKey::Multisig`]. Boxed, because few keys hold one and every value would have room for it.
+    Multisig(Box<MultisigConfig>),
     /// Under [`StateKey::Registered`]: an account is registered or has no value, never "false".
     Registered,
+}
+
+impl From<MultisigConfig> for StateValue {
+    fn from(config: MultisigConfig) -> Self {
+        Self::Multisig(Box::new(config))
+    }
 }
 
 /// How many of which participants must sign for an account.

@@ -35,7 +35,7 @@ pub(crate) const fn nonce(number: u64) -> Option<StateValue> {
 }
 
 pub(crate) fn multisig(threshold: u8, participants: &[Address]) -> Option<StateValue> {
-    Some(StateValue::Multisig(config(threshold, participants)))
+    Some(StateValue::from(config(threshold, participants)))
 }
 
 pub(crate) fn config(threshold: u8, participants: &[Address]) -> MultisigConfig {

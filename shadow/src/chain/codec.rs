@@ -188,7 +188,7 @@ fn read_data(reader: &mut Reader<'_>) -> Result<TransactionData, DecodeError> {
         tag => {
             let length_bytes = opaque_length(tag, reader)?;
             let body = reader.take("data", length_bytes)?;
-            Ok(TransactionData::Opaque(OpaqueData::of_bytes(tag, body)))
+            Ok(TransactionData::Opaque(Box::new(OpaqueData::of_bytes(tag, body))))
         }
     }
 }

@@ -280,7 +280,7 @@ impl Decoder {
         };
         if version != VERSION_KNOWN {
             let data = OpaqueData::from_json(version, text).map_err(malformed)?;
-            return Ok(TransactionData::Opaque(data));
+            return Ok(TransactionData::Opaque(Box::new(data)));
         }
         self.known(&serde_json::from_str(text).map_err(malformed)?)
     }
@@ -301,7 +301,9 @@ impl Decoder {
                 threshold: config.threshold,
                 participants: config.participants.iter().copied().map(Address::new).collect(),
             }),
-            WireData::Other { tag, body } => TransactionData::Opaque(OpaqueData::of_tag(tag, body)),
+            WireData::Other { tag, body } => {
+                TransactionData::Opaque(Box::new(OpaqueData::of_tag(tag, body)))
+            }
         })
     }
 

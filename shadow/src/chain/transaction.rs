@@ -51,7 +51,8 @@ pub enum TransactionData {
     /// The source becomes a multisig account, or stops being one when the threshold is 0.
     Multisig(MultisigConfig),
     /// Something that is not executed here.
-    Opaque(OpaqueData),
+    /// Boxed, because few transactions are and every one would have room for it.
+    Opaque(Box<OpaqueData>),
 }
 
 /// One output of a transaction.

@@ -204,7 +204,7 @@ impl RecordedBlocks {
             StateKey::Multisig(_) => match version.state {
                 Some(WireMultisig::Active { participants, threshold }) => {
                     let participants = participants.iter().map(|address| account(line, address));
-                    Some(StateValue::Multisig(MultisigConfig {
+                    Some(StateValue::from(MultisigConfig {
                         threshold,
                         participants: participants.collect::<Result<_, _>>()?,
                     }))

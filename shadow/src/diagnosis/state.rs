@@ -219,7 +219,7 @@ impl Place<'_> {
         }
         let before = facts.value_before(&self.key);
         let is_stale = match (&before, observed) {
-            (Some(StateValue::Multisig(before)), Side::Multisig(observed)) => before == observed,
+            (Some(StateValue::Multisig(before)), Side::Multisig(observed)) => **before == *observed,
             _ => false,
         };
         if is_stale {

@@ -396,7 +396,7 @@ impl<'a> SerialState<'a> {
         }
         for (account, staged) in parent.accounts().iter().zip(&mut self.accounts) {
             if let Some(config) = staged.multisig.take() {
-                writes.push((StateKey::Multisig(*account), config.map(StateValue::Multisig)));
+                writes.push((StateKey::Multisig(*account), config.map(StateValue::from)));
             }
         }
         for (place, (account, staged)) in parent.accounts().iter().zip(&self.accounts).enumerate() {

@@ -181,9 +181,7 @@ fn replace(
     let key = StateKey::Multisig(account);
     for change in changes {
         match &write {
-            Some(config) => {
-                wrong.write(key, config.clone().map(StateValue::Multisig), change.index)
-            }
+            Some(config) => wrong.write(key, config.clone().map(StateValue::from), change.index),
             None => wrong.drop_write(key, change.index),
         }
     }

@@ -32,7 +32,7 @@ pub(super) fn value_of(
                 MultisigStateJson::Active { participants, threshold } => {
                     let participants =
                         participants.iter().map(|address| account_of(address, network));
-                    Some(StateValue::Multisig(MultisigConfig {
+                    Some(StateValue::from(MultisigConfig {
                         threshold,
                         participants: participants.collect::<Result<_, _>>()?,
                     }))

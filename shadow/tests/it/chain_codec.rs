@@ -97,7 +97,7 @@ fn what_does_not_fit_is_not_cut_off() {
         EncodeError::IdleParticipants,
     );
     check_unencodable(
-        TransactionData::Opaque(OpaqueData::from_json(0, r#"{"shield":{}}"#).unwrap()),
+        TransactionData::Opaque(Box::new(OpaqueData::from_json(0, r#"{"shield":{}}"#).unwrap())),
         EncodeError::BodyUnknown(OpaqueKind::UnknownKind),
     );
     let mut transaction = sample();

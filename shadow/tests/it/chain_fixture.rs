@@ -123,7 +123,7 @@ pub(crate) fn rebuildable_data() -> impl Strategy<Value = TransactionData> {
         )
     });
     prop_oneof![freeze, unfreeze, call].prop_map(|json| {
-        TransactionData::Opaque(OpaqueData::from_json(0, &json).expect("it is JSON"))
+        TransactionData::Opaque(Box::new(OpaqueData::from_json(0, &json).expect("it is JSON")))
     })
 }
 

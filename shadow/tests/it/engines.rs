@@ -73,10 +73,9 @@ fn batches_are_free_of_conflicts_and_keep_the_order_of_those_that_conflict() {
 #[test]
 fn a_panic_in_one_transaction_is_its_own_outcome() {
     // Nobody may execute an opaque transaction; the engine that is made to do it says which.
-    let data = TransactionData::Opaque(
-        shadow::chain::OpaqueData::from_json(0, r#"{"energy":{"UnfreezeTos":{"amount":1}}}"#)
-            .unwrap(),
-    );
+    let json = r#"{"energy":{"UnfreezeTos":{"amount":1}}}"#;
+    let data = shadow::chain::OpaqueData::from_json(0, json).unwrap();
+    let data = TransactionData::Opaque(Box::new(data));
     let world = World::new().account(A, 0, 100).account(B, 0, 100).account(C, 0, 100);
     let world = world.pay(A, 0, D, 1, 1).transaction(B, 0, 1, data).pay(C, 0, M, 1, 1);
     for engine in engines() {
@@ -188,7 +187,7 @@ fn worlds() -> impl Strategy<Value = World> {
         for (address, (nonce, native, gold)) in PEOPLE.into_iter().zip(accounts) {
             world = world.account(address, nonce, native).holding(address, GOLD, gold);
         }
-        let multisig = StateValue::Multisig(config(1, &[B]));
+        let multisig = StateValue::from(config(1, &[B]));
         world = world.with(StateKey::Multisig(A), multisig);
         steps.into_iter().fold(world, |world, step| step.apply(world))
     })

@@ -34,7 +34,7 @@ fn world() -> World {
         .account(A, 3, 1_000_000)
         .account(B, 0, 5_000)
         .holding(A, GOLD, u64::MAX)
-        .with(StateKey::Multisig(B), StateValue::Multisig(config(1, &[A, C])))
+        .with(StateKey::Multisig(B), StateValue::from(config(1, &[A, C])))
         .pay(A, 3, B, 500, 10)
         .transfer(A, 4, &[(GOLD, C, 7), (NATIVE, C, 0)], 11)
         .burn(B, 0, NATIVE, 100, 12)

@@ -283,7 +283,7 @@ fn balance(account: Address) -> Option<StateKey> {
 }
 
 fn with_multisig(world: World) -> World {
-    world.with(StateKey::Multisig(A), StateValue::Multisig(crate::support::config(1, &[B])))
+    world.with(StateKey::Multisig(A), StateValue::from(crate::support::config(1, &[B])))
 }
 
 /// The transactions that took effect.

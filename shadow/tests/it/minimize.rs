@@ -69,7 +69,7 @@ fn busy() -> World {
         world = world.account(account(number), 7, 1_234_567_890_123 + number);
         world = world.holding(account(number), GOLD, 987_654_321);
     }
-    world = world.with(StateKey::Multisig(C), StateValue::Multisig(config(2, &[A, B, D])));
+    world = world.with(StateKey::Multisig(C), StateValue::from(config(2, &[A, B, D])));
     for round in 0..5 {
         for number in 0..4 {
             let outputs = [

@@ -98,7 +98,12 @@ fn call(world: World) -> World {
         r#"{{"invoke_contract":{{"contract":"{}","deposits":{{}},"chunk_id":0,"max_gas":1000,"parameters":[]}}}}"#,
         "11".repeat(32)
     );
-    world.transaction(A, 0, 1, TransactionData::Opaque(OpaqueData::from_json(0, &data).unwrap()))
+    world.transaction(
+        A,
+        0,
+        1,
+        TransactionData::Opaque(Box::new(OpaqueData::from_json(0, &data).unwrap())),
+    )
 }
 
 /// Answers in which the first transaction's contract paid so much gold.

@@ -78,7 +78,7 @@ fn a_burn_of_the_native_asset_counts_and_one_of_another_does_not() {
 fn the_last_multisig_of_a_block_stays_and_a_deletion_is_written_as_none() {
     let world = World::new().account(A, 0, 100);
     let set = world.clone().multisig(A, 0, 1, &[B], 1).multisig(A, 1, 2, &[B, C], 1);
-    let expected = StateValue::Multisig(config(2, &[B, C]));
+    let expected = StateValue::from(config(2, &[B, C]));
     assert_eq!(written(&set.serial(), StateKey::Multisig(A)), Some(Some(expected)));
     let deleted = set.multisig(A, 2, 0, &[], 1).serial();
     assert_eq!(written(&deleted, StateKey::Multisig(A)), Some(None));

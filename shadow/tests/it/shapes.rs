@@ -106,7 +106,7 @@ fn a_new_account_is_one_that_did_not_exist() {
 fn a_multisig_is_changed_by_setting_and_by_deleting_it() {
     let plain = people().pay(A, 0, B, 1, 1);
     check(Shape::MultisigChanged, 1, people().multisig(A, 0, 1, &[B], 1), plain.clone());
-    let set = people().with(StateKey::Multisig(A), StateValue::Multisig(config(1, &[B])));
+    let set = people().with(StateKey::Multisig(A), StateValue::from(config(1, &[B])));
     check(Shape::MultisigChanged, 1, set.multisig(A, 0, 0, &[], 1), plain);
 }
 

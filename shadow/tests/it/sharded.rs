@@ -132,7 +132,7 @@ fn the_miner_and_the_dev_key_as_sources() {
 
 #[test]
 fn multisigs_set_replaced_deleted_and_spent() {
-    let world = people().with(StateKey::Multisig(D), StateValue::Multisig(config(1, &[A])));
+    let world = people().with(StateKey::Multisig(D), StateValue::from(config(1, &[A])));
     let world = world.multisig(A, 3, 1, &[B], 1).multisig(B, 3, 2, &[C, D], 1).pay(A, 4, C, 1, 1);
     let world = world.multisig(A, 5, 0, &[], 1).multisig(A, 6, 2, &[B, C], 1);
     check(&world.multisig(D, 3, 0, &[], 1).pay(D, 4, A, 1, 1).multisig(A, 7, 0, &[], 1));
@@ -241,7 +241,7 @@ fn a_transaction_that_panics_is_its_own_outcome() {
     // Nobody may execute an opaque transaction; an engine that is made to do it says which.
     let opaque = || {
         let json = r#"{"energy":{"UnfreezeTos":{"amount":1}}}"#;
-        TransactionData::Opaque(OpaqueData::from_json(0, json).unwrap())
+        TransactionData::Opaque(Box::new(OpaqueData::from_json(0, json).unwrap()))
     };
     let world = people().pay(A, 3, D, 1, 1).transaction(B, 3, 7, opaque()).pay(C, 3, M, 1, 1);
     let world = world.pay(B, 4, A, 1, 1).pay(D, 6, A, 1, 1).transaction(D, 3, 1, opaque());

@@ -32,7 +32,7 @@ pub(crate) fn value(key: &StateKey, number: u8) -> StateValue {
     match key {
         StateKey::Nonce(_) => StateValue::Nonce(Nonce::new(number.into())),
         StateKey::Balance(..) => StateValue::Balance(Amount::new(number.into())),
-        StateKey::Multisig(account) => StateValue::Multisig(MultisigConfig {
+        StateKey::Multisig(account) => StateValue::from(MultisigConfig {
             threshold: number,
             participants: vec![*account; number.into()],
         }),

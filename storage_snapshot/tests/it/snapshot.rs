@@ -334,7 +334,7 @@ fn an_account_with_many_assets_is_one_record() {
         let key = StateKey::Balance(ALICE, asset(number));
         check(&snapshot, key, Ok(Some(balance(number.into()))));
     }
-    check(&snapshot, StateKey::Multisig(ALICE), Ok(Some(StateValue::Multisig(config))));
+    check(&snapshot, StateKey::Multisig(ALICE), Ok(Some(StateValue::from(config))));
     drop(snapshot);
 
     // The record gets shorter by more than a part.

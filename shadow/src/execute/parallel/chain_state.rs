@@ -159,7 +159,7 @@ impl<S: Borrow<PreState>> ParallelChainState<S> {
                 registered.push((StateKey::Registered(account), Some(StateValue::Registered)));
             }
             if let Some(config) = state.multisig.take() {
-                multisigs.push((StateKey::Multisig(account), config.map(StateValue::Multisig)));
+                multisigs.push((StateKey::Multisig(account), config.map(StateValue::from)));
             }
         }
         let parts = [nonces, balances, multisigs, registered];

@@ -210,7 +210,7 @@ impl<'a> Accounts<'a> {
         while let Some((place, config)) = written.next() {
             if written.peek().is_none_or(|(next, _)| *next != place) {
                 let key = StateKey::Multisig(world.accounts()[place as usize]);
-                multisigs.push((key, config.map(StateValue::Multisig)));
+                multisigs.push((key, config.map(StateValue::from)));
             }
         }
         let kinds = [nonces, balances, multisigs, registrations];
