@@ -177,9 +177,27 @@ impl StateDelta {
 impl PartialEq for StateDelta {
     /// Whether the writes are the same, whatever parts they were made in.
     fn eq(&self, other: &Self) -> bool {
-        // Mostly they were made in parts of the same kinds.
-        self.0.parts == other.0.parts
-            || self.0.len == other.0.len && self.writes().eq(other.writes())
+        let mut our_parts = self.0.parts.iter().map(Vec::as_slice);
+        let mut their_parts = other.0.parts.iter().map(Vec::as_slice);
+        let (mut ours, mut theirs): (&[Write], &[Write]) = (&[], &[]);
+        // As many at a time as are in one piece on both sides.
+        self.0.len == other.0.len
+            && loop {
+                if ours.is_empty() {
+                    ours = our_parts.next().unwrap_or_default();
+                }
+                if theirs.is_empty() {
+                    theirs = their_parts.next().unwrap_or_default();
+                }
+                let piece = ours.len().min(theirs.len());
+                if piece == 0 {
+                    break true;
+                }
+                if ours[..piece] != theirs[..piece] {
+                    break false;
+                }
+                (ours, theirs) = (&ours[piece..], &theirs[piece..]);
+            }
     }
 }
 
@@ -392,6 +410,34 @@ mod tests {
         let one: StateDelta = [write(&(1, 1))].into_iter().collect();
         assert_ne!(one, [write(&(1, 2))].into_iter().collect());
         assert_ne!(one, StateDelta::new());
+    }
+
+    #[test]
+    fn deltas_are_equal_whatever_parts_they_were_made_in_and_only_if_every_write_is() {
+        const LEN: usize = 5;
+        let cut_up = |altered: Option<usize>, len: usize, cuts: u32| -> StateDelta {
+            let write = |number: usize| {
+                let nonce = Nonce::new(u64::from(altered == Some(number)));
+                let key = StateKey::Nonce(Address::new([number as u8; 32]));
+                (key, Some(StateValue::Nonce(nonce)))
+            };
+            let mut parts = vec![Vec::new()];
+            for number in 0..len {
+                if cuts >> number & 1 == 1 {
+                    parts.push(Vec::new());
+                }
+                parts.last_mut().unwrap().push(write(number));
+            }
+            parts.into_iter().map(DeltaPart::from_iter).collect()
+        };
+        for (one, other) in (0..1 << LEN).flat_map(|one| (0..1 << LEN).map(move |n| (one, n))) {
+            let whole = cut_up(None, LEN, one);
+            assert_eq!(whole, cut_up(None, LEN, other));
+            assert_ne!(whole, cut_up(None, LEN - 1, other));
+            for altered in 0..LEN {
+                assert_ne!(whole, cut_up(Some(altered), LEN, other));
+            }
+        }
     }
 
     #[test]
