@@ -35,8 +35,8 @@ pub trait Expected {
     fn for_each_asset(&self, number: usize, each: &mut dyn FnMut(AssetId));
 
     /// Assets that the block itself may create or destroy in a way that cannot be told beforehand.
-    /// Their conservation is not checked. Only asked of a block whose transactions spend 2^64-1 or
-    /// more together: as long as every sum is exact there are none.
+    /// Their conservation is not checked. Only asked of a block in which one account may spend 2^64-1 or
+    /// more: as long as every sum is exact there are none.
     fn leaky_assets(&self) -> BTreeSet<AssetId>;
 
     /// The accounts that the block names, in order and each once, by whoever has them at hand like that.
@@ -142,7 +142,7 @@ pub fn check_by<E: Expected + ?Sized>(
     found.violations.extend(not_allowed.copied().map(Violation::MultisigNotAllowed));
 
     found.leaky_assets = done.broke;
-    if done.spends == Amount::new(u64::MAX) {
+    if done.spends.is_inexact {
         found.leaky_assets.append(&mut expected.leaky_assets());
     }
     let mut changes = written.changes;
@@ -292,12 +292,19 @@ impl<'a> Nonces<'a> {
         }
     }
 
+    /// Where an account stands among the accounts, which is likely there.
     #[inline]
-    fn contains(&self, account: &Address, likely: Option<usize>) -> bool {
+    fn place(&self, account: &Address, likely: Option<usize>) -> Option<usize> {
         let likely = likely.filter(|place| self.accounts.get(*place) == Some(account));
-        match likely.map_or_else(|| self.accounts.binary_search(account), Ok) {
-            Ok(place) => self.at[place],
-            Err(_) => self.others.contains(account),
+        likely.or_else(|| self.accounts.binary_search(account).ok())
+    }
+
+    /// Whether an account that stands there is one of them.
+    #[inline]
+    fn contains(&self, account: &Address, place: Option<usize>) -> bool {
+        match place {
+            Some(place) => self.at[place],
+            None => self.others.contains(account),
         }
     }
 }
@@ -313,11 +320,40 @@ struct Done<'a> {
     not_raised: BTreeMap<&'a Address, &'a TxHash>,
     /// The sources whose multisig configuration may have been written, if any was.
     may_change_multisig: BTreeSet<&'a Address>,
-    /// What all of them spend, added up to 2^64-1 at most.
-    spends: Amount,
+    spends: Spends,
+}
+
+/// What the sources spend, whatever the assets and added up to 2^64-1 at most, so that it is known whether every
+/// sum over what an account spends is exact.
+#[derive(Default)]
+struct Spends {
+    /// By their places among the accounts.
+    at: Vec<Amount>,
+    /// Of all that have no place there.
+    others: Amount,
+    /// Whether one of the sums may not be.
+    is_inexact: bool,
+}
+
+impl Spends {
+    fn of(accounts: usize) -> Self {
+        Self { at: vec![Amount::ZERO; accounts], ..Self::default() }
+    }
+
+    #[inline]
+    fn add(&mut self, place: Option<usize>, amount: Amount) {
+        let sum = place.and_then(|place| self.at.get_mut(place)).unwrap_or(&mut self.others);
+        *sum = sum.saturating_add(amount);
+        self.is_inexact |= *sum == Amount::new(u64::MAX);
+    }
 }
 
 impl<'a> Done<'a> {
+    /// Nothing yet.
+    fn among(accounts: &[Address]) -> Self {
+        Self { spends: Spends::of(accounts.len()), ..Self::default() }
+    }
+
     /// `None` if the outcomes are not listed in the order of the block.
     fn in_order<E: Expected + ?Sized>(
         outcomes: &[Outcome],
@@ -327,7 +363,7 @@ impl<'a> Done<'a> {
         if outcomes.len() != expected.transactions() {
             return None;
         }
-        let mut this = Self::default();
+        let mut this = Self::among(expected.accounts());
         for (number, outcome) in outcomes.iter().enumerate() {
             let transaction = expected.transaction(number);
             if outcome.hash != *transaction.hash {
@@ -349,7 +385,7 @@ impl<'a> Done<'a> {
         for outcome in outcomes {
             by_hash.entry(&outcome.hash).or_default().push_back(&outcome.status);
         }
-        let mut this = Self::default();
+        let mut this = Self::among(expected.accounts());
         for number in 0..expected.transactions() {
             let transaction = expected.transaction(number);
             let status = by_hash.get_mut(transaction.hash).and_then(VecDeque::pop_front);
@@ -374,11 +410,12 @@ impl<'a> Done<'a> {
         written: &Written<'_>,
     ) {
         let ExpectedTransaction { hash, source, burns, spends, changes_multisig } = transaction;
-        self.spends = self.spends.saturating_add(spends);
+        let place = written.nonces.place(source, expected.place_of_source(number));
+        self.spends.add(place, spends);
         match status {
             Some(Status::Executed) => {
                 self.burns.extend(burns);
-                if !written.nonces.contains(source, expected.place_of_source(number)) {
+                if !written.nonces.contains(source, place) {
                     self.not_raised.entry(source).or_insert(hash);
                 }
             }
@@ -470,5 +507,33 @@ const fn number(value: &StateValue) -> Option<u64> {
         StateValue::Nonce(nonce) => Some(nonce.as_u64()),
         StateValue::Balance(amount) => Some(amount.as_u64()),
         StateValue::Multisig(_) | StateValue::Registered => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_inexact_once_one_account_may_spend_more_than_fits() {
+        const HALF: u64 = 1 << 63;
+        #[track_caller]
+        fn check(spent: &[(Option<usize>, u64)], is_inexact: bool) {
+            let mut spends = Spends::of(2);
+            for (place, amount) in spent {
+                spends.add(*place, Amount::new(*amount));
+            }
+            assert_eq!(spends.is_inexact, is_inexact);
+        }
+        check(&[], false);
+        check(&[(Some(0), HALF), (Some(1), HALF)], false);
+        check(&[(Some(0), HALF), (Some(1), 1), (Some(0), HALF)], true);
+        check(&[(Some(0), HALF), (Some(0), HALF), (Some(0), 0), (Some(1), 1)], true);
+        check(&[(Some(0), u64::MAX - 1), (Some(1), u64::MAX - 1)], false);
+        check(&[(Some(1), u64::MAX)], true);
+        // Of accounts without a place it is not known which of them is which.
+        check(&[(None, HALF), (Some(1), HALF)], false);
+        check(&[(None, HALF), (None, HALF)], true);
+        check(&[(Some(2), HALF), (None, HALF)], true);
     }
 }
