@@ -58,7 +58,47 @@ impl Write {
 struct Blocks {
     /// Without gaps.
     blocks: VecDeque<Block>,
-    last: HashTable<Last>,
+    last: LastWrites,
+}
+
+/// The last write of every key, in a table for each kind of key. Every account is asked for all kinds and writes
+/// most of them seldom: that nothing is in a table that is nearly empty is found out in the processor's cache.
+#[derive(Default)]
+struct LastWrites {
+    nonces: HashTable<Last>,
+    balances: HashTable<Last>,
+    multisigs: HashTable<Last>,
+    registrations: HashTable<Last>,
+}
+
+impl LastWrites {
+    const fn of(&self, key: &StateKey) -> &HashTable<Last> {
+        match key {
+            StateKey::Nonce(_) => &self.nonces,
+            StateKey::Balance(..) => &self.balances,
+            StateKey::Multisig(_) => &self.multisigs,
+            StateKey::Registered(_) => &self.registrations,
+        }
+    }
+
+    const fn of_mut(&mut self, key: &StateKey) -> &mut HashTable<Last> {
+        match key {
+            StateKey::Nonce(_) => &mut self.nonces,
+            StateKey::Balance(..) => &mut self.balances,
+            StateKey::Multisig(_) => &mut self.multisigs,
+            StateKey::Registered(_) => &mut self.registrations,
+        }
+    }
+
+    /// Gives back the memory of tables that were made for far more than is in them.
+    fn shrink(&mut self) {
+        let Self { nonces, balances, multisigs, registrations } = self;
+        for table in [nonces, balances, multisigs, registrations] {
+            if is_mostly_empty(table.len(), table.capacity()) {
+                table.shrink_to_fit(|last| last.hash);
+            }
+        }
+    }
 }
 
 struct Block {
@@ -108,7 +148,7 @@ impl Window {
         let Some(at) = at else { return };
         let blocks = self.blocks.read();
         let likely: SmallVec<[Option<Place>; KEYS_AT_ONCE]> =
-            keys.iter().map(|key| blocks.likely(self.hasher.hash_one(key))).collect();
+            keys.iter().map(|key| blocks.likely(key, self.hasher.hash_one(key))).collect();
         for (number, (key, likely)) in keys.iter().zip(likely).enumerate() {
             let Some(mut write) = blocks.last_write(key, likely, &self.hasher) else { continue };
             loop {
@@ -139,7 +179,7 @@ impl Window {
         if let Some(writes) = Arc::get_mut(&mut writes) {
             // Step by step, as when many keys are read.
             for write in &mut *writes {
-                write.replaced = blocks.likely(write.hash);
+                write.replaced = blocks.likely(&write.key, write.hash);
             }
             for write in &mut *writes {
                 let found = blocks.last_write(&write.key, write.replaced, &self.hasher);
@@ -148,7 +188,7 @@ impl Window {
             for (index, write) in writes.iter().enumerate() {
                 let place = Place { at, index };
                 let same = |last: &Last| Some(last.place) == write.replaced;
-                match blocks.last.entry(write.hash, same, |last| last.hash) {
+                match blocks.last.of_mut(&write.key).entry(write.hash, same, |last| last.hash) {
                     Entry::Occupied(mut last) => last.get_mut().place = place,
                     Entry::Vacant(vacant) => drop(vacant.insert(Last { hash: write.hash, place })),
                 }
@@ -184,6 +224,7 @@ impl Window {
             let first = blocks.front().map(|block| block.at);
             for (index, write) in block.writes.iter().enumerate() {
                 let place = Place { at: block.at, index };
+                let last = last.of_mut(&write.key);
                 let Ok(mut entry) = last.find_entry(write.hash, |last| last.place == place) else {
                     continue;
                 };
@@ -201,15 +242,14 @@ impl Window {
         loop {
             let Blocks { blocks, last } = &mut *self.blocks.write();
             if blocks.front().is_none_or(|block| block.at > to) {
-                if is_mostly_empty(last.len(), last.capacity()) {
-                    last.shrink_to_fit(|last| last.hash);
-                }
+                last.shrink();
                 return;
             }
             let Some(block) = blocks.pop_front() else { return };
             for (index, write) in block.writes.iter().enumerate() {
                 let place = Place { at: block.at, index };
                 // Where a later block wrote the key that is what it leads to.
+                let last = last.of_mut(&write.key);
                 if let Ok(entry) = last.find_entry(write.hash, |last| last.place == place) {
                     entry.remove();
                 }
@@ -223,12 +263,12 @@ impl Blocks {
         let same = |last: &Last| {
             last.hash == hash && self.get(last.place).is_some_and(|write| write.key == *key)
         };
-        self.last.find(hash, same).map(|last| last.place)
+        self.last.of(key).find(hash, same).map(|last| last.place)
     }
 
-    /// Where the last write of a key with this hash is; seldom that of another key.
-    fn likely(&self, hash: u64) -> Option<Place> {
-        self.last.find(hash, |last| last.hash == hash).map(|last| last.place)
+    /// Where the last write of a key of this kind with this hash is; seldom that of another key.
+    fn likely(&self, key: &StateKey, hash: u64) -> Option<Place> {
+        self.last.of(key).find(hash, |last| last.hash == hash).map(|last| last.place)
     }
 
     /// The last write of a key, which is likely in a place.
@@ -330,7 +370,8 @@ mod tests {
         check(&window, &OTHER, 9, None);
         window.drop_up_to(TopoHeight::new(5));
         let blocks = window.blocks.read();
-        assert!(blocks.blocks.is_empty() && blocks.last.is_empty());
+        let left = [KEY, OTHER, MISSING].map(|key| blocks.last.of(&key).len());
+        assert_eq!((blocks.blocks.len(), left), (0, [0; 3]));
     }
 
     #[test]
