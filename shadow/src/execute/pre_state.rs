@@ -40,16 +40,18 @@ impl PreState {
     pub fn resolve(keys: &Arc<NamedKeys>, snapshot: &impl StateRead) -> Result<Self, ReadError> {
         let mut values = vec![Known::None; keys.len()];
         let (mut positions, mut asked) = (Vec::new(), Vec::new());
-        let mut by_account = keys.by_account();
-        loop {
+        let mut places = 0..keys.accounts().len();
+        while !places.is_empty() {
             positions.clear();
             asked.clear();
-            for (position, key) in by_account.by_ref().take(ASKED_AT_ONCE) {
-                positions.push(position);
-                asked.push(key);
-            }
-            if asked.is_empty() {
-                return Ok(Self { keys: Arc::clone(keys), values });
+            while asked.len() < ASKED_AT_ONCE
+                && let Some(place) = places.next()
+            {
+                // The keys of an account together.
+                keys.for_each_at(place, |position, key| {
+                    positions.push(position);
+                    asked.push(key);
+                });
             }
             let (mut answered, mut failed) = (positions.iter(), None);
             snapshot.read_many(&asked, &mut |answer| {
@@ -69,6 +71,7 @@ impl PreState {
                 return Err(ReadError::Storage("not every key was answered for".to_owned()));
             }
         }
+        Ok(Self { keys: Arc::clone(keys), values })
     }
 
     /// The values that exist, in the order of their keys.

@@ -121,18 +121,17 @@ impl NamedKeys {
             .chain(accounts().map(StateKey::Registered))
     }
 
-    /// The keys together with their [`position`](Self::position), the keys of an account together.
-    pub fn by_account(&self) -> impl Iterator<Item = (usize, StateKey)> {
-        self.accounts.iter().enumerate().flat_map(|(place, account)| {
-            let balances = self.assets_at(place).iter().enumerate();
-            let first = self.accounts.len() + self.starts[place] as usize;
-            let balances = balances
-                .map(move |(nth, asset)| (first + nth, StateKey::Balance(*account, *asset)));
-            iter::once((place, StateKey::Nonce(*account))).chain(balances).chain([
-                (self.multisigs_from() + place, StateKey::Multisig(*account)),
-                (self.registrations_from() + place, StateKey::Registered(*account)),
-            ])
-        })
+    /// Tells the keys of the account at a place, each with its [`position`](Self::position).
+    #[inline]
+    pub fn for_each_at(&self, place: usize, mut each: impl FnMut(usize, StateKey)) {
+        let account = self.accounts[place];
+        each(self.nonce_position(place), StateKey::Nonce(account));
+        let first = self.accounts.len() + self.starts[place] as usize;
+        for (position, asset) in (first..).zip(self.assets_at(place)) {
+            each(position, StateKey::Balance(account, *asset));
+        }
+        each(self.multisigs_from() + place, StateKey::Multisig(account));
+        each(self.registered_position(place), StateKey::Registered(account));
     }
 
     /// Where a key comes in the order of the keys; `None` if it is not among them.
@@ -428,7 +427,13 @@ mod tests {
             for (position, key) in model.iter().enumerate() {
                 prop_assert_eq!(named.position(key), Some(position));
             }
-            let mut by_account: Vec<_> = named.by_account().collect();
+            let mut by_account = Vec::new();
+            for place in 0..named.accounts().len() {
+                let first = by_account.len();
+                named.for_each_at(place, |position, key| by_account.push((position, key)));
+                let account = named.accounts()[place];
+                prop_assert!(by_account[first..].iter().all(|(_, key)| *key.account() == account));
+            }
             prop_assert!(by_account.is_sorted_by_key(|(_, key)| *key.account()));
             by_account.sort_unstable();
             prop_assert!(by_account.into_iter().eq(model.iter().copied().enumerate()));

@@ -13,7 +13,6 @@ use std::{collections::VecDeque, hash::BuildHasher, sync::Arc};
 
 use hashbrown::{HashTable, hash_table::Entry};
 use parking_lot::RwLock;
-use smallvec::SmallVec;
 
 use crate::{
     StateKey, TopoHeight, UniformState,
@@ -147,20 +146,28 @@ impl Window {
     ) {
         let Some(at) = at else { return };
         let blocks = self.blocks.read();
-        let likely: SmallVec<[Option<Place>; KEYS_AT_ONCE]> =
-            keys.iter().map(|key| blocks.likely(key, self.hasher.hash_one(key))).collect();
-        for (number, (key, likely)) in keys.iter().zip(likely).enumerate() {
-            let Some(mut write) = blocks.last_write(key, likely, &self.hasher) else { continue };
-            loop {
-                let (place, Write { version, replaced, .. }) = write;
-                if place.at <= at {
-                    let version = version.clone();
-                    found(number, Stamped { written_at: Some(place.at), version });
-                    break;
+        let mut likely = [None; KEYS_AT_ONCE];
+        let mut numbers = 0..;
+        for keys in keys.chunks(KEYS_AT_ONCE) {
+            for (key, likely) in keys.iter().zip(&mut likely) {
+                *likely = blocks.likely(key, self.hasher.hash_one(key));
+            }
+            for ((key, likely), number) in keys.iter().zip(likely).zip(&mut numbers) {
+                let Some(mut write) = blocks.last_write(key, likely, &self.hasher) else {
+                    continue;
+                };
+                loop {
+                    let (place, Write { version, replaced, .. }) = write;
+                    if place.at <= at {
+                        let version = version.clone();
+                        found(number, Stamped { written_at: Some(place.at), version });
+                        break;
+                    }
+                    let before =
+                        replaced.and_then(|replaced| Some((replaced, blocks.get(replaced)?)));
+                    let Some(before) = before else { break };
+                    write = before;
                 }
-                let before = replaced.and_then(|replaced| Some((replaced, blocks.get(replaced)?)));
-                let Some(before) = before else { break };
-                write = before;
             }
         }
     }
@@ -342,10 +349,11 @@ mod tests {
         let at = Some(TopoHeight::new(at));
         assert_eq!(window.read(key, at), expected);
         // Among others, which are found or not.
-        let keys = [OTHER, *key, MISSING, *key];
+        let keys = [OTHER, *key, MISSING, *key].repeat(KEYS_AT_ONCE);
         let mut found = vec![None; keys.len()];
         window.read_each(&keys, at, |number, stamped| found[number] = Some(stamped));
-        assert_eq!(found, [window.read(&OTHER, at), expected.clone(), None, expected]);
+        let expected = [window.read(&OTHER, at), expected.clone(), None, expected];
+        assert!(found.chunks(expected.len()).all(|found| found == expected), "{found:?}");
     }
 
     #[test]
