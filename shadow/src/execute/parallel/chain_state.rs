@@ -36,9 +36,6 @@ pub struct ParallelChainState<S> {
     loads_from_store: AtomicU64,
 }
 
-/// The index of a state that there is not.
-const NOWHERE: usize = usize::MAX;
-
 /// One account within the block; everything is loaded when it is first needed.
 #[derive(Debug, Default)]
 struct AccountState {
@@ -122,24 +119,24 @@ impl<S: Borrow<PreState>> ParallelChainState<S> {
     pub(super) fn into_delta(self) -> Result<StateDelta, ReadError> {
         let Self { parent, accounts, .. } = self;
         let parent = parent.borrow();
-        // The map does not tell its iterator how much there is, and what is there is large to move.
-        let mut states = Vec::with_capacity(accounts.len());
+        // What is in the map is large to move, so it is looked at where it is.
+        let accounts = accounts.into_read_only();
         // In the order of the places the writes of each kind come out in the order of their keys.
-        let mut at_place = vec![NOWHERE; parent.accounts().len()];
-        for (place, state) in accounts {
-            at_place[place as usize] = states.len();
-            states.push(state);
+        let mut at_place = vec![None; parent.accounts().len()];
+        for (place, state) in accounts.iter() {
+            at_place[*place as usize] = Some(state);
         }
 
         let mut nonces = Vec::with_capacity(parent.accounts().len());
         let (mut multisigs, mut registered) = (Vec::new(), Vec::new());
         let mut balances = Vec::with_capacity(parent.accounts().len());
-        for (place, index) in at_place.into_iter().enumerate() {
-            let Some(state) = states.get_mut(index) else { continue };
+        for (place, state) in at_place.into_iter().enumerate() {
+            let Some(state) = state else { continue };
             let account = parent.accounts()[place];
             let mut credited = false;
-            state.balances.sort_unstable_by_key(|(asset, _)| *asset);
-            for (asset, balance) in &state.balances {
+            let mut by_asset: SmallVec<[_; 1]> = state.balances.iter().collect();
+            by_asset.sort_unstable_by_key(|(asset, _)| *asset);
+            for (asset, balance) in by_asset {
                 credited |= balance.credited;
                 if balance.credited || balance.debited {
                     let after = balance.before_and_credits.wrapping_sub(balance.spent);
@@ -158,8 +155,9 @@ impl<S: Borrow<PreState>> ParallelChainState<S> {
             if credited && !parent.is_registered_at(place)? {
                 registered.push((StateKey::Registered(account), Some(StateValue::Registered)));
             }
-            if let Some(config) = state.multisig.take() {
-                multisigs.push((StateKey::Multisig(account), config.map(StateValue::from)));
+            if let Some(config) = &state.multisig {
+                let config = Option::clone(config).map(StateValue::from);
+                multisigs.push((StateKey::Multisig(account), config));
             }
         }
         let parts = [nonces, balances, multisigs, registered];

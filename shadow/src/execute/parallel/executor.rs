@@ -16,7 +16,7 @@ use storage_snapshot::{Amount, ReadError};
 
 use super::{ParallelChainState, chain_state::Stop, conflicts::world_and_batches};
 use crate::execute::{
-    BlockExecutor, ExecutableBlock, Performed, PreState, panic_message,
+    BlockExecutor, ExecutableBlock, ExecutableTransaction, Performed, PreState, panic_message,
     workers::{Disturbance, SharedPool, WorkerPool, workers_of},
 };
 
@@ -75,10 +75,9 @@ impl ParallelExecutor {
         let state = Arc::into_inner(state)
             .ok_or_else(|| Failure::Error("a lane still holds the block's state".to_owned()))?;
         let delta = state.into_delta().map_err(|error| failure(Stop::Read(error)))?;
-        // In the order of the block, however they came: nobody has to search for them then.
-        outcomes.sort_unstable_by_key(|(index, _)| *index);
         let execution = Execution {
-            outcomes: outcomes.into_iter().map(|(_, outcome)| outcome).collect(),
+            // In the order of the block, however they came: nobody has to search for them then.
+            outcomes: outcomes.into_iter().flatten().collect(),
             delta,
             totals: Totals {
                 fees,
@@ -168,7 +167,7 @@ fn run_batch(
     block: &Arc<ExecutableBlock>,
     state: &Arc<ParallelChainState<Arc<PreState>>>,
     batch: &[usize],
-    outcomes: &mut Vec<(usize, Outcome)>,
+    outcomes: &mut [Option<Outcome>],
 ) -> Result<u32, Failure> {
     let Lanes { pool, count, disturbance } = lanes;
     let chunk = batch.len().div_ceil(count).max(1);
@@ -187,7 +186,9 @@ fn run_batch(
         let ran = ran?;
         let executed = ran.iter().any(|(_, outcome)| outcome.status == Status::Executed);
         lanes_that_executed += u32::from(executed);
-        outcomes.extend(ran);
+        for (index, outcome) in ran {
+            outcomes[index] = Some(outcome);
+        }
     }
     Ok(lanes_that_executed)
 }
@@ -219,19 +220,16 @@ fn run_lane(
     Ok(outcomes)
 }
 
-fn already_executed(block: &ExecutableBlock) -> Vec<(usize, Outcome)> {
-    let listed = block.transactions.iter().enumerate();
-    let skipped = listed.filter(|(_, transaction)| transaction.already_executed);
-    let mut outcomes = Vec::with_capacity(block.transactions.len());
-    outcomes.extend(skipped.map(|(index, transaction)| {
-        let outcome = Outcome {
+/// The outcomes of a block's transactions before any is executed.
+fn already_executed(block: &ExecutableBlock) -> Vec<Option<Outcome>> {
+    let outcome = |transaction: &ExecutableTransaction| {
+        transaction.already_executed.then_some(Outcome {
             hash: transaction.body.hash,
             status: Status::Skipped(SkipReason::AlreadyExecuted),
             fee: Amount::ZERO,
-        };
-        (index, outcome)
-    }));
-    outcomes
+        })
+    };
+    block.transactions.iter().map(outcome).collect()
 }
 
 pub(super) fn failure(stop: Stop) -> Failure {
