@@ -41,11 +41,11 @@ pub(super) fn measure(
     let [mut compare, mut ledger, mut processor] = [Duration::ZERO; 3];
     for transactions in [100, 1000] {
         // Long enough that what happens at the end alone, when nothing more comes, does not count.
-        let (all, rounds) = match length {
-            Length::Full => (200_000, 21),
-            Length::Quick => (100_000, 11),
+        let rounds = match length {
+            Length::Full => 21,
+            Length::Quick => 11,
         };
-        let chain = Chain::generate(transactions, (all / transactions) as u64)?;
+        let chain = Chain::generate(transactions, (200_000 / transactions) as u64)?;
         let mut runs = Vec::new();
         let mut alone_processor = Vec::new();
         let [alone, beside_another, verified] = medians(
