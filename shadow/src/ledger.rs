@@ -304,6 +304,9 @@ pub struct StepSeconds {
     pub commit: f64,
 }
 
+/// What an entry without a mismatch seldom exceeds.
+const USUAL_BYTES: usize = 2048;
+
 impl LedgerEntry {
     /// The entry in the form that is kept.
     ///
@@ -311,7 +314,9 @@ impl LedgerEntry {
     ///
     /// Never for an entry that was made here; the encoder's signature allows it.
     pub fn encode(&self) -> Result<Vec<u8>, LedgerError> {
-        serde_json::to_vec(self).map_err(LedgerError::Entry)
+        let mut bytes = Vec::with_capacity(USUAL_BYTES);
+        serde_json::to_writer(&mut bytes, self).map_err(LedgerError::Entry)?;
+        Ok(bytes)
     }
 
     /// Reads an entry.

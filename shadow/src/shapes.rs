@@ -359,15 +359,24 @@ impl Accounts {
                 self.all[place].is_new = true;
             }
         }
-        // Only few accounts do both.
+        // Only some accounts do both. They come in the order of the keys, so the writes are gone through once.
+        let mut balances = delta
+            .iter()
+            .filter_map(|(key, value)| match key {
+                StateKey::Balance(account, AssetId::NATIVE) => Some((account, value)),
+                _ => None,
+            })
+            .peekable();
         let accounts = self.all.iter_mut().zip(pre_state.accounts()).enumerate();
         for (place, (account, address)) in accounts {
             if account.sends > 0 && account.payers > 0 {
+                while balances.next_if(|(written, _)| *written < address).is_some() {}
+                let written = balances.next_if(|(written, _)| *written == address);
                 let key = StateKey::Balance(*address, AssetId::NATIVE);
                 let before = pre_state.number_at(place, &key).and_then(Result::ok).flatten();
                 account.is_net_zero = matches!(
-                    delta.get(&key),
-                    Some(Some(StateValue::Balance(after))) if before == Some(after.as_u64())
+                    written,
+                    Some((_, Some(StateValue::Balance(after)))) if before == Some(after.as_u64())
                 );
             }
         }

@@ -556,8 +556,12 @@ impl Inner {
         let mut stamped: SmallVec<[Option<Stamped>; KEYS_AT_ONCE]> = SmallVec::new();
         stamped.resize(keys.len(), None);
         self.window.read_each(keys, at, |number, found| stamped[number] = Some(found));
-        let left: SmallVec<[usize; KEYS_AT_ONCE]> =
-            (0..keys.len()).filter(|number| stamped[*number].is_none()).collect();
+        let mut left: SmallVec<[usize; KEYS_AT_ONCE]> = SmallVec::new();
+        for (number, stamped) in stamped.iter().enumerate() {
+            if stamped.is_none() {
+                left.push(number);
+            }
+        }
         let left = left.iter().map(|number| (*number, &keys[*number]));
         self.view.read_each(left, at, |number, found| stamped[number] = Some(found.clone()))?;
         Ok(stamped)

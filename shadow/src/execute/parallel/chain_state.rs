@@ -130,13 +130,15 @@ impl<S: Borrow<PreState>> ParallelChainState<S> {
         let mut nonces = Vec::with_capacity(parent.accounts().len());
         let (mut multisigs, mut registered) = (Vec::new(), Vec::new());
         let mut balances = Vec::with_capacity(parent.accounts().len());
+        let mut by_asset: Vec<&(AssetId, BalanceState)> = Vec::new();
         for (place, state) in at_place.into_iter().enumerate() {
             let Some(state) = state else { continue };
             let account = parent.accounts()[place];
             let mut credited = false;
-            let mut by_asset: SmallVec<[_; 1]> = state.balances.iter().collect();
+            by_asset.clear();
+            by_asset.extend(&state.balances);
             by_asset.sort_unstable_by_key(|(asset, _)| *asset);
-            for (asset, balance) in by_asset {
+            for (asset, balance) in &by_asset {
                 credited |= balance.credited;
                 if balance.credited || balance.debited {
                     let after = balance.before_and_credits.wrapping_sub(balance.spent);

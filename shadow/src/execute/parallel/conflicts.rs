@@ -2,7 +2,6 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use smallvec::SmallVec;
 use storage_snapshot::{Address, UniformState};
 
 use crate::execute::{ExecutableBlock, ExecutableTransaction, PreState};
@@ -48,7 +47,7 @@ fn batches_over(pre_state: &PreState, block: &ExecutableBlock) -> Option<Vec<Vec
     let nobody = pre_state.accounts().len();
     // Memory that comes zeroed comes from the system page by page, which takes longer than writing to it.
     let next_batch = std::iter::repeat_n(0, nobody + 1).collect();
-    let mut plan = Plan { next_batch, batches: Vec::new() };
+    let mut plan = Plan { next_batch, ..Plan::default() };
     let mut covers = true;
     for (index, transaction) in block.transactions.iter().enumerate() {
         places.go_to(index);
@@ -66,6 +65,8 @@ struct Plan {
     batches: Vec<Vec<usize>>,
     /// By the number of an account, the first batch that it is in no more.
     next_batch: Vec<u32>,
+    /// The accounts of one transaction.
+    accounts: Vec<usize>,
 }
 
 impl Plan {
@@ -78,18 +79,22 @@ impl Plan {
         if transaction.already_executed {
             return;
         }
-        let accounts: SmallVec<[usize; 4]> = transaction.body.accounts().map(number).collect();
-        let batch = accounts.iter().filter_map(|account| self.next_batch.get(*account)).max();
-        let batch = batch.copied().unwrap_or(0);
-        for account in accounts {
-            if self.next_batch.len() <= account {
-                self.next_batch.resize(account + 1, 0);
-            }
-            self.next_batch[account] = batch + 1;
+        let Self { batches, next_batch, accounts } = self;
+        accounts.clear();
+        let mut batch = 0;
+        for account in transaction.body.accounts().map(number) {
+            batch = batch.max(next_batch.get(account).copied().unwrap_or(0));
+            accounts.push(account);
         }
-        match self.batches.get_mut(batch as usize) {
+        for account in accounts {
+            if next_batch.len() <= *account {
+                next_batch.resize(*account + 1, 0);
+            }
+            next_batch[*account] = batch + 1;
+        }
+        match batches.get_mut(batch as usize) {
             Some(indexes) => indexes.push(index),
-            None => self.batches.push(vec![index]),
+            None => batches.push(vec![index]),
         }
     }
 }
