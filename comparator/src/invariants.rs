@@ -320,6 +320,7 @@ struct Done<'a> {
     not_raised: BTreeMap<&'a Address, &'a TxHash>,
     /// The sources whose multisig configuration may have been written, if any was.
     may_change_multisig: BTreeSet<&'a Address>,
+    /// What all of them spend, those that were passed over as well.
     spends: Spends,
 }
 

@@ -43,8 +43,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Does something for the entry of a block in the ledger. Reading the processor's clock takes nearly as long
-    /// as that, so it is done for some blocks only.
+    /// Does something for the entry of a block in the ledger, and notes how long it took. The processor's clock is
+    /// a call to the system, which is not to be made for every block.
     pub(super) fn ledger_timed<R>(&self, at: TopoHeight, work: impl FnOnce() -> R) -> R {
         if !at.as_u64().is_multiple_of(TIMED_EVERY) {
             return work();
