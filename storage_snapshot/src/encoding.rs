@@ -48,6 +48,18 @@ impl Slot {
         }
     }
 
+    /// Whether a key has its place here, in the record of its account.
+    #[inline]
+    pub(crate) fn is_of(&self, key: &StateKey) -> bool {
+        match (self, key) {
+            (Self::Balance(one), StateKey::Balance(_, other)) => one == other,
+            (Self::Nonce, StateKey::Nonce(_))
+            | (Self::Multisig, StateKey::Multisig(_))
+            | (Self::Registered, StateKey::Registered(_)) => true,
+            _ => false,
+        }
+    }
+
     const fn key(self, account: Address) -> StateKey {
         match self {
             Self::Nonce => StateKey::Nonce(account),

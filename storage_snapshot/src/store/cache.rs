@@ -6,7 +6,8 @@
 
 use std::{collections::HashMap, hash::BuildHasher, mem, sync::Arc};
 
-use parking_lot::Mutex;
+use parking_lot::RwLock;
+use smallvec::SmallVec;
 
 use crate::{Address, UniformState, Version, encoding::Slot, version::Stamped};
 
@@ -15,7 +16,7 @@ pub(super) type Record = [(Slot, Stamped)];
 
 pub(super) struct RecordCache {
     hasher: UniformState,
-    shards: [Mutex<Shard>; SHARDS],
+    shards: [RwLock<Shard>; SHARDS],
     /// The room of one generation of a shard.
     generation_bytes: usize,
 }
@@ -41,7 +42,12 @@ impl RecordCache {
     }
 
     pub(super) fn get(&self, account: &Address) -> Option<Arc<Record>> {
-        let mut shard = self.shard(account).lock();
+        let shard = &self.shards[self.shard(account)];
+        if let Some(record) = shard.read().young.get(account) {
+            return Some(Arc::clone(record));
+        }
+        let mut shard = shard.write();
+        // Somebody else may have brought it over meanwhile.
         if let Some(record) = shard.young.get(account) {
             return Some(Arc::clone(record));
         }
@@ -50,16 +56,39 @@ impl RecordCache {
         Some(record)
     }
 
+    /// The records of many accounts, each told by its number and in any order. One that is not told may be there
+    /// all the same: those that were not used for some time are left to [`get`](Self::get).
+    ///
+    /// A lock, or a count of those who hold a record, makes the processor wait for all that came before it. So
+    /// every shard is locked once, all of its accounts are found before the first record is looked at, and nobody
+    /// holds any: then the processor waits for many of them at once.
+    pub(super) fn read_each(&self, accounts: &[&Address], mut told: impl FnMut(usize, &Record)) {
+        let shards: SmallVec<[usize; ACCOUNTS_AT_ONCE]> =
+            accounts.iter().map(|account| self.shard(account)).collect();
+        for (shard, this) in self.shards.iter().enumerate() {
+            if !shards.contains(&shard) {
+                continue;
+            }
+            let this = this.read();
+            let asked = accounts.iter().zip(&shards).enumerate();
+            let found: SmallVec<[(usize, &Arc<Record>); ACCOUNTS_AT_ONCE]> = asked
+                .filter(|(_, (_, of))| **of == shard)
+                .filter_map(|(number, (account, _))| Some((number, this.young.get(*account)?)))
+                .collect();
+            found.into_iter().for_each(|(number, record)| told(number, record));
+        }
+    }
+
     /// Puts a record in, in place of the one that may be there.
     pub(super) fn insert(&self, account: Address, record: Arc<Record>) {
-        let mut shard = self.shard(&account).lock();
+        let mut shard = self.shards[self.shard(&account)].write();
         shard.old.remove(&account);
         shard.put(account, record, self.generation_bytes);
     }
 
-    fn shard(&self, account: &Address) -> &Mutex<Shard> {
+    fn shard(&self, account: &Address) -> usize {
         // The map takes other bits.
-        &self.shards[(self.hasher.hash_one(account) >> 32) as usize % SHARDS]
+        (self.hasher.hash_one(account) >> 32) as usize % SHARDS
     }
 }
 
@@ -92,7 +121,10 @@ fn bytes(record: &Record) -> usize {
 const ENTRY_BYTES: usize = 80;
 
 /// Readers of different accounts seldom wait for each other, and little is forgotten at once.
-const SHARDS: usize = 16;
+const SHARDS: usize = 8;
+
+/// As many are asked for at once without taking memory for it.
+pub(super) const ACCOUNTS_AT_ONCE: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -139,7 +171,7 @@ mod tests {
             .shards
             .iter()
             .flat_map(|shard| {
-                let shard = shard.lock();
+                let shard = shard.read();
                 let records = shard.young.values().chain(shard.old.values());
                 records.map(|record| bytes(record)).collect::<Vec<_>>()
             })
@@ -161,6 +193,9 @@ mod tests {
                     cache.insert(account(number), record(slots, mark));
                     model.insert(number, record(slots, mark));
                 }
+                let mut told = None;
+                cache.read_each(&[&account(number)], |_, record| told = Some(record.to_vec()));
+                prop_assert!(told.is_none() || told.as_deref() == model.get(&number).map(|held| &**held));
                 let found = cache.get(&account(number));
                 prop_assert!(found.is_none() || found.as_ref() == model.get(&number));
                 prop_assert!(found.is_some() || !is_insert);

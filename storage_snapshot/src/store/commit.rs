@@ -184,7 +184,7 @@ impl Inner {
         let folded: Vec<_> = folded.map(|(number, write)| (number, write.key())).collect();
         let terms = &mut written.scratch;
         terms.clear();
-        self.view.read_each(folded.into_iter(), at, |number, stamped| {
+        self.view.read_each(&folded, at, |number, stamped| {
             if stamped.written_at.is_some() {
                 terms.push(writes[number].key(), &stamped.version);
             }

@@ -556,14 +556,13 @@ impl Inner {
         let mut stamped: SmallVec<[Option<Stamped>; KEYS_AT_ONCE]> = SmallVec::new();
         stamped.resize(keys.len(), None);
         self.window.read_each(keys, at, |number, found| stamped[number] = Some(found));
-        let mut left: SmallVec<[usize; KEYS_AT_ONCE]> = SmallVec::new();
-        for (number, stamped) in stamped.iter().enumerate() {
+        let mut left: SmallVec<[(usize, &StateKey); KEYS_AT_ONCE]> = SmallVec::new();
+        for (number, (key, stamped)) in keys.iter().zip(&stamped).enumerate() {
             if stamped.is_none() {
-                left.push(number);
+                left.push((number, key));
             }
         }
-        let left = left.iter().map(|number| (*number, &keys[*number]));
-        self.view.read_each(left, at, |number, found| stamped[number] = Some(found.clone()))?;
+        self.view.read_each(&left, at, |number, found| stamped[number] = Some(found.clone()))?;
         Ok(stamped)
     }
 }

@@ -22,14 +22,14 @@
 
 use std::{
     collections::HashMap,
-    fs,
+    fs, mem,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::{
     block::Tip,
-    cache::{Record, RecordCache},
+    cache::{ACCOUNTS_AT_ONCE, Record, RecordCache},
     disk::Disk,
     files::{self, failed, sync_directory},
     health::Health,
@@ -43,6 +43,7 @@ use crate::{
     version::{Position, Stamped, Version},
 };
 use parking_lot::{Mutex, RwLock};
+use smallvec::SmallVec;
 
 pub(super) struct View {
     /// Has the state of the view, and nothing else.
@@ -126,31 +127,38 @@ impl View {
 
     /// The same for many keys, each told by its number; those that have none are left out. Where the keys of an
     /// account come one after another its record is looked up once.
-    ///
-    /// All records are looked up before the first one is read: most of the time is spent waiting for
-    /// memory, and so the processor waits for several of them at once.
-    pub(super) fn read_each<'a>(
+    pub(super) fn read_each(
         &self,
-        keys: impl Iterator<Item = (usize, &'a StateKey)> + Clone,
+        keys: &[(usize, &StateKey)],
         at: Position,
         mut found: impl FnMut(usize, &Stamped),
     ) -> Result<(), StoreError> {
-        let mut records: Vec<(&Address, Arc<Record>)> = Vec::new();
-        for (_, key) in keys.clone() {
-            let account = key.account();
-            if records.last().is_none_or(|(last, _)| *last != account) {
-                records.push((account, self.record(account)?));
-            }
-        }
-        let mut records = records.iter().peekable();
-        for (number, key) in keys {
-            if records.peek().is_some_and(|(account, _)| *account != key.account()) {
-                records.next();
-            }
-            if let Some((_, record)) = records.peek()
-                && let Some(stamped) = find(record, key, at)?
-            {
-                found(number, stamped);
+        for keys in keys.chunks(ACCOUNTS_AT_ONCE) {
+            let by_account = keys.chunk_by(|(_, one), (_, next)| one.account() == next.account());
+            let mut groups: SmallVec<[(&Address, &[_]); ACCOUNTS_AT_ONCE]> = SmallVec::new();
+            groups.extend(by_account.map(|keys| (keys[0].1.account(), keys)));
+            let mut accounts: SmallVec<[&Address; ACCOUNTS_AT_ONCE]> = SmallVec::new();
+            accounts.extend(groups.iter().map(|(account, _)| *account));
+
+            let mut of_record = |record: &Record, keys: &[(usize, &StateKey)]| {
+                for (number, key) in keys {
+                    if let Some(stamped) = find(record, key, at)? {
+                        found(*number, stamped);
+                    }
+                }
+                Ok(())
+            };
+            let mut looked = Ok(());
+            self.cache.read_each(&accounts, |group, record| {
+                // It is done with.
+                let keys = mem::take(&mut groups[group].1);
+                if looked.is_ok() {
+                    looked = of_record(record, keys);
+                }
+            });
+            looked?;
+            for (account, keys) in groups.into_iter().filter(|(_, keys)| !keys.is_empty()) {
+                of_record(&self.record(account)?, keys)?;
             }
         }
         Ok(())
@@ -417,17 +425,22 @@ fn find<'a>(
     key: &StateKey,
     at: Position,
 ) -> Result<Option<&'a Stamped>, StoreError> {
-    let slot = Slot::of(key);
-    let Ok(index) = record.binary_search_by_key(&slot, |(slot, _)| *slot) else {
-        return Ok(None);
+    let found = if record.len() <= FEW_SLOTS {
+        record.iter().find(|(slot, _)| slot.is_of(key))
+    } else {
+        let place = record.binary_search_by_key(&Slot::of(key), |(slot, _)| *slot);
+        place.ok().and_then(|index| record.get(index))
     };
-    let Some((_, stamped)) = record.get(index) else { return Ok(None) };
+    let Some((_, stamped)) = found else { return Ok(None) };
     if stamped.written_at > at {
         // The floor forbids such a reader, so the record is not what was written.
         return Err(corrupt(key.account(), Corruption::Future));
     }
     Ok(Some(stamped))
 }
+
+/// So many are gone through faster than they are searched.
+const FEW_SLOTS: usize = 8;
 
 fn corrupt(account: &Address, problem: Corruption) -> StoreError {
     StoreError::Corrupt { tree: TreeName::View, key: account.as_bytes().to_vec(), problem }

@@ -300,7 +300,7 @@ impl Blocks {
 }
 
 /// How many keys are looked up before the first of them is read.
-pub(super) const KEYS_AT_ONCE: usize = 64;
+pub(super) const KEYS_AT_ONCE: usize = 256;
 
 /// Whether a table was made for far more than is in it, as it is some time after a large block.
 pub(super) const fn is_mostly_empty(len: usize, capacity: usize) -> bool {
