@@ -4,10 +4,7 @@
 //! the block alone, so they see what a comparison cannot: money that appears or vanishes, nonces
 //! that go back, multisig configurations that nobody asked to change, sums that do not add up.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    mem::{Discriminant, discriminant},
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use storage_snapshot::{
     Address, Amount, AssetId, Nonce, ReadError, StateKey, StateRead, StateValue, TxHash,
@@ -107,22 +104,57 @@ pub fn check(
 ) -> Result<Invariants, ReadError> {
     let mut reader = pre_state.reader();
     let before = |key: &StateKey, _place| match key {
-        StateKey::Nonce(_) | StateKey::Balance(..) => Ok(reader(key)?.as_ref().and_then(number)),
-        StateKey::Multisig(_) | StateKey::Registered(_) => Ok(None),
+        StateKey::Nonce(_) | StateKey::Balance(..) => match reader(key) {
+            Ok(value) => Ok(Before::of(value.as_ref())),
+            Err(ReadError::Unknown(_)) => Ok(Before::Unknown),
+            Err(error) => Err(error),
+        },
+        StateKey::Multisig(_) | StateKey::Registered(_) => Ok(Before::Nothing),
     };
     check_by(execution, before, expected)
 }
 
+/// The nonce or the balance under a key before a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// It was this one.
+    Number(u64),
+    /// There was none, or the key holds something else.
+    Nothing,
+    /// It is not known.
+    Unknown,
+}
+
+impl Before {
+    #[inline]
+    const fn or_zero(self) -> Amount {
+        match self {
+            Self::Number(number) => Amount::new(number),
+            Self::Nothing | Self::Unknown => Amount::ZERO,
+        }
+    }
+
+    /// What it was if this is known to have been the value.
+    #[inline]
+    pub const fn of(value: Option<&StateValue>) -> Self {
+        match value {
+            Some(StateValue::Nonce(nonce)) => Self::Number(nonce.as_u64()),
+            Some(StateValue::Balance(amount)) => Self::Number(amount.as_u64()),
+            Some(StateValue::Multisig(_) | StateValue::Registered) | None => Self::Nothing,
+        }
+    }
+}
+
 /// The same, for whoever can tell the number under a key faster. `before` is asked once about every written
-/// key, in the order of the keys: for the nonce or the balance that was there, and for nothing of what is
-/// no number. It is told where the key's account stands among those of [`Expected::accounts`], if it does.
+/// key, in the order of the keys. It is told where the key's account stands among those of
+/// [`Expected::accounts`], if it does.
 ///
 /// # Errors
 ///
-/// As [`check`].
+/// What `before` fails with.
 pub fn check_by<E: Expected + ?Sized>(
     execution: &Execution,
-    before: impl FnMut(&StateKey, Option<usize>) -> Result<Option<u64>, ReadError>,
+    before: impl FnMut(&StateKey, Option<usize>) -> Result<Before, ReadError>,
     expected: &E,
 ) -> Result<Invariants, ReadError> {
     let mut found = Invariants::default();
@@ -176,7 +208,7 @@ struct Written<'a> {
 impl<'a> Written<'a> {
     fn of(
         execution: &'a Execution,
-        mut before: impl FnMut(&StateKey, Option<usize>) -> Result<Option<u64>, ReadError>,
+        mut before: impl FnMut(&StateKey, Option<usize>) -> Result<Before, ReadError>,
         accounts: &'a [Address],
         unknown_keys: &mut BTreeSet<StateKey>,
     ) -> Result<Self, ReadError> {
@@ -187,44 +219,38 @@ impl<'a> Written<'a> {
             changes: Changes::default(),
             unknown_assets: BTreeSet::new(),
         };
-        let mut places = Places::of(accounts);
+        // The keys are ordered by their kind first, and the accounts begin anew with each.
+        let [mut nonces, mut balances, mut multisigs, mut registered] = [Places::of(accounts); 4];
         for (key, written) in execution.delta.iter() {
-            let place = places.of_next(key);
-            let before = match before(key, place) {
-                Ok(before) => Some(before),
-                Err(ReadError::Unknown(_)) => None,
-                Err(error) => return Err(error),
-            };
-            let after = written.and_then(number);
-            match key {
+            let after = Before::of(written);
+            let before = match key {
                 StateKey::Nonce(account) => {
-                    if before != Some(after) {
+                    let place = nonces.of_next(account);
+                    let before = before(key, place)?;
+                    if before != after {
                         this.nonces.insert(account, place);
+                        this.went_back.extend(went_back(account, before, after));
                     }
-                    // An account without a nonce is below one with nonce 0, which is how `Option` is
-                    // ordered.
-                    if let Some(before) = before.filter(|before| after < *before) {
-                        this.went_back.push(Violation::NonceWentBack {
-                            account: *account,
-                            before: before.map(Nonce::new),
-                            after: after.map(Nonce::new),
-                        });
-                    }
+                    before
                 }
-                StateKey::Balance(_, asset) => match before {
-                    Some(before) => {
-                        let change = this.changes.of(asset);
-                        let by = after.unwrap_or(0).wrapping_sub(before.unwrap_or(0));
-                        change.found = change.found.wrapping_add(Amount::new(by));
-                    }
-                    None => {
+                StateKey::Balance(account, asset) => {
+                    let before = before(key, balances.of_next(account))?;
+                    if before == Before::Unknown {
                         this.unknown_assets.insert(*asset);
+                    } else {
+                        let change = this.changes.of(asset);
+                        let by = after.or_zero().wrapping_sub(before.or_zero());
+                        change.found = change.found.wrapping_add(by);
                     }
-                },
-                StateKey::Multisig(account) => this.multisigs.push(account),
-                StateKey::Registered(_) => {}
-            }
-            if before.is_none() {
+                    before
+                }
+                StateKey::Multisig(account) => {
+                    this.multisigs.push(account);
+                    before(key, multisigs.of_next(account))?
+                }
+                StateKey::Registered(account) => before(key, registered.of_next(account))?,
+            };
+            if before == Before::Unknown {
                 unknown_keys.insert(*key);
             }
         }
@@ -232,37 +258,43 @@ impl<'a> Written<'a> {
     }
 }
 
-/// Finds the places of the accounts of sorted keys.
+/// Whether a nonce is lower than it was. An account without one is below one with nonce 0, and what is not known
+/// is not held against anybody.
+fn went_back(account: &Address, before: Before, after: Before) -> Option<Violation> {
+    let nonce = |number| match number {
+        Before::Number(number) => Some(Nonce::new(number)),
+        Before::Nothing | Before::Unknown => None,
+    };
+    let (before, after) = (nonce(before), nonce(after));
+    (after < before).then_some(Violation::NonceWentBack { account: *account, before, after })
+}
+
+/// Finds the places of accounts that come in order.
+#[derive(Clone, Copy)]
 struct Places<'a> {
     accounts: &'a [Address],
     /// Where to go on among the accounts.
     next: usize,
-    /// The kind of the last key: the accounts begin anew with each.
-    kind: Option<Discriminant<StateKey>>,
 }
 
 impl<'a> Places<'a> {
     const fn of(accounts: &'a [Address]) -> Self {
-        Self { accounts, next: 0, kind: None }
+        Self { accounts, next: 0 }
     }
 
-    /// The place of the account of a key that comes after those that were asked for.
-    #[inline]
-    fn of_next(&mut self, key: &StateKey) -> Option<usize> {
-        let kind = Some(discriminant(key));
-        if self.kind != kind {
-            (self.kind, self.next) = (kind, 0);
-        }
-        let account = key.account();
+    /// The place of an account that does not come before those that were asked for.
+    #[inline(always)]
+    fn of_next(&mut self, account: &Address) -> Option<usize> {
         // The first bytes nearly always decide, and fit into a register.
         let wanted = account.prefix();
         while let Some(other) = self.accounts.get(self.next) {
-            if other == account {
-                return Some(self.next);
-            }
-            let one = other.prefix();
-            if one > wanted || one == wanted && other > account {
-                break;
+            if other.prefix() >= wanted {
+                if other == account {
+                    return Some(self.next);
+                }
+                if other > account {
+                    break;
+                }
             }
             self.next += 1;
         }
@@ -312,7 +344,9 @@ impl<'a> Nonces<'a> {
 /// What the transactions of an execution did, as far as its block tells.
 #[derive(Default)]
 struct Done<'a> {
-    /// What those that were executed burned.
+    /// What was collected for those that were executed, modulo 2^64.
+    fees: Amount,
+    /// What they burned.
     burns: Vec<(AssetId, Amount)>,
     /// The assets of those that failed.
     broke: BTreeSet<AssetId>,
@@ -370,7 +404,7 @@ impl<'a> Done<'a> {
             if outcome.hash != *transaction.hash {
                 return None;
             }
-            this.add(number, transaction, Some(&outcome.status), expected, written);
+            this.add(number, transaction, Some(outcome), expected, written);
         }
         Some(this)
     }
@@ -382,51 +416,60 @@ impl<'a> Done<'a> {
         written: &Written<'_>,
         violations: &mut Vec<Violation>,
     ) -> Self {
-        let mut by_hash = BTreeMap::<&TxHash, VecDeque<&Status>>::new();
+        let mut by_hash = BTreeMap::<&TxHash, VecDeque<&Outcome>>::new();
         for outcome in outcomes {
-            by_hash.entry(&outcome.hash).or_default().push_back(&outcome.status);
+            by_hash.entry(&outcome.hash).or_default().push_back(outcome);
         }
         let mut this = Self::among(expected.accounts());
         for number in 0..expected.transactions() {
             let transaction = expected.transaction(number);
-            let status = by_hash.get_mut(transaction.hash).and_then(VecDeque::pop_front);
-            if status.is_none() {
+            let outcome = by_hash.get_mut(transaction.hash).and_then(VecDeque::pop_front);
+            if outcome.is_none() {
                 violations.push(Violation::OutcomeMissing(*transaction.hash));
             }
-            this.add(number, transaction, status, expected, written);
+            this.add(number, transaction, outcome, expected, written);
         }
-        for (hash, left) in by_hash {
-            violations.extend(left.iter().map(|_| Violation::OutcomeUnexpected(*hash)));
+        for outcome in by_hash.into_values().flatten() {
+            // Its fee is in the sum all the same: the totals are held against what the outcomes say.
+            if outcome.status == Status::Executed {
+                this.fees = this.fees.wrapping_add(outcome.fee);
+            }
+            violations.push(Violation::OutcomeUnexpected(outcome.hash));
         }
         this
     }
 
     /// Adds a transaction and what became of it.
+    // Made for every transaction, and nearly nothing: a call would cost as much again.
+    #[inline(always)]
     fn add<E: Expected + ?Sized>(
         &mut self,
         number: usize,
         transaction: ExpectedTransaction<'a>,
-        status: Option<&Status>,
+        outcome: Option<&Outcome>,
         expected: &E,
         written: &Written<'_>,
     ) {
         let ExpectedTransaction { hash, source, burns, spends, changes_multisig } = transaction;
         let place = written.nonces.place(source, expected.place_of_source(number));
         self.spends.add(place, spends);
-        match status {
-            Some(Status::Executed) => {
-                self.burns.extend(burns);
+        match outcome.map(|outcome| (&outcome.status, outcome.fee)) {
+            Some((Status::Executed, fee)) => {
+                self.fees = self.fees.wrapping_add(fee);
+                if let Some(burn) = burns {
+                    self.burns.push(burn);
+                }
                 if !written.nonces.contains(source, place) {
                     self.not_raised.entry(source).or_insert(hash);
                 }
             }
-            Some(Status::Failed(_)) => {
+            Some((Status::Failed(_), _)) => {
                 expected.for_each_asset(number, &mut |asset| {
                     self.broke.insert(asset);
                 });
             }
             // It had no effect, so it does not allow one either.
-            Some(Status::Skipped(_)) | None => return,
+            Some((Status::Skipped(_), _)) | None => return,
         }
         if changes_multisig && !written.multisigs.is_empty() {
             self.may_change_multisig.insert(source);
@@ -439,15 +482,12 @@ impl<'a> Done<'a> {
         expected: &E,
         violations: &mut Vec<Violation>,
     ) {
-        let executed =
-            execution.outcomes.iter().filter(|outcome| matches!(outcome.status, Status::Executed));
-        let fees = executed.fold(Amount::ZERO, |sum, outcome| sum.wrapping_add(outcome.fee));
         let native = self.burns.iter().filter(|(asset, _)| *asset == AssetId::NATIVE);
         let burned = native.fold(Amount::ZERO, |sum, (_, amount)| sum.wrapping_add(*amount));
 
         let totals = &execution.totals;
         for (field, expected, found) in [
-            (Field::Fees, fees, totals.fees),
+            (Field::Fees, self.fees, totals.fees),
             (Field::Burned, burned, totals.burned),
             (Field::MinerReward, expected.miner_reward(), totals.miner_reward),
             (Field::DevReward, expected.dev_reward(), totals.dev_reward),
@@ -461,7 +501,11 @@ impl<'a> Done<'a> {
 
 /// How the assets changed, in any order. One that is not among the first ones may be there several times.
 #[derive(Default)]
-struct Changes(Vec<Change>);
+struct Changes {
+    each: Vec<Change>,
+    /// Which of them was asked for last: often it is the next one too.
+    last: usize,
+}
 
 /// The net change of an asset over all accounts, modulo 2^64.
 struct Change {
@@ -474,20 +518,26 @@ impl Changes {
     /// The change of an asset, or a part of it.
     #[inline]
     fn of(&mut self, asset: &AssetId) -> &mut Change {
-        // Nearly all blocks have few assets, and one that has many must not take the longer for each.
-        let mut at_hand = self.0.iter().take(ASSETS_AT_HAND);
-        let place = at_hand.position(|change| change.asset == *asset).unwrap_or(self.0.len());
-        if place == self.0.len() {
-            let (expected, found) = (Amount::ZERO, Amount::ZERO);
-            self.0.push(Change { asset: *asset, expected, found });
+        if self.each.get(self.last).is_none_or(|change| change.asset != *asset) {
+            self.find(asset);
         }
-        &mut self.0[place]
+        &mut self.each[self.last]
+    }
+
+    fn find(&mut self, asset: &AssetId) {
+        // Nearly all blocks have few assets, and one that has many must not take the longer for each.
+        let mut at_hand = self.each.iter().take(ASSETS_AT_HAND);
+        self.last = at_hand.position(|change| change.asset == *asset).unwrap_or(self.each.len());
+        if self.last == self.each.len() {
+            let (expected, found) = (Amount::ZERO, Amount::ZERO);
+            self.each.push(Change { asset: *asset, expected, found });
+        }
     }
 
     /// Each asset once, in order.
     fn by_asset(mut self) -> Vec<Change> {
-        self.0.sort_unstable_by_key(|change| change.asset);
-        self.0.dedup_by(|part, change| {
+        self.each.sort_unstable_by_key(|change| change.asset);
+        self.each.dedup_by(|part, change| {
             let same = part.asset == change.asset;
             if same {
                 change.expected = change.expected.wrapping_add(part.expected);
@@ -495,21 +545,11 @@ impl Changes {
             }
             same
         });
-        self.0
+        self.each
     }
 }
 
 const ASSETS_AT_HAND: usize = 8;
-
-/// A nonce or a balance.
-#[inline]
-const fn number(value: &StateValue) -> Option<u64> {
-    match value {
-        StateValue::Nonce(nonce) => Some(nonce.as_u64()),
-        StateValue::Balance(amount) => Some(amount.as_u64()),
-        StateValue::Multisig(_) | StateValue::Registered => None,
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -25,7 +25,7 @@ mod wire;
 pub use compare::{CompareError, compare, compare_with_sound, schedule_difference};
 pub use difference::{Difference, Field, ParseFieldError, for_each_difference};
 pub use explain::{ExplainLimits, explain};
-pub use invariants::{Expected, ExpectedTransaction, Invariants, check, check_by};
+pub use invariants::{Before, Expected, ExpectedTransaction, Invariants, check, check_by};
 pub use mismatch::{Limits, Mismatch};
 pub use observation::{
     Execution, Exercise, FailReason, Failure, Observation, Outcome, Provenance, Schedule,

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use comparator::{SkipReason, Status};
+use comparator::{Before, SkipReason, Status};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
 use storage_snapshot::{Amount, AssetId, StateKey, StateValue};
 
@@ -373,10 +373,11 @@ impl Accounts {
                 while balances.next_if(|(written, _)| *written < address).is_some() {}
                 let written = balances.next_if(|(written, _)| *written == address);
                 let key = StateKey::Balance(*address, AssetId::NATIVE);
-                let before = pre_state.number_at(place, &key).and_then(Result::ok).flatten();
+                let before = pre_state.before_at(place, &key);
                 account.is_net_zero = matches!(
                     written,
-                    Some((_, Some(StateValue::Balance(after)))) if before == Some(after.as_u64())
+                    Some((_, Some(StateValue::Balance(after))))
+                        if before == Some(Before::Number(after.as_u64()))
                 );
             }
         }

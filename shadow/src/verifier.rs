@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use comparator::{Inconclusive, OpaqueKind, Severity, check_by};
+use comparator::{Before, Inconclusive, OpaqueKind, Severity, check_by};
 use storage_snapshot::{
     BlockCommit, BlockFacts, BlockHash, BlockRef, ReadError, StateKey, Store, StoreError,
     TopoHeight, TxHash,
@@ -451,10 +451,11 @@ fn sound(
 ) -> Result<SoundControl, NoControl> {
     let mut unnamed = None;
     let before = |key: &StateKey, place: Option<usize>| {
-        place.and_then(|place| pre_state.number_at(place, key)).unwrap_or_else(|| {
+        let before = place.and_then(|place| pre_state.before_at(place, key));
+        Ok(before.unwrap_or_else(|| {
             unnamed.get_or_insert(*key);
-            Ok(None)
-        })
+            Before::Nothing
+        }))
     };
     let placed = Placed { block: &prepared.executable, pre_state };
     let found = check_by(&control.execution, before, &placed);

@@ -33,6 +33,7 @@ macro_rules! id {
 
             /// The first bytes as a number, which is ordered as the ids are: where two are not the
             /// same, it tells which comes first.
+            #[inline]
             pub fn prefix(&self) -> u64 {
                 self.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
             }

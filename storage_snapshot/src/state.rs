@@ -24,6 +24,7 @@ pub enum StateKey {
 
 impl StateKey {
     /// The account that the key is about.
+    #[inline]
     pub const fn account(&self) -> &Address {
         match self {
             Self::Nonce(account)

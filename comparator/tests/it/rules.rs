@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use comparator::{Execution, Field, Invariants, Outcome, Status, Violation, check, check_by};
+use comparator::{
+    Before, Execution, Field, Invariants, Outcome, Status, Violation, check, check_by,
+};
 use proptest::{prelude::*, sample::Index};
 use storage_snapshot::{
     Address, Amount, AssetId, MemoryState, Nonce, StateKey, StateRead, StateValue, TxHash,
@@ -312,7 +314,7 @@ proptest! {
         let mut asked = Vec::new();
         let before = |key: &StateKey, place| {
             asked.push((*key, place));
-            Ok(None)
+            Ok(Before::Nothing)
         };
         check_by(&world.control, before, &world.expectations).unwrap();
         let place = |key: &StateKey| named.iter().position(|account| account == key.account());

@@ -6,6 +6,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use comparator::Before;
 use storage_snapshot::{
     Address, Amount, AssetId, Nonce, ReadError, Reader, StateKey, StateRead, StateValue,
 };
@@ -168,21 +169,15 @@ impl PreState {
         }
     }
 
-    /// The nonce or the balance under a key of the account at a place: `None` where the key is not listed, and no
-    /// number for one that holds none.
-    #[inline]
-    pub fn number_at(
-        &self,
-        place: usize,
-        key: &StateKey,
-    ) -> Option<Result<Option<u64>, ReadError>> {
+    /// The nonce or the balance under a key of the account at a place; `None` where the key is not listed.
+    #[inline(always)]
+    pub fn before_at(&self, place: usize, key: &StateKey) -> Option<Before> {
         Some(match &self.values[self.keys.position_at(place, key)?] {
-            Known::Value(StateValue::Nonce(nonce)) => Ok(Some(nonce.as_u64())),
-            Known::Value(StateValue::Balance(amount)) => Ok(Some(amount.as_u64())),
+            Known::Value(value) => Before::of(Some(value)),
             Known::Unknown if matches!(key, StateKey::Nonce(_) | StateKey::Balance(..)) => {
-                Err(ReadError::Unknown(*key))
+                Before::Unknown
             }
-            Known::Value(_) | Known::None | Known::Unknown => Ok(None),
+            Known::None | Known::Unknown => Before::Nothing,
         })
     }
 
