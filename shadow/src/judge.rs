@@ -48,7 +48,7 @@ use crate::{
     patience::Patience,
     record::{Ran, add_mismatch, candidate_entry, exercise_of, log_canary, record_of},
     source::AnswersAgain,
-    stopwatch::processor_timed,
+    stopwatch::timed,
     triage::Triager,
     trial::{Question, Trial},
 };
@@ -168,6 +168,11 @@ impl Judge {
         settled.recv().map_err(|_| JudgeError::Ended)
     }
 
+    /// What has been found so far.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
     /// Lets blocks that wait for their verdict go without one.
     pub fn abandon(&self) {
         self.abandon.store(true, Ordering::Relaxed);
@@ -256,9 +261,9 @@ impl JudgeLoop {
                         continue;
                     }
                     let (at, progress) = (tip.block.topoheight, Arc::clone(&self.progress));
-                    let entry = progress.ledger_timed(at, || case.entry(tip.digest, time));
+                    let entry = progress.ledger_clock.run(at, || case.entry(tip.digest, time));
                     let mut entry = self.judge(&case, entry)?;
-                    progress.ledger_timed(at, || {
+                    progress.ledger_clock.run(at, || {
                         self.replace_stale(&mut entry)?;
                         self.publish(entry)
                     })?;
@@ -359,7 +364,8 @@ impl JudgeLoop {
             control: &control.execution,
         };
         if again::is_due(case.block.block.topoheight) {
-            let (again, time) = processor_timed(|| again::again(&question));
+            let clock = &self.progress.compare_clock;
+            let (again, time) = timed(|| clock.run_seldom(|| again::again(&question)));
             entry.again = Some(again.map_err(JudgeError::Compare)?);
             entry.seconds.compare += time.as_secs_f64();
         }
@@ -383,7 +389,8 @@ impl JudgeLoop {
             }
             let mut witnessed = Ok(None);
             let mut keeping = self.keeping.as_mut();
-            let trial = Trial::of(&candidate, &question, &mut |observation, mismatch| {
+            let clock = &self.progress.compare_clock;
+            let trial = Trial::of(&candidate, &question, clock, &mut |observation, mismatch| {
                 let Some(keeping) = &mut keeping else { return };
                 let observed = || Observed::from(observation.result.clone());
                 let schedule = observation.schedule;

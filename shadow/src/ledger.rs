@@ -297,8 +297,7 @@ pub struct StepSeconds {
     pub serial: f64,
     /// Execution by candidates.
     pub parallel: f64,
-    /// Comparing, checking the invariants of the control, and executing it again where that was done: the
-    /// processor's time, because nothing in it waits.
+    /// Comparing, checking the invariants of the control, and executing it again where that was done.
     pub compare: f64,
     /// Committing to the store.
     pub commit: f64,

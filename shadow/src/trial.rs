@@ -11,7 +11,7 @@ use crate::{
     execute::{BlockExecutor, ExecutableBlock, Loads, PreState},
     observe::observe,
     schedules::Schedules,
-    stopwatch::processor_timed,
+    stopwatch::{ProcessorClock, timed},
 };
 
 /// An executor under test, and how it is to run.
@@ -55,6 +55,7 @@ impl Trial {
     pub(crate) fn of(
         candidate: &Candidate,
         question: &Question<'_>,
+        clock: &ProcessorClock,
         witness: &mut dyn FnMut(&Observation, &Mismatch),
     ) -> Result<Self, CompareError> {
         let Question { block, pre_state, control } = question;
@@ -64,10 +65,11 @@ impl Trial {
             let (observation, loaded) = observe(&*candidate.executor, block, pre_state, schedule);
             loads.add(loaded);
             execution += observation.elapsed;
-            let (verdict, time) = processor_timed(|| {
+            let compare = || {
                 let limits = Limits::default();
                 compare_with_sound(control, &observation, &**pre_state, &***block, &limits)
-            });
+            };
+            let (verdict, time) = timed(|| clock.run(block.block.topoheight, compare));
             let verdict = verdict?;
             comparison += time;
             if let Verdict::Mismatch(mismatch) = &verdict

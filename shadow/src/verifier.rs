@@ -38,7 +38,7 @@ use crate::{
         BeforeStart, BlockSource, ChainEvent, ChainIdentity, CommittedBlock, Held, NodeAnswers,
         first_after_base,
     },
-    stopwatch::{processor_timed, timed},
+    stopwatch::timed,
 };
 
 /// Verifies a chain, block by block.
@@ -127,8 +127,9 @@ impl Verifier {
         let prepared = self.prepare(block, &before.facts, &before.executed)?;
         let pre_state = Arc::new(PreState::resolve(&prepared.named_keys, &parent)?);
         let (control, serial) = timed(|| control(&prepared, &pre_state));
-        let (control, check) =
-            processor_timed(|| control.and_then(|control| sound(control, &prepared, &pre_state)));
+        let checked = || control.and_then(|control| sound(control, &prepared, &pre_state));
+        let clock = &self.judge.progress().compare_clock;
+        let (control, check) = timed(|| clock.run(place.topoheight, checked));
         let step = match control {
             Ok(control) => self.after_control(&prepared, control, &parent, &answers)?,
             Err(reason) => {

@@ -4,7 +4,6 @@ use std::{
     panic::resume_unwind,
     sync::{
         Arc,
-        atomic::Ordering,
         mpsc::{self, RecvTimeoutError},
     },
     thread,
@@ -212,7 +211,7 @@ impl Chain {
         let directory = tempfile::tempdir().map_err(SourceError::Io)?;
         let store = Store::open(directory.path(), StoreOptions::default())?;
         let source = GeneratedChain::new(self.options);
-        let progress = Arc::default();
+        let progress = Arc::<Progress>::default();
         let judge = judge_of(&store, workers, &progress)?;
         let mut verifier = Verifier::new(store.clone(), &source, NodeCheck::Ignore, judge)?;
         let blocks = self.copies();
@@ -222,14 +221,13 @@ impl Chain {
             }
             verifier.finish()
         })?;
-        let ledger = Duration::from_nanos(progress.ledger_nanoseconds.load(Ordering::Relaxed));
-        let mut steps = Steps { ledger, ..Steps::default() };
+        let (compare, ledger) = (progress.compare_clock.shown(), progress.ledger_clock.shown());
+        let mut steps = Steps { compare, ledger, ..Steps::default() };
         for entry in entries(&store, TopoHeight::GENESIS) {
             let seconds = entry?.seconds;
             steps.serial += Duration::from_secs_f64(seconds.serial);
             steps.commit += Duration::from_secs_f64(seconds.commit);
             steps.parallel += Duration::from_secs_f64(seconds.parallel);
-            steps.compare += Duration::from_secs_f64(seconds.compare);
         }
         Ok(VerifiedRun { cost, steps })
     }

@@ -14,7 +14,7 @@ use super::NODE;
 use crate::{
     ledger::{CandidateEntry, LedgerEntry},
     metrics::Metrics,
-    stopwatch::processor_timed,
+    stopwatch::ProcessorClock,
 };
 
 /// What has been found so far, for whoever watches. Counted only once it is durable.
@@ -35,30 +35,13 @@ pub struct Progress {
     pub canaries_caught: AtomicU64,
     /// Canaries that were planted and missed.
     pub canaries_missed: AtomicU64,
-    /// The processor's time that making and writing the entries of the ledger took, in nanoseconds; estimated
-    /// from one block in some. Counted at once.
-    pub ledger_nanoseconds: AtomicU64,
+    /// Comparing: the invariants of the controls, the comparisons, and executing controls again. Counted at once.
+    pub compare_clock: ProcessorClock,
+    /// Making and writing the entries of the ledger. Counted at once.
+    pub ledger_clock: ProcessorClock,
     /// The same in detail, if somebody wants it.
     pub metrics: Option<Arc<Metrics>>,
 }
-
-impl Progress {
-    /// Does something for the entry of a block in the ledger, and notes how long it took. The processor's clock is
-    /// a call to the system, which is not to be made for every block.
-    pub(super) fn ledger_timed<R>(&self, at: TopoHeight, work: impl FnOnce() -> R) -> R {
-        if !at.as_u64().is_multiple_of(TIMED_EVERY) {
-            return work();
-        }
-        let (result, time) = processor_timed(work);
-        // A block takes no centuries.
-        let nanoseconds = time.as_nanos() as u64 * TIMED_EVERY;
-        self.ledger_nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
-        result
-    }
-}
-
-/// One block in so many is timed.
-const TIMED_EVERY: u64 = 16;
 
 /// Entries that are written but not yet durable.
 #[derive(Default)]
