@@ -155,21 +155,31 @@ mod tests {
         BlockCommit, BlockFacts, BlockHash, BlockRef, Nonce, StateDelta, Store, StoreOptions,
     };
 
+    const ACCOUNT: Address = Address::new([1; 32]);
+
     #[test]
     fn a_snapshot_that_is_revoked_in_the_middle_of_a_read_does_not_answer() {
+        check_revoked_while(|snapshot| snapshot.read(&StateKey::Nonce(ACCOUNT)).map(drop));
+        check_revoked_while(|snapshot| {
+            let keys = [StateKey::Nonce(ACCOUNT), StateKey::Registered(ACCOUNT)];
+            snapshot.read_many(&keys, &mut |answer| panic!("it answered {answer:?}"))
+        });
+    }
+
+    #[track_caller]
+    fn check_revoked_while(read: fn(&Snapshot) -> Result<(), ReadError>) {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
-        let account = Address::new([1; 32]);
         for number in 0..2 {
             let topoheight = TopoHeight::new(number);
             let mut delta = StateDelta::new();
-            delta.set_nonce(account, Nonce::new(number));
+            delta.set_nonce(ACCOUNT, Nonce::new(number));
             let block = BlockRef { topoheight, hash: BlockHash::new([number as u8; 32]) };
             store.commit(BlockCommit::new(block, BlockFacts::default(), delta)).unwrap();
         }
         let snapshot = store.snapshot_at(TopoHeight::new(1)).unwrap();
         let held = store.inner.window.hold();
-        let reading = thread::spawn(move || snapshot.read(&StateKey::Nonce(account)));
+        let reading = thread::spawn(move || read(&snapshot));
         // It has most likely begun to read by then; if not it must be refused all the same.
         let deadline = Instant::now() + Duration::from_millis(100);
         while Instant::now() < deadline {
