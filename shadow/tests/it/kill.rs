@@ -67,6 +67,23 @@ fn a_soak_without_room_is_an_infrastructure_error_and_goes_on_with_room() {
     assert_eq!(comparable(&shadow(&arguments)), undisturbed);
 }
 
+#[test]
+fn a_soak_in_a_directory_that_cannot_be_used_is_an_infrastructure_error() {
+    #[track_caller]
+    fn check(path: &str, advice: &str) {
+        let mut arguments = soak(1);
+        arguments.extend(["--state-dir".to_owned(), path.to_owned()]);
+        let ran = shadow(&arguments);
+        assert_eq!(ran.code, 4, "{ran:#?}");
+        let error = &ran.summary()["error"];
+        let said = error.as_str().is_some_and(|said| said.contains(path) && said.contains(advice));
+        assert!(said, "{error}");
+    }
+    // Nobody makes a directory there, whatever his permissions.
+    check("/sys/shadow", "make it writable or choose another directory");
+    check(env!("CARGO_BIN_EXE_shadow"), "choose a directory instead of a file");
+}
+
 /// Starts the program and kills it; whether it had not ended before.
 fn is_killed(arguments: &[String], milliseconds: u64) -> bool {
     let mut program = Command::new(env!("CARGO_BIN_EXE_shadow"));
