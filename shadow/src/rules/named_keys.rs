@@ -182,7 +182,7 @@ impl NamedKeys {
     }
 
     /// The position of a balance of the account at a place.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn balance_position(&self, place: usize, asset: &AssetId) -> Option<usize> {
         // The native asset comes with every account, and first.
         let nth = match *asset == AssetId::NATIVE {

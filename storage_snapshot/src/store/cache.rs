@@ -7,7 +7,6 @@
 use std::{collections::HashMap, hash::BuildHasher, mem, sync::Arc};
 
 use parking_lot::RwLock;
-use smallvec::SmallVec;
 
 use crate::{Address, UniformState, Version, encoding::Slot, version::Stamped};
 
@@ -63,18 +62,20 @@ impl RecordCache {
     /// every shard is locked once, all of its accounts are found before the first record is looked at, and nobody
     /// holds any: then the processor waits for many of them at once.
     pub(super) fn read_each(&self, accounts: &[&Address], mut told: impl FnMut(usize, &Record)) {
-        let shards: SmallVec<[usize; ACCOUNTS_AT_ONCE]> =
-            accounts.iter().map(|account| self.shard(account)).collect();
+        let shards: Vec<usize> = accounts.iter().map(|account| self.shard(account)).collect();
         for (shard, this) in self.shards.iter().enumerate() {
             if !shards.contains(&shard) {
                 continue;
             }
             let this = this.read();
-            let asked = accounts.iter().zip(&shards).enumerate();
-            let found: SmallVec<[(usize, &Arc<Record>); ACCOUNTS_AT_ONCE]> = asked
-                .filter(|(_, (_, of))| **of == shard)
-                .filter_map(|(number, (account, _))| Some((number, this.young.get(*account)?)))
-                .collect();
+            let mut found = Vec::with_capacity(accounts.len());
+            for (number, (account, of)) in accounts.iter().zip(&shards).enumerate() {
+                if *of == shard
+                    && let Some(record) = this.young.get(*account)
+                {
+                    found.push((number, record));
+                }
+            }
             found.into_iter().for_each(|(number, record)| told(number, record));
         }
     }
@@ -122,9 +123,6 @@ const ENTRY_BYTES: usize = 80;
 
 /// Readers of different accounts seldom wait for each other, and little is forgotten at once.
 const SHARDS: usize = 8;
-
-/// As many are asked for at once without taking memory for it.
-pub(super) const ACCOUNTS_AT_ONCE: usize = 256;
 
 #[cfg(test)]
 mod tests {

@@ -118,7 +118,6 @@ mod witness;
 use std::{fmt, fs, ops::RangeInclusive, path::Path, sync::Arc};
 
 use parking_lot::{Mutex, RwLock};
-use smallvec::SmallVec;
 
 pub use block::{BlockCommit, CommittedBlock, Tip};
 pub use commit::Staged;
@@ -137,7 +136,7 @@ use self::{
     recent::{Recent, oldest_kept},
     tree::{Tree, Writes},
     view::View,
-    window::{KEYS_AT_ONCE, Window},
+    window::Window,
 };
 use crate::{
     BlockFacts, BlockRef, Corruption, StateDelta, StateKey, StoreError, TopoHeight, TreeName,
@@ -552,11 +551,10 @@ impl Inner {
         &self,
         keys: &[StateKey],
         at: Position,
-    ) -> Result<SmallVec<[Option<Stamped>; KEYS_AT_ONCE]>, StoreError> {
-        let mut stamped: SmallVec<[Option<Stamped>; KEYS_AT_ONCE]> = SmallVec::new();
-        stamped.resize(keys.len(), None);
+    ) -> Result<Vec<Option<Stamped>>, StoreError> {
+        let mut stamped = vec![None; keys.len()];
         self.window.read_each(keys, at, |number, found| stamped[number] = Some(found));
-        let mut left: SmallVec<[(usize, &StateKey); KEYS_AT_ONCE]> = SmallVec::new();
+        let mut left = Vec::with_capacity(keys.len());
         for (number, (key, stamped)) in keys.iter().zip(&stamped).enumerate() {
             if stamped.is_none() {
                 left.push((number, key));

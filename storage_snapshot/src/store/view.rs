@@ -29,13 +29,14 @@ use std::{
 
 use super::{
     block::Tip,
-    cache::{ACCOUNTS_AT_ONCE, Record, RecordCache},
+    cache::{Record, RecordCache},
     disk::Disk,
     files::{self, failed, sync_directory},
     health::Health,
     run::{Entries, Run, RunName, RunWriter, parse_name},
     segment::UNFINISHED,
     tree::{Tree, Writes},
+    window::KEYS_AT_ONCE,
 };
 use crate::{
     Address, Corruption, StateDelta, StateKey, StoreError, TopoHeight, TreeName, UniformState,
@@ -43,7 +44,6 @@ use crate::{
     version::{Position, Stamped, Version},
 };
 use parking_lot::{Mutex, RwLock};
-use smallvec::SmallVec;
 
 pub(super) struct View {
     /// Has the state of the view, and nothing else.
@@ -133,12 +133,14 @@ impl View {
         at: Position,
         mut found: impl FnMut(usize, &Stamped),
     ) -> Result<(), StoreError> {
-        for keys in keys.chunks(ACCOUNTS_AT_ONCE) {
+        for keys in keys.chunks(KEYS_AT_ONCE) {
             let by_account = keys.chunk_by(|(_, one), (_, next)| one.account() == next.account());
-            let mut groups: SmallVec<[(&Address, &[_]); ACCOUNTS_AT_ONCE]> = SmallVec::new();
-            groups.extend(by_account.map(|keys| (keys[0].1.account(), keys)));
-            let mut accounts: SmallVec<[&Address; ACCOUNTS_AT_ONCE]> = SmallVec::new();
-            accounts.extend(groups.iter().map(|(account, _)| *account));
+            let mut accounts = Vec::with_capacity(keys.len());
+            let mut groups = Vec::with_capacity(keys.len());
+            for keys in by_account {
+                accounts.push(keys[0].1.account());
+                groups.push(keys);
+            }
 
             let mut of_record = |record: &Record, keys: &[(usize, &StateKey)]| {
                 for (number, key) in keys {
@@ -151,14 +153,16 @@ impl View {
             let mut looked = Ok(());
             self.cache.read_each(&accounts, |group, record| {
                 // It is done with.
-                let keys = mem::take(&mut groups[group].1);
+                let keys = mem::take(&mut groups[group]);
                 if looked.is_ok() {
                     looked = of_record(record, keys);
                 }
             });
             looked?;
-            for (account, keys) in groups.into_iter().filter(|(_, keys)| !keys.is_empty()) {
-                of_record(&self.record(account)?, keys)?;
+            for (account, keys) in accounts.into_iter().zip(groups) {
+                if !keys.is_empty() {
+                    of_record(&self.record(account)?, keys)?;
+                }
             }
         }
         Ok(())
