@@ -127,10 +127,10 @@ pub enum Before {
 
 impl Before {
     #[inline]
-    const fn or_zero(self) -> Amount {
+    const fn number(self) -> Option<u64> {
         match self {
-            Self::Number(number) => Amount::new(number),
-            Self::Nothing | Self::Unknown => Amount::ZERO,
+            Self::Number(number) => Some(number),
+            Self::Nothing | Self::Unknown => None,
         }
     }
 
@@ -229,7 +229,15 @@ impl<'a> Written<'a> {
                     let before = before(key, place)?;
                     if before != after {
                         this.nonces.insert(account, place);
-                        this.went_back.extend(went_back(account, before, after));
+                        // An account without a nonce is below one with nonce 0, which is how `Option` is
+                        // ordered. What is not known is not held against anybody.
+                        if after.number() < before.number() {
+                            this.went_back.push(Violation::NonceWentBack {
+                                account: *account,
+                                before: before.number().map(Nonce::new),
+                                after: after.number().map(Nonce::new),
+                            });
+                        }
                     }
                     before
                 }
@@ -239,8 +247,9 @@ impl<'a> Written<'a> {
                         this.unknown_assets.insert(*asset);
                     } else {
                         let change = this.changes.of(asset);
-                        let by = after.or_zero().wrapping_sub(before.or_zero());
-                        change.found = change.found.wrapping_add(by);
+                        let (before, after) = (before.number(), after.number());
+                        let by = after.unwrap_or(0).wrapping_sub(before.unwrap_or(0));
+                        change.found = change.found.wrapping_add(Amount::new(by));
                     }
                     before
                 }
@@ -256,17 +265,6 @@ impl<'a> Written<'a> {
         }
         Ok(this)
     }
-}
-
-/// Whether a nonce is lower than it was. An account without one is below one with nonce 0, and what is not known
-/// is not held against anybody.
-fn went_back(account: &Address, before: Before, after: Before) -> Option<Violation> {
-    let nonce = |number| match number {
-        Before::Number(number) => Some(Nonce::new(number)),
-        Before::Nothing | Before::Unknown => None,
-    };
-    let (before, after) = (nonce(before), nonce(after));
-    (after < before).then_some(Violation::NonceWentBack { account: *account, before, after })
 }
 
 /// Finds the places of accounts that come in order.
