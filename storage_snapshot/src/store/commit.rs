@@ -103,7 +103,15 @@ impl Inner {
     pub(super) fn commit(&self, block: BlockCommit) -> Result<Tip, StoreError> {
         let topoheight = block.block.topoheight;
         let staged = self.stage(block)?;
-        self.write(staged).inspect_err(|_| self.unstage(topoheight))
+        let writes = match &staged.0 {
+            Stage::Committed(_) => None,
+            Stage::New { writes, .. } => Some(Arc::clone(writes)),
+        };
+        self.write(staged).inspect_err(|_| {
+            if let Some(writes) = writes {
+                self.unstage(topoheight, &writes);
+            }
+        })
     }
 
     pub(super) fn stage(&self, block: BlockCommit) -> Result<Staged, StoreError> {
@@ -224,10 +232,15 @@ impl Inner {
         }
     }
 
-    /// Takes off a block that could not be written, and what was staged on top of it.
-    fn unstage(&self, topoheight: TopoHeight) {
+    /// Takes off a block that could not be written, and what was staged on top of it. If somebody else took it
+    /// off meanwhile, what stands there now is theirs.
+    fn unstage(&self, topoheight: TopoHeight, writes: &Arc<[Write]>) {
         let _writer = self.writer.lock();
         let _staging = self.staging.lock();
+        let tip = self.frontier.tip().map(|tip| tip.block.topoheight);
+        if Some(topoheight) <= tip || !self.window.is_at(topoheight, writes) {
+            return;
+        }
         let to = topoheight.previous();
         {
             let mut frontier = self.frontier.lock();
@@ -286,7 +299,43 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Address, StateKey, store::window::Window, version::Version};
+    use crate::{
+        Address, BlockFacts, Nonce, StateDelta, StateKey, Store, StoreOptions,
+        store::window::Window, version::Version,
+    };
+
+    #[test]
+    fn only_the_block_that_could_not_be_written_is_taken_off() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
+        let block = |topoheight: u64, branch: u8| {
+            let topoheight = TopoHeight::new(topoheight);
+            let mut delta = StateDelta::new();
+            delta.set_nonce(Address::new([1; 32]), Nonce::new(branch.into()));
+            let hash = BlockHash::new([branch; 32]);
+            BlockCommit::new(BlockRef { topoheight, hash }, BlockFacts::default(), delta)
+        };
+        store.commit(block(0, 0)).unwrap();
+        let lost = store.stage(block(1, 1)).unwrap();
+        let Stage::New { writes, .. } = &lost.0 else { panic!("{lost:?} is not new") };
+        let lost_writes = Arc::clone(writes);
+        store.rollback(Some(TopoHeight::GENESIS)).unwrap();
+
+        // Another one stands there by the time.
+        let kept = store.stage(block(1, 2)).unwrap();
+        assert!(store.inner.write(lost).is_err());
+        store.inner.unstage(TopoHeight::new(1), &lost_writes);
+        let tip = store.inner.write(kept).unwrap();
+        assert_eq!(tip.block, block(1, 2).block);
+
+        // And one that is written is not taken off by anybody.
+        let Stage::New { writes, .. } = store.stage(block(2, 3)).unwrap().0 else { panic!() };
+        store.inner.unstage(TopoHeight::new(2), &writes);
+        let next = store.commit(block(2, 4)).unwrap();
+        store.inner.unstage(TopoHeight::new(2), &writes);
+        assert_eq!(store.tip(), Some(next));
+        assert_eq!(store.inner.frontier.head(), Some(next.block));
+    }
 
     #[test]
     fn what_a_write_that_failed_left_behind_is_no_term_of_the_next_block() {

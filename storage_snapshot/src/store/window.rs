@@ -223,6 +223,12 @@ impl Window {
         wanted.map(|block| (block.at, Arc::clone(&block.writes))).collect()
     }
 
+    /// Whether these very writes are those of the block there.
+    pub(super) fn is_at(&self, at: TopoHeight, writes: &Arc<[Write]>) -> bool {
+        let blocks = self.blocks.read();
+        blocks.blocks.iter().any(|block| block.at == at && Arc::ptr_eq(&block.writes, writes))
+    }
+
     /// Forgets the blocks above `to`.
     pub(super) fn drop_above(&self, to: Position) {
         let Blocks { blocks, last } = &mut *self.blocks.write();
