@@ -193,8 +193,7 @@ impl PartialEq for StateDelta {
                 if piece == 0 {
                     break true;
                 }
-                let mut pairs = ours[..piece].iter().zip(&theirs[..piece]);
-                if !pairs.all(|(one, other)| is_same(one, other)) {
+                if ours[..piece] != theirs[..piece] {
                     break false;
                 }
                 (ours, theirs) = (&ours[piece..], &theirs[piece..]);
@@ -308,25 +307,6 @@ fn place(writes: &[Write], key: &StateKey) -> Result<usize, usize> {
     writes.binary_search_by(|(written, _)| written.cmp(key))
 }
 
-/// Whether two writes are the same. Equality of its parts says that as well, but this is what is asked most often
-/// of all: nearly every write is a number, and is the same.
-#[inline]
-fn is_same((one_key, one): &Write, (other_key, other): &Write) -> bool {
-    let is_same_key = match (one_key, other_key) {
-        (StateKey::Balance(one, one_asset), StateKey::Balance(other, other_asset)) => {
-            (one == other) & (one_asset == other_asset)
-        }
-        (StateKey::Nonce(one), StateKey::Nonce(other)) => one == other,
-        (one, other) => one == other,
-    };
-    is_same_key
-        && match (one, other) {
-            (Some(StateValue::Balance(one)), Some(StateValue::Balance(other))) => one == other,
-            (Some(StateValue::Nonce(one)), Some(StateValue::Nonce(other))) => one == other,
-            (one, other) => one == other,
-        }
-}
-
 fn is_strictly_sorted(writes: &[Write]) -> bool {
     writes.is_sorted_by(|(one, _), (next, _)| one < next)
 }
@@ -342,34 +322,6 @@ mod tests {
     use super::*;
 
     const A: Address = Address::new([1; 32]);
-
-    #[test]
-    fn two_writes_are_the_same_if_and_only_if_both_parts_are() {
-        let keys = [A, Address::new([2; 32])].into_iter().flat_map(|account| {
-            let assets = [AssetId::NATIVE, AssetId::new([1; 32])];
-            let balances = assets.map(|asset| StateKey::Balance(account, asset));
-            let others = [StateKey::Nonce, StateKey::Multisig, StateKey::Registered];
-            others.map(|key| key(account)).into_iter().chain(balances)
-        });
-        let config = |threshold| MultisigConfig { threshold, participants: vec![A] };
-        let values = [
-            None,
-            Some(StateValue::Nonce(Nonce::new(0))),
-            Some(StateValue::Nonce(Nonce::new(1))),
-            Some(StateValue::Balance(Amount::new(0))),
-            Some(StateValue::Balance(Amount::new(1))),
-            Some(StateValue::from(config(1))),
-            Some(StateValue::from(config(2))),
-            Some(StateValue::Registered),
-        ];
-        let with_each = |key| values.iter().cloned().map(move |value| (key, value));
-        let writes: Vec<Write> = keys.flat_map(with_each).collect();
-        for one in &writes {
-            for other in &writes {
-                assert_eq!(is_same(one, other), one == other, "{one:?} and {other:?}");
-            }
-        }
-    }
 
     #[test]
     fn a_write_of_none_is_not_no_write() {
