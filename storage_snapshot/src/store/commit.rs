@@ -285,6 +285,7 @@ impl Inner {
         // The values of the base that these blocks brought are nowhere else then.
         {
             let _folding = self.folding.lock();
+            self.ledger.write_out()?;
             self.view.settle()?;
         }
         self.disk.flush()?;

@@ -35,8 +35,9 @@ impl Inner {
             // The blocks from the view's tip on are always in memory.
             return Err(super::log::corrupt(target, Corruption::Sequence));
         };
-        // The view must never be found ahead of the log.
+        // The view must never be found ahead of the log, nor of the verdicts that were there before.
         self.log.sync()?;
+        self.ledger.write_out()?;
         let blocks = self.window.written(view, target);
         self.view.fold(last_versions(&blocks), after)?;
 

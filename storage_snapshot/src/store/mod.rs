@@ -35,13 +35,14 @@
 //! system has the block. One that is only staged is in memory, and after a crash it was never there.
 //! What the database is given goes into a buffer in this process, and is written to
 //! its file in order when the buffer is full, when somebody flushes, every `flush_every_ms`, and after every
-//! 128 KiB on another thread.
+//! 128 KiB on another thread. The last entries of the ledger, up to 7 KiB, come into that buffer together:
+//! when there are more, with a flush, a fold, or an entry that replaces another, and when the store is closed.
 //!
 //! * **When the process crashes**, however it ends, every block whose commit returned is there, and
 //!   of the one that was being written nothing. A rollback that was going on has dropped all, some or
 //!   none of its blocks, the last ones first. Of the ledger and the view some first part of what was
 //!   written is there, in order and with no gap: everything up to the last [`Store::flush`] that
-//!   returned, and without one all but what was written in the last `flush_every_ms`, or in the last
+//!   returned, and without one all but what came into the buffer in the last `flush_every_ms`, or in the last
 //!   512 KiB. So the ledger may end below the tip, and never has a verdict whose block was not
 //!   committed.
 //! * **When the power fails**, every block that was there when the last flush began that returned is
@@ -181,7 +182,7 @@ impl Default for StoreOptions {
 
 impl Store {
     /// The form that a directory is in. It changes with every change of what is on disk.
-    pub const FORMAT_VERSION: u32 = 6;
+    pub const FORMAT_VERSION: u32 = 7;
 
     /// Opens a directory, and creates it if there is none.
     ///
@@ -449,22 +450,25 @@ impl Store {
         self.inner.log.drop_below(below.min(kept), || self.inner.disk.sync())
     }
 
-    /// Writes the entry of a block in the ledger, over the one that may be there.
+    /// Writes the entry of a block in the ledger, over the one that may be there. It is read at once, and survives
+    /// a crash after the next [`flush`](Self::flush).
     ///
     /// # Errors
     ///
     /// When writing fails.
     pub fn put_ledger(&self, topoheight: TopoHeight, entry: &[u8]) -> Result<(), StoreError> {
-        self.inner.ledger.put(topoheight, entry)
+        self.inner.ledger.put(&[(topoheight, entry)])
     }
 
-    /// Writes many entries of the ledger, a few hundred at a time; each entry is atomic.
+    /// The same with many entries, some hundreds of kilobytes at a time, each time all or nothing.
     ///
     /// # Errors
     ///
     /// When writing fails.
     pub fn put_ledgers(&self, entries: &[(TopoHeight, Vec<u8>)]) -> Result<(), StoreError> {
-        self.inner.ledger.put_all(entries)
+        let entries: Vec<_> =
+            entries.iter().map(|(topoheight, entry)| (*topoheight, &entry[..])).collect();
+        self.inner.ledger.put(&entries)
     }
 
     /// The entry of a block in the ledger.
@@ -502,6 +506,7 @@ impl Store {
     pub fn flush(&self) -> Result<(), StoreError> {
         // In this order, so that no verdict is there without its block.
         self.inner.log.sync()?;
+        self.inner.ledger.write_out()?;
         self.inner.disk.flush()
     }
 }

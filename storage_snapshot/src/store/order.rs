@@ -114,7 +114,40 @@ fn blocks_are_on_the_disk_before_their_verdicts() {
         store.put_ledger(at(100), b"fine")?;
         store.flush()
     };
-    check(commits_and_flushes, "write, LEDGER, sync, write, FLUSH");
+    check(commits_and_flushes, "write, sync, write, LEDGER, FLUSH");
+}
+
+#[test]
+fn verdicts_are_written_before_the_view_that_came_after_them() {
+    let judges_and_folds = |store: &Store| {
+        store.put_ledger(at(99), b"fine")?;
+        store.advance_view(at(90)).map(drop)
+    };
+    let file = "create, write, sync, rename, sync names";
+    check(judges_and_folds, &format!("LEDGER, {file}, VIEW"));
+}
+
+#[test]
+fn verdicts_are_gathered_until_they_fill_a_group() {
+    let judges = |store: &Store| {
+        (0..20).try_for_each(|topoheight| store.put_ledger(at(topoheight), &[1; 1_000]))
+    };
+    let (_directory, store) = prepared();
+    let (done, changes) = watch(|| judges(&store));
+    done.unwrap();
+    // Seven of them fill one.
+    assert_eq!(changes, [const { Change::DatabaseWrote(TreeName::Ledger) }; 2]);
+}
+
+#[test]
+fn verdicts_that_replace_others_are_written_together() {
+    let (_directory, store) = prepared();
+    let entries: Vec<_> = (0..21).map(|topoheight| (at(topoheight), vec![1; 1_000])).collect();
+    store.put_ledgers(&entries).unwrap();
+    store.flush().unwrap();
+    let (done, changes) = watch(|| store.put_ledgers(&entries));
+    done.unwrap();
+    assert_eq!(changes, [Change::DatabaseWrote(TreeName::Ledger)]);
 }
 
 #[test]
@@ -158,6 +191,7 @@ fn the_view_is_on_the_disk_before_a_file_that_it_replaced_is_gone() {
 fn the_base_is_with_the_operating_system_before_the_blocks_that_brought_it_are_gone() {
     let rolls_back = |store: &Store| {
         store.commit(BlockCommit { base: base(), ..block(100) })?;
+        store.put_ledger(at(100), b"fine")?;
         store.rollback(Some(at(98)))
     };
     let (_directory, store) = prepared();
@@ -165,7 +199,7 @@ fn the_base_is_with_the_operating_system_before_the_blocks_that_brought_it_are_g
     done.unwrap();
     let found = words(&changes);
     let file = "create, write, sync, rename, sync names";
-    assert!(found.starts_with(&format!("write, {file}, VIEW, FLUSH, ")), "{found}");
+    assert!(found.starts_with(&format!("write, LEDGER, {file}, VIEW, FLUSH, ")), "{found}");
     assert!(found.contains("write, sync, remove, sync names"), "{found}");
 }
 

@@ -28,8 +28,6 @@ use crate::{Corruption, StoreError, TreeName};
 pub(super) struct Writes {
     /// What is written under each key; `None` for what is removed.
     entries: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    /// How many parts are written or removed.
-    pub(super) parts: usize,
     bytes: usize,
 }
 
@@ -101,7 +99,6 @@ impl Tree {
         let mut parts_before = self.stage_new(writes, key, content);
         while self.part(key, parts_before)?.is_some() {
             writes.entries.push((part_key(key, parts_before), None));
-            writes.parts += 1;
             parts_before += 1;
         }
         Ok(())
@@ -119,13 +116,17 @@ impl Tree {
             writes.entries.push((part_key(key, number), Some([&head, chunk].concat())));
             writes.bytes += key.len() + HEAD_BYTES + chunk.len();
         }
-        writes.parts += parts as usize;
         parts
+    }
+
+    /// Refuses once a write failed.
+    pub(super) fn writable(&self) -> Result<(), StoreError> {
+        self.disk.writable()
     }
 
     /// Applies what was staged, all or nothing.
     pub(super) fn apply(&self, writes: Writes) -> Result<(), StoreError> {
-        self.disk.writable()?;
+        self.writable()?;
         let bytes = {
             let _rewriting = self.rewriting.write();
             let bytes = writes.bytes;
@@ -159,8 +160,23 @@ impl Tree {
 
     /// The key of the last entry.
     pub(super) fn last_key(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        let last = self.tree.call(sled::Tree::last).map_err(|error| self.read_error(error))?;
-        let Some((key, _)) = last else { return Ok(None) };
+        self.entry_key_of(self.tree.call(sled::Tree::last))
+    }
+
+    /// The key of the last entry at or before a key.
+    pub(super) fn last_key_up_to(&self, to: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let to = part_key(to, u32::MAX);
+        self.entry_key_of(self.tree.call(|tree| tree.range(..=to).next_back().transpose()))
+    }
+
+    /// Which entry a part belongs to.
+    fn entry_key_of(
+        &self,
+        part: sled::Result<Option<(sled::IVec, sled::IVec)>>,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some((key, _)) = part.map_err(|error| self.read_error(error))? else {
+            return Ok(None);
+        };
         match split_part_key(&key) {
             Some((entry, _)) => Ok(Some(entry.to_vec())),
             None => Err(self.corrupt(&key, Corruption::Parts)),
@@ -208,11 +224,8 @@ impl Tree {
     }
 }
 
-/// The most entries in one batch: ten thousand at once cost gigabytes of memory.
-pub(super) const BATCH_ENTRIES: usize = 500;
-
-/// Seventeen parts, the most in one page, stay below 128 KiB.
-const PART_BYTES: usize = 7 * 1024;
+/// The most bytes of an entry in one part. Seventeen parts, the most in one page, stay below 128 KiB.
+pub(super) const PART_BYTES: usize = 7 * 1024;
 
 const HEAD_BYTES: usize = 12;
 

@@ -80,12 +80,19 @@ fn the_bytes_on_disk_are_these() {
     store.commit(second()).unwrap();
     store.advance_view(at(0x11)).unwrap();
     store.put_ledger(at(0x11), b"ok").unwrap();
+    store.put_ledger(at(0x13), b"fine").unwrap();
     drop(store);
 
     let database = raw(directory.path());
-    assert_eq!(database.get("format_version").unwrap().unwrap(), [0, 0, 0, 6]);
+    assert_eq!(database.get("format_version").unwrap().unwrap(), [0, 0, 0, 7]);
     check(&database, "meta", "6964656e74697479", "6964");
-    check(&database, "ledger", "0000000000000011", "6f6b");
+    check(
+        &database,
+        "ledger",
+        "0000000000000011",
+        "0000000000000011 00000002 6f6b
+         0000000000000013 00000004 66696e65",
+    );
     let file = fs::read(directory.path().join("view/00000000000000000001.run")).unwrap();
     let check_of_file = hex::encode(&file[file.len() - 8..]);
     let bytes_of_file = file.len();
@@ -133,7 +140,7 @@ fn the_bytes_of_a_file_of_the_view_are_these() {
     let tail = hex::decode(bytes(&format!(
         "aa*32 0000000000000000 {checksum}
          {FILTER}
-         {} 00000006 0000000000000001 0000000000000002 0000000000000001 0000000000000001",
+         {} 00000007 0000000000000001 0000000000000002 0000000000000001 0000000000000001",
         hex::encode("shadowrn")
     )))
     .unwrap();
@@ -194,7 +201,7 @@ fn the_bytes_of_a_file_of_the_log_are_these() {
     // and that no other file follows.
     let synced = 45 + one.len() + two.len();
     let header = format!(
-        "{} 00000006 0000000000000011 0000000000000011 {synced:016x} 00",
+        "{} 00000007 0000000000000011 0000000000000011 {synced:016x} 00",
         hex::encode("shadowlg")
     );
     let header = hex::decode(bytes(&header)).unwrap();
