@@ -32,8 +32,7 @@ pub trait Expected {
     fn for_each_asset(&self, number: usize, each: &mut dyn FnMut(AssetId));
 
     /// Assets that the block itself may create or destroy in a way that cannot be told beforehand.
-    /// Their conservation is not checked. Only asked of a block in which one account may spend 2^64-1 or
-    /// more: as long as every sum is exact there are none.
+    /// Their conservation is not checked.
     fn leaky_assets(&self) -> BTreeSet<AssetId>;
 
     /// The accounts that the block names, in order and each once, by whoever has them at hand like that.
@@ -58,8 +57,6 @@ pub struct ExpectedTransaction<'a> {
     pub source: &'a Address,
     /// What it destroys when it is executed.
     pub burns: Option<(AssetId, Amount)>,
-    /// All that it spends, whatever the assets, added up to 2^64-1 at most.
-    pub spends: Amount,
     /// Whether it sets or deletes the multisig configuration of its source.
     pub changes_multisig: bool,
 }
@@ -174,9 +171,7 @@ pub fn check_by<E: Expected + ?Sized>(
     found.violations.extend(not_allowed.copied().map(Violation::MultisigNotAllowed));
 
     found.leaky_assets = done.broke;
-    if done.spends.is_inexact {
-        found.leaky_assets.append(&mut expected.leaky_assets());
-    }
+    found.leaky_assets.append(&mut expected.leaky_assets());
     let mut changes = written.changes;
     let minted = expected.miner_reward().wrapping_add(expected.dev_reward());
     changes.of(&AssetId::NATIVE).expected = minted;
@@ -352,41 +347,9 @@ struct Done<'a> {
     not_raised: BTreeMap<&'a Address, &'a TxHash>,
     /// The sources whose multisig configuration may have been written, if any was.
     may_change_multisig: BTreeSet<&'a Address>,
-    /// What all of them spend, those that were passed over as well.
-    spends: Spends,
-}
-
-/// What the sources spend, whatever the assets and added up to 2^64-1 at most, so that it is known whether every
-/// sum over what an account spends is exact.
-#[derive(Default)]
-struct Spends {
-    /// By their places among the accounts.
-    at: Vec<Amount>,
-    /// Of all that have no place there.
-    others: Amount,
-    /// Whether one of the sums may not be.
-    is_inexact: bool,
-}
-
-impl Spends {
-    fn of(accounts: usize) -> Self {
-        Self { at: vec![Amount::ZERO; accounts], ..Self::default() }
-    }
-
-    #[inline]
-    fn add(&mut self, place: Option<usize>, amount: Amount) {
-        let sum = place.and_then(|place| self.at.get_mut(place)).unwrap_or(&mut self.others);
-        *sum = sum.saturating_add(amount);
-        self.is_inexact |= *sum == Amount::new(u64::MAX);
-    }
 }
 
 impl<'a> Done<'a> {
-    /// Nothing yet.
-    fn among(accounts: &[Address]) -> Self {
-        Self { spends: Spends::of(accounts.len()), ..Self::default() }
-    }
-
     /// `None` if the outcomes are not listed in the order of the block.
     fn in_order<E: Expected + ?Sized>(
         outcomes: &[Outcome],
@@ -396,7 +359,7 @@ impl<'a> Done<'a> {
         if outcomes.len() != expected.transactions() {
             return None;
         }
-        let mut this = Self::among(expected.accounts());
+        let mut this = Self::default();
         for (number, outcome) in outcomes.iter().enumerate() {
             let transaction = expected.transaction(number);
             if outcome.hash != *transaction.hash {
@@ -418,7 +381,7 @@ impl<'a> Done<'a> {
         for outcome in outcomes {
             by_hash.entry(&outcome.hash).or_default().push_back(outcome);
         }
-        let mut this = Self::among(expected.accounts());
+        let mut this = Self::default();
         for number in 0..expected.transactions() {
             let transaction = expected.transaction(number);
             let outcome = by_hash.get_mut(transaction.hash).and_then(VecDeque::pop_front);
@@ -448,9 +411,8 @@ impl<'a> Done<'a> {
         expected: &E,
         written: &Written<'_>,
     ) {
-        let ExpectedTransaction { hash, source, burns, spends, changes_multisig } = transaction;
+        let ExpectedTransaction { hash, source, burns, changes_multisig } = transaction;
         let place = written.nonces.place(source, expected.place_of_source(number));
-        self.spends.add(place, spends);
         match outcome.map(|outcome| (&outcome.status, outcome.fee)) {
             Some((Status::Executed, fee)) => {
                 self.fees = self.fees.wrapping_add(fee);
@@ -548,31 +510,3 @@ impl Changes {
 }
 
 const ASSETS_AT_HAND: usize = 8;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sums_are_inexact_once_one_account_may_spend_more_than_fits() {
-        const HALF: u64 = 1 << 63;
-        #[track_caller]
-        fn check(spent: &[(Option<usize>, u64)], is_inexact: bool) {
-            let mut spends = Spends::of(2);
-            for (place, amount) in spent {
-                spends.add(*place, Amount::new(*amount));
-            }
-            assert_eq!(spends.is_inexact, is_inexact);
-        }
-        check(&[], false);
-        check(&[(Some(0), HALF), (Some(1), HALF)], false);
-        check(&[(Some(0), HALF), (Some(1), 1), (Some(0), HALF)], true);
-        check(&[(Some(0), HALF), (Some(0), HALF), (Some(0), 0), (Some(1), 1)], true);
-        check(&[(Some(0), u64::MAX - 1), (Some(1), u64::MAX - 1)], false);
-        check(&[(Some(1), u64::MAX)], true);
-        // Of accounts without a place it is not known which of them is which.
-        check(&[(None, HALF), (Some(1), HALF)], false);
-        check(&[(None, HALF), (None, HALF)], true);
-        check(&[(Some(2), HALF), (None, HALF)], true);
-    }
-}

@@ -13,7 +13,7 @@ use storage_snapshot::{Amount, AssetId, StateKey, StateValue};
 
 use crate::{
     chain::{Transaction, TransactionData},
-    execute::{Control, ExecutableBlock, PreState},
+    execute::{Control, ExecutableBlock, PreState, spent},
     kinds::TransactionKind,
     rules::Quirk,
 };
@@ -138,6 +138,7 @@ pub(crate) struct Told {
     /// Its kind.
     pub(crate) kind: TransactionKind,
     own: ShapeSet,
+    spent: Amount,
 }
 
 impl Told {
@@ -164,7 +165,12 @@ impl Told {
             // It has no control, so there is nothing to be told of it.
             TransactionData::Opaque(_) => {}
         }
-        Self { kind: TransactionKind::of(transaction), own }
+        Self { kind: TransactionKind::of(transaction), own, spent: spent(transaction) }
+    }
+
+    /// What it spends if it is executed, whatever the assets, added up to 2^64-1 at most.
+    pub(crate) const fn spent(&self) -> Amount {
+        self.spent
     }
 }
 

@@ -127,7 +127,8 @@ impl Verifier {
         let prepared = self.prepare(block, &before.facts, &before.executed)?;
         let pre_state = Arc::new(PreState::resolve(&prepared.named_keys, &parent)?);
         let (control, serial) = timed(|| control(&prepared, &pre_state));
-        let checked = || control.and_then(|control| sound(control, &prepared, &pre_state));
+        let told = Told::of_block(&prepared.executable);
+        let checked = || control.and_then(|control| sound(control, &prepared, &pre_state, &told));
         let clock = &self.judge.progress().compare_clock;
         let (control, check) = timed(|| clock.run(place.topoheight, checked));
         let step = match control {
@@ -146,7 +147,7 @@ impl Verifier {
             self.blind_since = Some(place.topoheight);
         }
         let case = Case {
-            told: Told::of_block(&prepared.executable),
+            told,
             block: Arc::new(prepared.executable),
             pre_state,
             finding: step.finding,
@@ -449,6 +450,7 @@ fn sound(
     control: Control,
     prepared: &PreparedBlock,
     pre_state: &PreState,
+    told: &[Told],
 ) -> Result<SoundControl, NoControl> {
     let mut unnamed = None;
     let before = |key: &StateKey, place: Option<usize>| {
@@ -458,7 +460,7 @@ fn sound(
             Before::Nothing
         }))
     };
-    let placed = Placed { block: &prepared.executable, pre_state };
+    let placed = Placed { block: &prepared.executable, pre_state, told };
     let found = check_by(&control.execution, before, &placed);
     if let Some(key) = unnamed {
         let message = format!("it wrote {key}, which the block does not name");

@@ -19,11 +19,8 @@ use crate::{
 /// What [`check`] has to find.
 fn rules(world: &World) -> Invariants {
     let World { pre_state, control, expectations } = world;
-    let mut found = Invariants::default();
-    // Where nobody spends anything nothing leaks.
-    if !expectations.transactions.is_empty() {
-        found.leaky_assets.extend(&expectations.leaky_assets);
-    }
+    let leaky_assets = expectations.leaky_assets.clone();
+    let mut found = Invariants { leaky_assets, ..Invariants::default() };
     let statuses = statuses(control, expectations, &mut found.violations);
     let with = |wanted: fn(&Status) -> bool| -> Vec<&TransactionExpectation> {
         let pairs = expectations.transactions.iter().zip(&statuses);

@@ -6,7 +6,10 @@ use comparator::{Expected, ExpectedTransaction};
 use storage_snapshot::{Address, Amount, AssetId};
 
 use super::{ExecutableBlock, PreState};
-use crate::chain::{Transaction, TransactionData};
+use crate::{
+    chain::{Transaction, TransactionData},
+    shapes::Told,
+};
 
 impl Expected for ExecutableBlock {
     fn miner_reward(&self) -> Amount {
@@ -22,27 +25,13 @@ impl Expected for ExecutableBlock {
     }
 
     fn transaction(&self, number: usize) -> ExpectedTransaction<'_> {
-        let Transaction { hash, source, data, fee, .. } = &self.transactions[number].body;
-        let mut this = ExpectedTransaction {
-            hash,
-            source,
-            burns: None,
-            spends: *fee,
-            changes_multisig: matches!(data, TransactionData::Multisig(_)),
+        let Transaction { hash, source, data, .. } = &self.transactions[number].body;
+        let (burns, changes_multisig) = match data {
+            TransactionData::Burn { asset, amount } => (Some((*asset, *amount)), false),
+            TransactionData::Multisig(_) => (None, true),
+            TransactionData::Transfers(_) | TransactionData::Opaque(_) => (None, false),
         };
-        match data {
-            TransactionData::Transfers(transfers) => {
-                for transfer in transfers {
-                    this.spends = this.spends.saturating_add(transfer.amount);
-                }
-            }
-            TransactionData::Burn { asset, amount } => {
-                this.burns = Some((*asset, *amount));
-                this.spends = this.spends.saturating_add(*amount);
-            }
-            TransactionData::Multisig(_) | TransactionData::Opaque(_) => {}
-        }
-        this
+        ExpectedTransaction { hash, source, burns, changes_multisig }
     }
 
     fn for_each_asset(&self, number: usize, each: &mut dyn FnMut(AssetId)) {
@@ -61,14 +50,35 @@ impl Expected for ExecutableBlock {
     }
 }
 
-/// A block, with the places that its accounts have in the world that was made for it. It says the same about
-/// the block, and is checked faster.
+/// A block, with what is known of it besides. It says the same about the block, and is checked faster.
 #[derive(Clone, Copy, Debug)]
-pub struct Placed<'a> {
+pub(crate) struct Placed<'a> {
     /// The block.
-    pub block: &'a ExecutableBlock,
-    /// The world.
-    pub pre_state: &'a PreState,
+    pub(crate) block: &'a ExecutableBlock,
+    /// The world that was made for it, where its accounts have places.
+    pub(crate) pre_state: &'a PreState,
+    /// What its transactions tell, in their order.
+    pub(crate) told: &'a [Told],
+}
+
+impl Placed<'_> {
+    /// Whether every account spends less than 2^64-1, whatever the assets: as long as all sums are exact nothing
+    /// leaks.
+    fn is_exact(&self) -> bool {
+        let is_exact = |sum: Amount| sum < Amount::new(u64::MAX);
+        if is_exact(self.told.iter().map(Told::spent).fold(Amount::ZERO, Amount::saturating_add)) {
+            return true;
+        }
+        let mut sums = vec![Amount::ZERO; self.pre_state.accounts().len()];
+        self.told.iter().enumerate().all(|(number, told)| {
+            // A source without a place may be that of another transaction too.
+            let sum = self.pre_state.source(number).and_then(|place| sums.get_mut(place));
+            sum.is_some_and(|sum| {
+                *sum = sum.saturating_add(told.spent());
+                is_exact(*sum)
+            })
+        })
+    }
 }
 
 impl Expected for Placed<'_> {
@@ -93,7 +103,7 @@ impl Expected for Placed<'_> {
     }
 
     fn leaky_assets(&self) -> BTreeSet<AssetId> {
-        self.block.leaky_assets()
+        if self.is_exact() { BTreeSet::new() } else { leaky_assets(self.block) }
     }
 
     fn accounts(&self) -> &[Address] {
@@ -102,6 +112,18 @@ impl Expected for Placed<'_> {
 
     fn place_of_source(&self, number: usize) -> Option<usize> {
         self.pre_state.source(number)
+    }
+}
+
+/// What a transaction spends if it is executed, whatever the assets, added up to 2^64-1 at most.
+pub(crate) fn spent(transaction: &Transaction) -> Amount {
+    match &transaction.data {
+        TransactionData::Transfers(transfers) => {
+            let amounts = transfers.iter().map(|transfer| transfer.amount);
+            amounts.fold(transaction.fee, Amount::saturating_add)
+        }
+        TransactionData::Burn { amount, .. } => transaction.fee.saturating_add(*amount),
+        TransactionData::Multisig(_) | TransactionData::Opaque(_) => transaction.fee,
     }
 }
 
@@ -146,5 +168,100 @@ fn for_each_spending<'a>(
             TransactionData::Burn { asset, amount } => spend(&body.source, asset, *amount),
             TransactionData::Multisig(_) | TransactionData::Opaque(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use storage_snapshot::{BlockHash, BlockRef, MultisigConfig, Nonce, TopoHeight, TxHash};
+
+    use super::*;
+    use crate::{
+        chain::{FeeType, Reference, Transfer},
+        execute::ExecutableTransaction,
+        rules::Reward,
+    };
+
+    const ONE: Address = Address::new([1; 32]);
+    const OTHER: Address = Address::new([2; 32]);
+    const GOLD: AssetId = AssetId::new([3; 32]);
+    const HALF: u64 = 1 << 63;
+
+    fn transaction(source: Address, data: TransactionData, fee: u64) -> Transaction {
+        Transaction {
+            hash: TxHash::new([1; 32]),
+            version: 0,
+            source,
+            data,
+            fee: Amount::new(fee),
+            fee_type: FeeType::Tos,
+            nonce: Nonce::new(0),
+            reference: Reference { hash: BlockHash::new([6; 32]), topoheight: TopoHeight::new(6) },
+            multisig: None,
+            signature: [0; 64],
+        }
+    }
+
+    fn transfer(asset: AssetId, amount: u64) -> Transfer {
+        let destination = Address::new([9; 32]);
+        Transfer { asset, destination, amount: Amount::new(amount), extra_data: None }
+    }
+
+    /// Which assets leak in a block in which these pay these amounts, by the block and by what is known of it.
+    #[track_caller]
+    fn check(paid: &[(Address, AssetId, u64)], is_exact: bool, leaks: &[AssetId]) {
+        let pay = |(source, asset, amount): &(Address, AssetId, u64)| {
+            let data = TransactionData::Transfers(vec![transfer(*asset, *amount)]);
+            ExecutableTransaction { body: transaction(*source, data, 0), already_executed: false }
+        };
+        let block = ExecutableBlock {
+            block: BlockRef { topoheight: TopoHeight::new(7), hash: BlockHash::new([7; 32]) },
+            side_block: false,
+            miner: Address::new([4; 32]),
+            dev: Address::new([5; 32]),
+            reward: Reward { miner: Amount::new(90), dev: Amount::new(10) },
+            transactions: paid.iter().map(pay).collect(),
+        };
+        let leaks: BTreeSet<AssetId> = leaks.iter().copied().collect();
+        assert_eq!(block.leaky_assets(), leaks);
+        let pre_state = PreState::default().made_for(&block);
+        let told = Told::of_block(&block);
+        let placed = Placed { block: &block, pre_state: &pre_state, told: &told };
+        assert_eq!(placed.is_exact(), is_exact);
+        assert_eq!(placed.leaky_assets(), leaks);
+    }
+
+    #[test]
+    fn what_an_account_overspends_leaks() {
+        let native = AssetId::NATIVE;
+        check(&[], true, &[]);
+        check(&[(ONE, native, u64::MAX - 1)], true, &[]);
+        // The sum is still exact, but who sees only the sum cannot tell.
+        check(&[(ONE, native, u64::MAX)], false, &[]);
+        check(&[(ONE, native, HALF), (OTHER, native, HALF)], true, &[]);
+        check(&[(ONE, native, HALF), (OTHER, native, 1), (ONE, native, HALF)], false, &[native]);
+        check(&[(ONE, native, HALF), (ONE, GOLD, HALF)], false, &[]);
+        check(&[(ONE, GOLD, HALF), (ONE, GOLD, HALF), (OTHER, native, 1)], false, &[GOLD]);
+    }
+
+    #[test]
+    fn every_kind_of_transaction_spends_its_fee() {
+        #[track_caller]
+        fn check(data: TransactionData, expected: u64) {
+            assert_eq!(spent(&transaction(ONE, data, 2)), Amount::new(expected));
+        }
+        let transfers = |amounts: &[u64]| {
+            TransactionData::Transfers(
+                amounts.iter().map(|amount| transfer(GOLD, *amount)).collect(),
+            )
+        };
+        check(transfers(&[]), 2);
+        check(transfers(&[3, 4]), 9);
+        check(transfers(&[HALF, HALF]), u64::MAX);
+        check(TransactionData::Burn { asset: GOLD, amount: Amount::new(5) }, 7);
+        check(
+            TransactionData::Multisig(MultisigConfig { threshold: 0, participants: Vec::new() }),
+            2,
+        );
     }
 }

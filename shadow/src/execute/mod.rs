@@ -17,7 +17,7 @@ use std::{any::Any, fmt, sync::Arc, time::Duration};
 
 pub use block::{ExecutableBlock, ExecutableTransaction};
 use comparator::{Execution, Failure, Schedule};
-pub use expectations::Placed;
+pub(crate) use expectations::{Placed, spent};
 pub use pre_state::PreState;
 pub use serial::{Control, ControlError, SerialExecutor};
 pub use within_budget::WithinBudget;
