@@ -6,11 +6,14 @@
 //! Entries are kept in **groups**, because to the database a small value costs as much as one of a few
 //! kilobytes, and it remembers something of each for as long as it is open. The entries above all others
 //! are gathered in memory until they fill a group, or until somebody flushes: a chain that is followed
-//! block by block gets groups of one, and no group is written again because the next block came.
+//! block by block gets groups of one, and no group is written again because the next block came. Entries are
+//! much alike, so a group that is compressed takes a third; whatever is written stays in the memory of the
+//! database for some time.
 //!
 //! ```text
 //! key    topoheight of the first entry:u64
-//! value  (topoheight:u64 ‖ bytes:u32 ‖ entry)*, in the order of topoheights
+//! value  bytes of the entries:u32 (little-endian) ‖ the entries as one LZ4 block
+//! entry  topoheight:u64 ‖ bytes:u32 ‖ what the caller gave; in the order of topoheights
 //! ```
 //!
 //! Groups do not overlap. An entry between two of them becomes one of its own.
@@ -22,7 +25,7 @@ use parking_lot::Mutex;
 use super::{
     disk::Disk,
     log::{key, parse_key},
-    tree::{PART_BYTES, Tree, Writes},
+    tree::{Tree, Writes},
 };
 use crate::{Corruption, StoreError, TopoHeight, TreeName};
 
@@ -60,7 +63,7 @@ impl Ledger {
         // Held to the end: a group must not change between being read and being written.
         let mut latest = self.latest.lock();
         let bytes: usize = entries.iter().map(|(_, entry)| Group::bytes_of(entry)).sum();
-        if latest.group.bytes + bytes > PART_BYTES {
+        if latest.group.bytes + bytes > GROUP_BYTES {
             self.write(&mut latest.group, Changed::new())?;
         }
         let mut changed = Changed::new();
@@ -76,7 +79,7 @@ impl Ledger {
                 self.write(&mut latest.group, std::mem::take(&mut changed))?;
             }
         }
-        if latest.group.bytes > PART_BYTES || !changed.is_empty() {
+        if latest.group.bytes > GROUP_BYTES || !changed.is_empty() {
             self.write(&mut latest.group, changed)?;
         }
         Ok(())
@@ -121,8 +124,11 @@ impl Ledger {
             }
         }
         self.tree.apply(writes)?;
-        *latest = Group::default();
-        Ok(())
+        let written = std::mem::take(latest);
+        match written.first() {
+            Some(first) => self.tree.let_go(&key(first)),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn read(&self, topoheight: TopoHeight) -> Result<Option<Vec<u8>>, StoreError> {
@@ -244,12 +250,12 @@ impl Group {
         Self { entries, bytes }
     }
 
-    /// The same in groups of one part each, as far as the entries allow that.
+    /// The same in groups of some kilobytes, as far as the entries allow that.
     fn split(&self) -> Vec<Self> {
         let mut groups: Vec<Self> = Vec::new();
         for (topoheight, entry) in &self.entries {
             match groups.last_mut() {
-                Some(last) if last.bytes + Self::bytes_of(entry) <= PART_BYTES => {
+                Some(last) if last.bytes + Self::bytes_of(entry) <= GROUP_BYTES => {
                     last.put(*topoheight, entry);
                 }
                 _ => {
@@ -263,6 +269,14 @@ impl Group {
     }
 
     fn encode(&self) -> Vec<u8> {
+        lz4_flex::compress_prepend_size(&self.to_bytes())
+    }
+
+    fn decode(content: &[u8]) -> Option<Self> {
+        Self::from_bytes(&lz4_flex::decompress_size_prepended(content).ok()?)
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.bytes);
         for (topoheight, entry) in &self.entries {
             bytes.extend_from_slice(&key(*topoheight));
@@ -273,9 +287,9 @@ impl Group {
         bytes
     }
 
-    fn decode(mut content: &[u8]) -> Option<Self> {
+    fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
         let mut group = Self::default();
-        while let Some((topoheight, rest)) = content.split_first_chunk() {
+        while let Some((topoheight, rest)) = bytes.split_first_chunk() {
             let topoheight = TopoHeight::new(u64::from_be_bytes(*topoheight));
             let (length, rest) = rest.split_first_chunk()?;
             let (entry, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
@@ -283,14 +297,17 @@ impl Group {
                 return None;
             }
             group.put(topoheight, entry);
-            content = rest;
+            bytes = rest;
         }
-        content.is_empty().then_some(group)
+        bytes.is_empty().then_some(group)
     }
 }
 
 /// What an entry takes besides its bytes.
 const HEAD_BYTES: usize = 12;
+
+/// How many bytes of entries make a group; one that has more is in a group of its own.
+const GROUP_BYTES: usize = 8 * 1024;
 
 /// How many bytes may wait in memory while entries are taken in.
 const AT_ONCE_BYTES: usize = 128 * 1024;
@@ -352,20 +369,29 @@ mod tests {
 
     #[test]
     fn a_group_that_is_cut_or_longer_than_it_says_is_none() {
-        let whole = group(&[(3, b"three"), (5, b""), (6, b"six")]).encode();
+        let whole = group(&[(3, b"three"), (5, b""), (6, b"six")]).to_bytes();
         let ends = [0, 17, 29, whole.len()];
         for end in 0..=whole.len() {
-            let decoded = Group::decode(&whole[..end]);
+            let decoded = Group::from_bytes(&whole[..end]);
             assert_eq!(decoded.is_some(), ends.contains(&end), "cut at {end}");
         }
-        assert!(Group::decode(&[&whole[..], &[0]].concat()).is_none());
+        assert!(Group::from_bytes(&[&whole[..], &[0]].concat()).is_none());
+    }
+
+    #[test]
+    fn what_is_not_compressed_is_no_group() {
+        let group = group(&[(3, &[1; 100])]);
+        assert!(Group::decode(&group.encode()).is_some());
+        for content in [&[][..], &group.to_bytes(), &group.encode()[..20], &[1, 0, 0, 0]] {
+            assert!(Group::decode(content).is_none(), "{content:?}");
+        }
     }
 
     #[test]
     fn a_group_out_of_order_is_none() {
         for (one, other) in [(5, 4), (5, 5)] {
-            let content = [group(&[(one, b"a")]).encode(), group(&[(other, b"b")]).encode()];
-            assert!(Group::decode(&content.concat()).is_none(), "{one}, {other}");
+            let bytes = [group(&[(one, b"a")]).to_bytes(), group(&[(other, b"b")]).to_bytes()];
+            assert!(Group::from_bytes(&bytes.concat()).is_none(), "{one}, {other}");
         }
     }
 
@@ -418,9 +444,8 @@ mod tests {
                 group.put(at(*topoheight), b"another");
                 group.put(at(*topoheight), entry);
             }
-            let content = group.encode();
-            prop_assert_eq!(content.len(), group.bytes);
-            let read = Group::decode(&content).expect("it is a group");
+            prop_assert_eq!(group.to_bytes().len(), group.bytes);
+            let read = Group::decode(&group.encode()).expect("it is a group");
             let expected: Vec<_> =
                 entries.into_iter().map(|(topoheight, entry)| (at(topoheight), entry)).collect();
             prop_assert_eq!(read.entries, expected);

@@ -135,7 +135,7 @@ fn verdicts_are_gathered_until_they_fill_a_group() {
     let (_directory, store) = prepared();
     let (done, changes) = watch(|| judges(&store));
     done.unwrap();
-    // Seven of them fill one.
+    // Eight of them fill one.
     assert_eq!(changes, [const { Change::DatabaseWrote(TreeName::Ledger) }; 2]);
 }
 

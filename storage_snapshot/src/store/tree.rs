@@ -146,6 +146,14 @@ impl Tree {
         self.disk.press(bytes)
     }
 
+    /// Makes the database forget the page of an entry that nobody will read soon.
+    ///
+    /// It keeps every page that was used in memory, and only after so many uses looks which of them have no
+    /// room. Where pages are written and not read that is thousands of entries later, whatever room it was given.
+    pub(super) fn let_go(&self, key: &[u8]) -> Result<(), StoreError> {
+        (0..USES).try_for_each(|_| self.part(key, 0).map(drop))
+    }
+
     /// The key of the first entry at or after a key.
     pub(super) fn next_key(&self, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let found = self.tree.call(|tree| tree.range(from..).next().transpose());
@@ -224,8 +232,11 @@ impl Tree {
     }
 }
 
+/// With what else uses a page this is a quarter of what it takes until the pages are looked through.
+const USES: u32 = 4;
+
 /// The most bytes of an entry in one part. Seventeen parts, the most in one page, stay below 128 KiB.
-pub(super) const PART_BYTES: usize = 7 * 1024;
+const PART_BYTES: usize = 7 * 1024;
 
 const HEAD_BYTES: usize = 12;
 

@@ -6,7 +6,7 @@ use storage_snapshot::{
     Address, ReadError, StateDelta, StateRead, Store, StoreError, StoreOptions, TreeName,
 };
 
-use crate::support::{ALICE, at, balance, block, close_raw, native, open, pays, raw};
+use crate::support::{ALICE, at, balance, block, close_raw, native, noise, open, pays, raw};
 
 /// Blocks 0 to 9 with the view at 4, a ledger entry and an identity.
 fn prepared() -> tempfile::TempDir {
@@ -97,7 +97,7 @@ fn a_flipped_byte_in_the_ledger_is_not_served() {
 fn a_flipped_byte_in_an_entry_of_many_parts_is_not_served() {
     for number in 0..5_u8 {
         let directory = tempfile::tempdir().unwrap();
-        open(directory.path()).put_ledger(at(0), &[1; 30_000]).unwrap();
+        open(directory.path()).put_ledger(at(0), &noise(30_000)).unwrap();
         let database = raw(directory.path());
         let ledger = database.open_tree("ledger").unwrap();
         let key = [&[0; 8][..], &[0, 0, 0, number]].concat();
@@ -196,7 +196,7 @@ fn a_fold_that_failed_is_begun_again_once_it_can_be() {
 fn a_missing_part_is_noticed() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
-    store.put_ledger(at(0), &[1; 30_000]).unwrap();
+    store.put_ledger(at(0), &noise(30_000)).unwrap();
     drop(store);
     for part in 0..5_u8 {
         let database = raw(directory.path());
@@ -215,14 +215,14 @@ fn a_missing_part_is_noticed() {
         database.open_tree("ledger").unwrap().insert(key, removed).unwrap();
         close_raw(database, directory.path());
     }
-    assert_eq!(open(directory.path()).ledger(at(0)).unwrap(), Some(vec![1; 30_000]));
+    assert_eq!(open(directory.path()).ledger(at(0)).unwrap(), Some(noise(30_000)));
 }
 
 #[test]
 fn a_part_of_another_writing_of_the_entry_is_noticed() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
-    store.put_ledger(at(0), &[1; 30_000]).unwrap();
+    store.put_ledger(at(0), &noise(30_000)).unwrap();
     drop(store);
     // The checksum of the content that every part carries, and how many parts there are.
     for byte in [0, 7, 11] {
@@ -242,7 +242,7 @@ fn a_part_of_another_writing_of_the_entry_is_noticed() {
         database.open_tree("ledger").unwrap().insert(key, whole).unwrap();
         close_raw(database, directory.path());
     }
-    assert_eq!(open(directory.path()).ledger(at(0)).unwrap(), Some(vec![1; 30_000]));
+    assert_eq!(open(directory.path()).ledger(at(0)).unwrap(), Some(noise(30_000)));
 }
 
 #[test]

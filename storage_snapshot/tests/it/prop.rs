@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::{
     model::{Model, differs, universe, value},
-    support::{at, block},
+    support::{at, block, noise},
 };
 
 #[derive(Clone, Debug)]
@@ -241,7 +241,7 @@ impl Subject {
             }
             Op::PutLedger(index, bytes) => {
                 if let Some(topoheight) = self.model.pick(*index) {
-                    let entry = vec![*bytes as u8; (*bytes).into()];
+                    let entry = noise((*bytes).into());
                     self.store.put_ledger(topoheight, &entry).unwrap();
                     self.model.ledger.insert(topoheight, entry);
                 }

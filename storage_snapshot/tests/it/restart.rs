@@ -13,7 +13,7 @@ use storage_snapshot::{
 };
 
 use crate::{
-    support::{ALICE, BOB, at, balance, block, close_raw, native, open, pays, raw},
+    support::{ALICE, BOB, at, balance, block, close_raw, native, noise, open, pays, raw},
     writer::{Work, start},
 };
 
@@ -289,7 +289,7 @@ fn a_shorter_entry_leaves_nothing_of_a_longer_one_behind() {
     for reopened in [false, true] {
         let directory = tempfile::tempdir().unwrap();
         let mut store = open(directory.path());
-        store.put_ledger(at(0), &[1; 30_000]).unwrap();
+        store.put_ledger(at(0), &noise(30_000)).unwrap();
         if reopened {
             drop(store);
             store = open(directory.path());

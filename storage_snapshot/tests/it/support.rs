@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use storage_snapshot::{
     Address, Amount, AssetId, BlockCommit, BlockFacts, BlockHash, BlockRef, BlueScore, Nonce,
     StateDelta, StateKey, StateValue, Store, StoreOptions, TopoHeight,
@@ -64,4 +66,11 @@ pub(crate) fn close_raw(database: sled::Db, directory: &Path) {
     drop(database);
     let file = std::fs::File::open(directory.join("state/db")).unwrap();
     file.lock().unwrap();
+}
+
+/// Bytes that nothing makes fewer.
+pub(crate) fn noise(bytes: usize) -> Vec<u8> {
+    let mut noise = vec![0; bytes];
+    ChaCha8Rng::seed_from_u64(1).fill_bytes(&mut noise);
+    noise
 }

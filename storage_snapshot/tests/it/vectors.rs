@@ -90,8 +90,12 @@ fn the_bytes_on_disk_are_these() {
         &database,
         "ledger",
         "0000000000000011",
-        "0000000000000011 00000002 6f6b
-         0000000000000013 00000004 66696e65",
+        // Thirty bytes, many of which are those before them: 0000000000000011 00000002 6f6b
+        // 0000000000000013 00000004 66696e65.
+        "1e000000
+         12 00 0100
+         72 11000000026f6b 0d00
+         a0 00130000000466696e65",
     );
     let file = fs::read(directory.path().join("view/00000000000000000001.run")).unwrap();
     let check_of_file = hex::encode(&file[file.len() - 8..]);
