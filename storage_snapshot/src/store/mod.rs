@@ -35,7 +35,7 @@
 //! system has the block. One that is only staged is in memory, and after a crash it was never there.
 //! What the database is given goes into a buffer in this process, and is written to
 //! its file in order when the buffer is full, when somebody flushes, every `flush_every_ms`, and after every
-//! 128 KiB on another thread. The last entries of the ledger, up to 7 KiB, come into that buffer together:
+//! 128 KiB on another thread. The last entries of the ledger, up to 8 KiB, come into that buffer together, compressed:
 //! when there are more, with a flush, a fold, or an entry that replaces another, and when the store is closed.
 //!
 //! * **When the process crashes**, however it ends, every block whose commit returned is there, and
