@@ -25,6 +25,7 @@ impl Default for UniformState {
 impl BuildHasher for UniformState {
     type Hasher = UniformHasher;
 
+    #[inline]
     fn build_hasher(&self) -> UniformHasher {
         UniformHasher { secret: self.secret, hash: 0 }
     }
@@ -37,7 +38,9 @@ pub struct UniformHasher {
     hash: u64,
 }
 
+// Less than a call would cost, and called from maps of other crates.
 impl UniformHasher {
+    #[inline]
     fn add(&mut self, one: u64, other: u64) {
         let [secret, another] = self.secret;
         let product = u128::from(one ^ self.hash ^ secret) * u128::from(other ^ another);
@@ -46,6 +49,7 @@ impl UniformHasher {
 }
 
 impl Hasher for UniformHasher {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) {
         match bytes.split_first_chunk::<8>() {
             Some((one, rest)) => {
@@ -56,18 +60,22 @@ impl Hasher for UniformHasher {
         }
     }
 
+    #[inline]
     fn write_u32(&mut self, number: u32) {
         self.add(u64::from(number), 0);
     }
 
+    #[inline]
     fn write_u64(&mut self, number: u64) {
         self.add(number, 0);
     }
 
+    #[inline]
     fn write_usize(&mut self, number: usize) {
         self.add(number as u64, 0);
     }
 
+    #[inline]
     fn finish(&self) -> u64 {
         self.hash
     }

@@ -429,6 +429,19 @@ mod tests {
         check(&Store::open(directory.path(), StoreOptions::default()).unwrap());
     }
 
+    #[test]
+    fn what_came_before_an_entry_that_replaces_another_is_written_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
+        store.put_ledger(at(1), b"first").unwrap();
+        store.flush().unwrap();
+        store.put_ledger(at(2), b"later").unwrap();
+        let is_written = || store.inner.ledger.tree.read(&key(at(2))).unwrap().is_some();
+        assert!(!is_written(), "it waits for others");
+        store.put_ledger(at(1), b"another").unwrap();
+        assert!(is_written());
+    }
+
     proptest! {
         #[test]
         fn a_group_is_read_as_it_was_written(

@@ -151,6 +151,29 @@ fn verdicts_that_replace_others_are_written_together() {
 }
 
 #[test]
+fn many_verdicts_are_not_written_at_once() {
+    let (_directory, store) = prepared();
+    let entries: Vec<_> = (0..400).map(|topoheight| (at(topoheight), vec![1; 1_000])).collect();
+    let (done, changes) = watch(|| store.put_ledgers(&entries));
+    done.unwrap();
+    let written = changes.iter().filter(|change| matches!(change, Change::DatabaseWrote(_)));
+    assert!(written.count() > 2, "{changes:?}");
+}
+
+#[test]
+fn verdicts_that_could_not_be_written_are_still_read() {
+    let (_directory, store) = prepared();
+    let (found, has_failed) = watch_failing(0, || {
+        let put = |topoheight| store.put_ledger(at(topoheight), &[1; 1_000]).is_ok();
+        let taken = (0..20).take_while(|topoheight| put(*topoheight)).count();
+        (taken, (0..20).filter(|at| store.ledger(self::at(*at)).unwrap().is_some()).count())
+    });
+    assert!(has_failed);
+    // Eight fill a group, and the ninth is refused with it.
+    assert_eq!(found, (8, 8));
+}
+
+#[test]
 fn blocks_are_on_the_disk_before_they_are_in_the_view() {
     let commits_and_folds = |store: &Store| {
         store.commit(block(100))?;

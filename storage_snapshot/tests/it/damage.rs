@@ -90,6 +90,11 @@ fn a_flipped_byte_in_the_ledger_is_not_served() {
         let mut range = store.ledger_range(at(0)..=at(9));
         check_corrupt(range.next().unwrap(), TreeName::Ledger);
         assert!(range.next().is_none());
+        // What is there cannot be told, so nothing is put over it or behind it.
+        for topoheight in [2, 5, 9] {
+            check_corrupt(store.put_ledger(at(topoheight), b"new"), TreeName::Ledger);
+        }
+        store.put_ledger(at(1), b"before").unwrap();
     }
 }
 
