@@ -217,11 +217,17 @@ impl<'a> Written<'a> {
         // The keys are ordered by their kind first, and the accounts begin anew with each.
         let [mut nonces, mut balances, mut multisigs, mut registered] = [Places::of(accounts); 4];
         for (key, written) in execution.delta.iter() {
-            let after = Before::of(written);
-            let before = match key {
+            let place = match key {
+                StateKey::Nonce(account) => nonces.of_next(account),
+                StateKey::Balance(account, _) => balances.of_next(account),
+                StateKey::Multisig(account) => multisigs.of_next(account),
+                StateKey::Registered(account) => registered.of_next(account),
+            };
+            // Asked in one place, so that what answers can become a part of this.
+            let before = before(key, place)?;
+            match key {
                 StateKey::Nonce(account) => {
-                    let place = nonces.of_next(account);
-                    let before = before(key, place)?;
+                    let after = Before::of(written);
                     if before != after {
                         this.nonces.insert(account, place);
                         // An account without a nonce is below one with nonce 0, which is how `Option` is
@@ -234,26 +240,20 @@ impl<'a> Written<'a> {
                             });
                         }
                     }
-                    before
                 }
-                StateKey::Balance(account, asset) => {
-                    let before = before(key, balances.of_next(account))?;
+                StateKey::Balance(_, asset) => {
                     if before == Before::Unknown {
                         this.unknown_assets.insert(*asset);
                     } else {
                         let change = this.changes.of(asset);
-                        let (before, after) = (before.number(), after.number());
+                        let (before, after) = (before.number(), Before::of(written).number());
                         let by = after.unwrap_or(0).wrapping_sub(before.unwrap_or(0));
                         change.found = change.found.wrapping_add(Amount::new(by));
                     }
-                    before
                 }
-                StateKey::Multisig(account) => {
-                    this.multisigs.push(account);
-                    before(key, multisigs.of_next(account))?
-                }
-                StateKey::Registered(account) => before(key, registered.of_next(account))?,
-            };
+                StateKey::Multisig(account) => this.multisigs.push(account),
+                StateKey::Registered(_) => {}
+            }
             if before == Before::Unknown {
                 unknown_keys.insert(*key);
             }
