@@ -71,7 +71,8 @@ impl Placed<'_> {
         }
         let mut sums = vec![Amount::ZERO; self.pre_state.accounts().len()];
         self.told.iter().enumerate().all(|(number, told)| {
-            // A source without a place may be that of another transaction too.
+            // A source without a place may be that of another transaction too. A wrong place could only hide
+            // that something leaks, and then it breaks the rule of conservation instead.
             let sum = self.pre_state.source(number).and_then(|place| sums.get_mut(place));
             sum.is_some_and(|sum| {
                 *sum = sum.saturating_add(told.spent());

@@ -35,15 +35,16 @@
 //! system has the block. One that is only staged is in memory, and after a crash it was never there.
 //! What the database is given goes into a buffer in this process, and is written to
 //! its file in order when the buffer is full, when somebody flushes, every `flush_every_ms`, and after every
-//! 128 KiB on another thread. The last entries of the ledger, up to 8 KiB, come into that buffer together, compressed:
-//! when there are more, with a flush, a fold, or an entry that replaces another, and when the store is closed.
+//! 128 KiB on another thread. The last entries of the ledger, up to 8 KiB, are gathered before they come into
+//! that buffer: when there are more, with a flush, a fold, a rollback or an entry that replaces another, and
+//! when the store is closed.
 //!
 //! * **When the process crashes**, however it ends, every block whose commit returned is there, and
 //!   of the one that was being written nothing. A rollback that was going on has dropped all, some or
 //!   none of its blocks, the last ones first. Of the ledger and the view some first part of what was
 //!   written is there, in order and with no gap: everything up to the last [`Store::flush`] that
-//!   returned, and without one all but what came into the buffer in the last `flush_every_ms`, or in the last
-//!   512 KiB. So the ledger may end below the tip, and never has a verdict whose block was not
+//!   returned, and without one all but the entries that are still gathered, and what came into the buffer in
+//!   the last `flush_every_ms`, or in the last 512 KiB. So the ledger may end below the tip, and never has a verdict whose block was not
 //!   committed.
 //! * **When the power fails**, every block that was there when the last flush began that returned is
 //!   found again, if the disk is honest: a flush waits for `fdatasync` of the log before it turns to the
