@@ -4,6 +4,7 @@
 //! block was resolved before, so it cannot disturb the chain's state, and the chain does not wait
 //! for it until the queue is full.
 
+mod durable;
 mod error;
 mod pending;
 mod unwritten;
@@ -23,11 +24,13 @@ use comparator::{
     Execution, Limits, Mismatch, MismatchRecord, MismatchSink, NotExercised, Observation, Schedule,
     Verdict, compare_with_sound,
 };
+use durable::Durable;
+pub(crate) use durable::fold_below;
 pub use error::JudgeError;
 pub(crate) use pending::FLUSH_INTERVAL;
 use pending::Pending;
 pub use pending::Progress;
-use storage_snapshot::{Staged, Store, StoreError, TopoHeight};
+use storage_snapshot::{Staged, Store, TopoHeight};
 use unwritten::{Unwritten, Written};
 
 pub use crate::trial::Candidate;
@@ -104,6 +107,8 @@ impl Judge {
         let abandoned = Arc::clone(&abandon);
         let watched = Arc::clone(&progress);
         let unwritten = Arc::new(Unwritten::new(store.clone()));
+        let keep_blocks = keeping.as_ref().map_or(KEEP_BLOCKS, |keeping| keeping.keep_blocks);
+        let durable = Durable::start(store.clone(), Arc::clone(&progress), keep_blocks)?;
         let judging = JudgeLoop {
             abandoned,
             unwritten: Arc::clone(&unwritten),
@@ -117,6 +122,7 @@ impl Judge {
             located: BTreeMap::new(),
             last_entry: None,
             pending: Pending::default(),
+            durable,
         };
         let thread = thread::Builder::new()
             .name("shadow-judge".to_owned())
@@ -212,6 +218,7 @@ struct JudgeLoop {
     /// The last topoheight that has an entry in the ledger, or is about to; not known yet at first.
     last_entry: Option<Option<TopoHeight>>,
     pending: Pending,
+    durable: Durable,
 }
 
 /// What is done with a mismatch besides counting it.
@@ -270,17 +277,18 @@ impl JudgeLoop {
                 }
                 Ok(Message::Again(again)) => self.judge_again(&again)?,
                 Ok(Message::Settle(done)) => {
-                    self.flush()?;
-                    // Whoever asked may have gone.
-                    let _ = done.send(());
+                    self.flush_archive()?;
+                    self.durable.settle(&mut self.pending, done)?;
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    self.flush()?;
+                    self.durable.check()?;
+                    self.flush(false)?;
                     self.log.catch_up();
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     self.log.finish();
-                    self.flush()?;
+                    self.flush_archive()?;
+                    self.durable.finish(&mut self.pending)?;
                     let triager = self.keeping.and_then(|keeping| keeping.triager);
                     match (triager, self.abandoned.load(Ordering::Relaxed)) {
                         (Some(triager), false) => triager.finish(),
@@ -291,7 +299,7 @@ impl JudgeLoop {
                 }
             }
             if self.pending.is_due() {
-                self.flush()?;
+                self.flush(self.pending.is_full())?;
             }
         }
     }
@@ -590,34 +598,21 @@ impl JudgeLoop {
         Ok(())
     }
 
-    /// Makes what was written durable, and only then lets it be counted.
-    fn flush(&mut self) -> Result<(), JudgeError> {
-        let Some(last) = self.pending.last else { return Ok(()) };
-        self.store.flush().map_err(JudgeError::Store)?;
-        if let Some(keeping) = &mut self.keeping {
-            keeping.archive.flush().map_err(JudgeError::Evidence)?;
+    /// Has what was written made durable, and only then counted; unless it `is_full` not before there is
+    /// somebody to do it.
+    fn flush(&mut self, is_full: bool) -> Result<(), JudgeError> {
+        if self.pending.last.is_none() {
+            return Ok(());
         }
-        let pending = std::mem::take(&mut self.pending);
-        pending.count_into(&self.progress, last);
-        if let Some(metrics) = &self.progress.metrics {
-            metrics.judged(pending.entries);
-        }
-        let kept = self.keeping.as_ref().map_or(KEEP_BLOCKS, |keeping| keeping.keep_blocks);
-        fold_below(&self.store, last, kept).map_err(JudgeError::Store)
+        self.flush_archive()?;
+        self.durable.hand_over(&mut self.pending, is_full)
     }
-}
 
-/// Lets the store fold away what no re-order can reach any more, so many blocks below the last one, and then
-/// drop it from the log: verdicts and digests are in the ledger, and what a later block asks of earlier ones the
-/// store keeps by itself. Otherwise the directory would grow by every block for as long as this runs.
-pub(crate) fn fold_below(store: &Store, last: TopoHeight, kept: u64) -> Result<(), StoreError> {
-    let Some(target) = last.checked_sub(kept) else { return Ok(()) };
-    let behind = store.view_tip().map_or(target.as_u64(), |view| target.blocks_since(view));
-    if behind >= FOLDED_BLOCKS_MIN.min(kept) {
-        let view = store.advance_view(target)?;
-        store.prune_log(view.unwrap_or(target))?;
+    /// What the ledger counts is then told by the archive: of how many of its cases there is no evidence.
+    fn flush_archive(&mut self) -> Result<(), JudgeError> {
+        let Some(keeping) = &mut self.keeping else { return Ok(()) };
+        keeping.archive.flush().map_err(JudgeError::Evidence)
     }
-    Ok(())
 }
 
 /// A mismatch at the moment in which it is seen.
@@ -683,7 +678,3 @@ pub(crate) const QUEUE_LENGTH_MAX: usize = 64;
 /// How many blocks below the last judged one can still be rolled back, unless somebody says otherwise.
 /// The chain orders its last 60 blue scores anew at will, and several blocks may share one.
 pub const KEEP_BLOCKS: u64 = 256;
-
-/// Folding fewer blocks at a time than this costs more than it frees: an account that many of them
-/// write is written to disk once.
-const FOLDED_BLOCKS_MIN: u64 = 256;

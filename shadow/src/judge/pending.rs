@@ -44,7 +44,7 @@ pub struct Progress {
 }
 
 /// Entries that are written but not yet durable.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Pending {
     since: Option<Instant>,
     pub(super) last: Option<TopoHeight>,
@@ -91,14 +91,20 @@ impl Pending {
         progress.canaries_missed.fetch_add(self.canaries_missed, Ordering::Relaxed);
     }
 
+    /// Whether it is time to make them durable.
     pub(super) fn is_due(&self) -> bool {
-        self.blocks >= PENDING_BLOCKS_MAX
+        self.blocks >= PENDING_BLOCKS_DUE
             || self.since.is_some_and(|since| since.elapsed() >= FLUSH_INTERVAL)
+    }
+
+    /// Whether that cannot be put off.
+    pub(super) const fn is_full(&self) -> bool {
+        self.blocks >= 2 * PENDING_BLOCKS_DUE
     }
 }
 
-/// How many verdicts may be written and not yet durable.
-const PENDING_BLOCKS_MAX: u64 = 256;
+/// How many verdicts are gathered before they are made durable, unless those before are not yet.
+const PENDING_BLOCKS_DUE: u64 = 256;
 
-/// How long a verdict may be written and not yet durable.
+/// How long verdicts are gathered.
 pub(crate) const FLUSH_INTERVAL: Duration = Duration::from_millis(100);

@@ -1,0 +1,298 @@
+//! Making verdicts durable, behind the back of whoever gives them.
+//!
+//! A flush waits for the disk, and so does removing a file of the log: for as long as some dozens of blocks take
+//! to be judged. The judge hands over what it has written since the last time and goes on; here it is made
+//! durable, only then counted, and then the store is kept small.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, Sender, SyncSender, TrySendError},
+    },
+    thread::{self, JoinHandle},
+};
+
+use storage_snapshot::{Store, StoreError, TopoHeight};
+
+use super::{JudgeError, Progress, pending::Pending};
+
+/// The thread that does it.
+#[derive(Debug)]
+pub(super) struct Durable {
+    /// Nobody is at the other end while it is busy.
+    batches: Option<SyncSender<Batch>>,
+    thread: Option<JoinHandle<Result<(), JudgeError>>>,
+}
+
+/// Verdicts that are written.
+struct Batch {
+    pending: Pending,
+    /// Told when it is done.
+    done: Option<Sender<()>>,
+}
+
+impl Durable {
+    /// Flushes a store, and keeps so many blocks of it below the last judged one.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses a thread.
+    pub(super) fn start(
+        store: Store,
+        progress: Arc<Progress>,
+        keep_blocks: u64,
+    ) -> std::io::Result<Self> {
+        Self::doing(move |pending| {
+            let Some(last) = pending.last else { return Ok(()) };
+            store.flush().map_err(JudgeError::Store)?;
+            pending.count_into(&progress, last);
+            if let Some(metrics) = &progress.metrics {
+                metrics.judged(pending.entries);
+            }
+            fold_below(&store, last, keep_blocks).map_err(JudgeError::Store)
+        })
+    }
+
+    fn doing(
+        make_durable: impl FnMut(Pending) -> Result<(), JudgeError> + Send + 'static,
+    ) -> std::io::Result<Self> {
+        // Without a place in between: a batch that is not taken yet goes on growing.
+        let (batches, taken) = mpsc::sync_channel(0);
+        let thread = thread::Builder::new()
+            .name("shadow-durable".to_owned())
+            .spawn(move || run(&taken, make_durable))?;
+        Ok(Self { batches: Some(batches), thread: Some(thread) })
+    }
+
+    /// Hands over what is written. While the batch before is being made durable it stays where it is, unless it
+    /// `is_full`: then this waits.
+    ///
+    /// # Errors
+    ///
+    /// What an earlier batch failed with.
+    pub(super) fn hand_over(
+        &mut self,
+        pending: &mut Pending,
+        is_full: bool,
+    ) -> Result<(), JudgeError> {
+        if is_full {
+            return self.send(Batch { pending: std::mem::take(pending), done: None });
+        }
+        let Some(batches) = &self.batches else { return Err(JudgeError::Ended) };
+        match batches.try_send(Batch { pending: std::mem::take(pending), done: None }) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(batch)) => {
+                *pending = batch.pending;
+                Ok(())
+            }
+            Err(TrySendError::Disconnected(_)) => self.end(),
+        }
+    }
+
+    /// Hands over what is written, and has `done` told when that and all before is durable.
+    ///
+    /// # Errors
+    ///
+    /// What an earlier batch failed with.
+    pub(super) fn settle(
+        &mut self,
+        pending: &mut Pending,
+        done: Sender<()>,
+    ) -> Result<(), JudgeError> {
+        self.send(Batch { pending: std::mem::take(pending), done: Some(done) })
+    }
+
+    /// Waits until all that was handed over is durable, and ends the thread.
+    ///
+    /// # Errors
+    ///
+    /// What it failed with.
+    pub(super) fn finish(mut self, pending: &mut Pending) -> Result<(), JudgeError> {
+        self.send(Batch { pending: std::mem::take(pending), done: None })?;
+        self.end()
+    }
+
+    /// Whether it failed, for somebody who has nothing to hand over.
+    ///
+    /// # Errors
+    ///
+    /// What it failed with.
+    pub(super) fn check(&mut self) -> Result<(), JudgeError> {
+        match self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            true => self.end(),
+            false => Ok(()),
+        }
+    }
+
+    fn send(&mut self, batch: Batch) -> Result<(), JudgeError> {
+        let sent = self.batches.as_ref().is_some_and(|batches| batches.send(batch).is_ok());
+        if sent { Ok(()) } else { self.end().and(Err(JudgeError::Ended)) }
+    }
+
+    fn end(&mut self) -> Result<(), JudgeError> {
+        self.batches = None;
+        let Some(thread) = self.thread.take() else { return Err(JudgeError::Ended) };
+        thread.join().unwrap_or(Err(JudgeError::Panicked))
+    }
+}
+
+impl Drop for Durable {
+    /// It holds the store, which somebody may want to open again at once.
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            // Who drops it has failed with something else.
+            let _ended = self.end();
+        }
+    }
+}
+
+fn run(
+    batches: &Receiver<Batch>,
+    mut make_durable: impl FnMut(Pending) -> Result<(), JudgeError>,
+) -> Result<(), JudgeError> {
+    while let Ok(Batch { pending, done }) = batches.recv() {
+        make_durable(pending)?;
+        if let Some(done) = done {
+            // Whoever asked may have gone.
+            let _ = done.send(());
+        }
+    }
+    Ok(())
+}
+
+/// Lets the store fold away what no re-order can reach any more, so many blocks below the last one, and then
+/// drop it from the log: verdicts and digests are in the ledger, and what a later block asks of earlier ones the
+/// store keeps by itself. Otherwise the directory would grow by every block for as long as this runs.
+pub(crate) fn fold_below(store: &Store, last: TopoHeight, kept: u64) -> Result<(), StoreError> {
+    let Some(target) = last.checked_sub(kept) else { return Ok(()) };
+    let behind = store.view_tip().map_or(target.as_u64(), |view| target.blocks_since(view));
+    if behind >= FOLDED_BLOCKS_MIN.min(kept) {
+        let view = store.advance_view(target)?;
+        store.prune_log(view.unwrap_or(target))?;
+    }
+    Ok(())
+}
+
+/// Folding fewer blocks at a time than this costs more than it frees: an account that many of them
+/// write is written to disk once.
+const FOLDED_BLOCKS_MIN: u64 = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn up_to(last: u64) -> Pending {
+        let mut pending = Pending::default();
+        pending.last = Some(TopoHeight::new(last));
+        pending
+    }
+
+    /// Takes one batch after another when it is let, and tells which it took.
+    fn stepped() -> (Durable, Sender<()>, Receiver<TopoHeight>) {
+        let (go, steps) = mpsc::channel();
+        let (tell, told) = mpsc::channel();
+        let durable = Durable::doing(move |pending| {
+            let _ = tell.send(pending.last.unwrap());
+            let _ends_with_the_test = steps.recv();
+            Ok(())
+        });
+        (durable.unwrap(), go, told)
+    }
+
+    /// Nobody is there to take a batch before the thread waits for one.
+    #[track_caller]
+    fn hand_over_soon(durable: &mut Durable, last: u64) {
+        let started = Instant::now();
+        let mut pending = up_to(last);
+        while pending.last.is_some() {
+            durable.hand_over(&mut pending, false).unwrap();
+            assert!(started.elapsed() < LONG, "nobody takes it");
+        }
+    }
+
+    #[test]
+    fn what_is_gathered_while_it_is_busy_stays_unless_it_is_full() {
+        let (mut durable, go, told) = stepped();
+        hand_over_soon(&mut durable, 1);
+        assert_eq!(told.recv_timeout(LONG), Ok(TopoHeight::new(1)));
+        let mut pending = up_to(2);
+        durable.hand_over(&mut pending, false).unwrap();
+        assert_eq!(pending.last, Some(TopoHeight::new(2)), "it is busy with the first");
+        // Two steps: for the first, and for the one that has to wait.
+        go.send(()).unwrap();
+        go.send(()).unwrap();
+        durable.hand_over(&mut pending, true).unwrap();
+        assert_eq!(pending.last, None);
+        assert_eq!(told.recv_timeout(LONG), Ok(TopoHeight::new(2)));
+        go.send(()).unwrap();
+        durable.finish(&mut up_to(3)).unwrap();
+        assert_eq!(told.recv_timeout(LONG), Ok(TopoHeight::new(3)));
+    }
+
+    #[test]
+    fn all_is_durable_when_it_is_finished_and_when_it_has_settled() {
+        let (mut durable, go, told) = stepped();
+        (0..3).for_each(|_| go.send(()).unwrap());
+        hand_over_soon(&mut durable, 1);
+        let (done, settled) = mpsc::channel();
+        durable.settle(&mut up_to(2), done).unwrap();
+        settled.recv_timeout(LONG).unwrap();
+        assert!(told.try_iter().eq([1, 2].map(TopoHeight::new)));
+        durable.finish(&mut up_to(3)).unwrap();
+        assert!(told.try_iter().eq([TopoHeight::new(3)]));
+    }
+
+    #[test]
+    fn whoever_comes_after_a_failure_is_told_of_it_once() {
+        #[track_caller]
+        fn check(come: impl Fn(&mut Durable) -> Result<(), JudgeError>) {
+            let failing = Durable::doing(|_| Err(JudgeError::Store(StoreError::Broken)));
+            let mut durable = failing.unwrap();
+            hand_over_soon(&mut durable, 1);
+            while !durable.thread.as_ref().unwrap().is_finished() {
+                thread::yield_now();
+            }
+            let told = come(&mut durable);
+            assert!(matches!(told, Err(JudgeError::Store(StoreError::Broken))), "{told:?}");
+            let again = come(&mut durable);
+            assert!(matches!(again, Err(JudgeError::Ended)), "{again:?}");
+        }
+        check(Durable::check);
+        check(|durable| durable.hand_over(&mut up_to(2), false));
+        check(|durable| durable.hand_over(&mut up_to(2), true));
+        check(|durable| durable.settle(&mut up_to(2), mpsc::channel().0));
+    }
+
+    #[test]
+    fn a_failure_at_the_very_end_is_told() {
+        let failing = Durable::doing(|_| Err(JudgeError::Store(StoreError::Broken)));
+        let told = failing.unwrap().finish(&mut up_to(1));
+        assert!(matches!(told, Err(JudgeError::Store(StoreError::Broken))), "{told:?}");
+    }
+
+    #[test]
+    fn as_long_as_nothing_failed_there_is_nothing_to_tell() {
+        let mut durable = Durable::doing(|_| Ok(())).unwrap();
+        durable.check().unwrap();
+        hand_over_soon(&mut durable, 1);
+        durable.check().unwrap();
+    }
+
+    #[test]
+    fn a_store_is_let_go_of_when_it_is_dropped() {
+        let held = Arc::new(());
+        let also = Arc::clone(&held);
+        let mut durable = Durable::doing(move |_| {
+            let _held = &also;
+            Ok(())
+        })
+        .unwrap();
+        hand_over_soon(&mut durable, 1);
+        drop(durable);
+        assert_eq!(Arc::strong_count(&held), 1);
+    }
+}
