@@ -40,7 +40,10 @@ impl PreState {
     /// the executor that needs it.
     pub fn resolve(keys: &Arc<NamedKeys>, snapshot: &impl StateRead) -> Result<Self, ReadError> {
         let mut values = vec![Known::None; keys.len()];
-        let (mut positions, mut asked) = (Vec::new(), Vec::new());
+        // The keys of the account that is come to last may be more than were to be asked for.
+        let most = keys.len().min(ASKED_AT_ONCE + KEYS_PER_ACCOUNT);
+        let mut positions = Vec::with_capacity(most);
+        let mut asked = Vec::with_capacity(most);
         let mut places = 0..keys.accounts().len();
         while !places.is_empty() {
             positions.clear();
@@ -112,6 +115,11 @@ impl PreState {
     /// The accounts of which something is listed, in order: an account's place is its place among them.
     pub fn accounts(&self) -> &[Address] {
         self.keys.accounts()
+    }
+
+    /// How many balances are listed.
+    pub fn balances(&self) -> usize {
+        self.keys.balances()
     }
 
     /// The place of an account.
@@ -234,6 +242,9 @@ impl PreState {
 /// How many keys are asked for at once: enough that their reader can look ahead, and so few that they stay in
 /// the processor's cache.
 const ASKED_AT_ONCE: usize = 256;
+
+/// What most accounts name.
+const KEYS_PER_ACCOUNT: usize = 4;
 
 impl StateRead for PreState {
     fn read(&self, key: &StateKey) -> Result<Option<StateValue>, ReadError> {

@@ -149,6 +149,11 @@ impl NamedKeys {
         self.position(key).is_some()
     }
 
+    /// How many of them are of balances.
+    pub fn balances(&self) -> usize {
+        self.assets.len()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.accounts.len() * 3 + self.assets.len()

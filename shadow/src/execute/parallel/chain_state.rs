@@ -129,7 +129,7 @@ impl<S: Borrow<PreState>> ParallelChainState<S> {
 
         let mut nonces = Vec::with_capacity(parent.accounts().len());
         let (mut multisigs, mut registered) = (Vec::new(), Vec::new());
-        let mut balances = Vec::with_capacity(parent.accounts().len());
+        let mut balances = Vec::with_capacity(parent.balances());
         let mut by_asset: Vec<&(AssetId, BalanceState)> = Vec::new();
         for (place, state) in at_place.into_iter().enumerate() {
             let Some(state) = state else { continue };

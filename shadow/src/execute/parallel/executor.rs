@@ -75,9 +75,11 @@ impl ParallelExecutor {
         let state = Arc::into_inner(state)
             .ok_or_else(|| Failure::Error("a lane still holds the block's state".to_owned()))?;
         let delta = state.into_delta().map_err(|error| failure(Stop::Read(error)))?;
+        // In the order of the block, however they came: nobody has to search for them then.
+        let mut in_order = Vec::with_capacity(outcomes.len());
+        in_order.extend(outcomes.into_iter().flatten());
         let execution = Execution {
-            // In the order of the block, however they came: nobody has to search for them then.
-            outcomes: outcomes.into_iter().flatten().collect(),
+            outcomes: in_order,
             delta,
             totals: Totals {
                 fees,
