@@ -41,6 +41,8 @@ pub struct Report {
     /// The speed of verifying blocks of so many transactions, over that of executing them serially
     /// and committing.
     pub overhead: BTreeMap<String, f64>,
+    /// The same over a serial run whose store another thread folds, as it does where blocks are verified.
+    pub overhead_folded_beside: BTreeMap<String, f64>,
     /// The speed of executing serially and committing while another processor does the same to another
     /// store, over that of doing so alone: what is lost where nothing is verified.
     pub beside_another: BTreeMap<String, f64>,
@@ -235,7 +237,8 @@ impl fmt::Display for Report {
             writeln!(
                 f,
                 "verifying blocks of {transactions}: {ratio:.2} of the speed of serial execution and \
-                 commit alone; that beside another such run: {:.2}",
+                 commit alone, {:.2} if another thread folds; alone beside another such run: {:.2}",
+                self.overhead_folded_beside.get(transactions).copied().unwrap_or(f64::NAN),
                 self.beside_another.get(transactions).copied().unwrap_or(f64::NAN),
             )?;
         }

@@ -47,14 +47,15 @@ pub(super) fn measure(
         let chain = Chain::generate(transactions, (200_000 / transactions) as u64)?;
         let mut runs = Vec::new();
         let mut alone_processor = Vec::new();
-        let [alone, beside_another, verified] = medians(
+        let [alone, folded_beside, beside_another, verified] = medians(
             rounds,
             [
                 &mut || {
-                    let cost = chain.serial_and_commit()?;
+                    let cost = chain.prepared()?.apply(Folding::Between)?;
                     alone_processor.push(cost.processor);
                     Ok(cost.elapsed)
                 },
+                &mut || Ok(chain.prepared()?.apply(Folding::Beside)?.elapsed),
                 &mut || chain.serial_and_commit_twice(),
                 &mut || {
                     let run = chain.verified(workers)?;
@@ -85,6 +86,9 @@ pub(super) fn measure(
             ledger_us: step(|run| run.steps.ledger),
         };
         report.overhead.insert(transactions.to_string(), speed_up(alone, verified));
+        report
+            .overhead_folded_beside
+            .insert(transactions.to_string(), speed_up(folded_beside, verified));
         report.beside_another.insert(transactions.to_string(), speed_up(alone, beside_another));
         report
             .cpu_over_serial
@@ -180,18 +184,14 @@ impl Chain {
         self.blocks.iter().map(|listed| listed.block.transactions.len()).sum()
     }
 
-    /// Serial execution and commit: what a node does anyway.
-    fn serial_and_commit(&self) -> Result<Cost, VerifyError> {
-        self.prepared()?.apply()
-    }
-
-    /// The same on two threads, each with a store of its own, and how long the slower one takes: what two of
-    /// them lose to each other where the processors share something, although they have nothing in common.
+    /// Serial execution and commit on two threads, each with a store of its own, and how long the slower one
+    /// takes: what two of them lose to each other where the processors share something, although they have
+    /// nothing in common.
     fn serial_and_commit_twice(&self) -> Result<Duration, VerifyError> {
         let prepared = [self.prepared()?, self.prepared()?];
         let [one, other] = thread::scope(|scope| {
             prepared
-                .map(|prepared| scope.spawn(|| prepared.apply()))
+                .map(|prepared| scope.spawn(|| prepared.apply(Folding::Between)))
                 .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
         });
         Ok(one?.elapsed.max(other?.elapsed))
@@ -242,16 +242,27 @@ struct Prepared {
     _directory: tempfile::TempDir,
 }
 
+/// Who folds the store of a serial run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Folding {
+    /// The one thread, between blocks.
+    Between,
+    /// The thread that flushes.
+    Beside,
+}
+
 impl Prepared {
-    fn apply(self) -> Result<Cost, VerifyError> {
+    /// Serial execution and commit: what a node does anyway.
+    fn apply(self, folding: Folding) -> Result<Cost, VerifyError> {
         let Self { _directory, store, dev, blocks } = self;
-        Cost::of(|| Self::apply_all(&store, dev, blocks))
+        Cost::of(|| Self::apply_all(&store, dev, blocks, folding))
     }
 
     fn apply_all(
         store: &Store,
         dev: Address,
         blocks: Vec<CommittedBlock>,
+        folding: Folding,
     ) -> Result<(), VerifyError> {
         // The verifier makes its verdicts durable on another thread now and then, and the commits with
         // them; without the same here the comparison would flatter it.
@@ -260,6 +271,9 @@ impl Prepared {
         let flusher = thread::spawn(move || {
             while stopped.recv_timeout(FLUSH_INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 flushed.flush()?;
+                if let (Folding::Beside, Some(tip)) = (folding, flushed.tip()) {
+                    fold_below(&flushed, tip.block.topoheight, KEEP_BLOCKS)?;
+                }
             }
             Ok::<(), StoreError>(())
         });
@@ -285,7 +299,9 @@ impl Prepared {
                 ..BlockCommit::new(block, prepared.facts, control.execution.delta)
             })?;
             // The store has to be kept small here as there.
-            fold_below(store, block.topoheight, KEEP_BLOCKS)?;
+            if folding == Folding::Between {
+                fold_below(store, block.topoheight, KEEP_BLOCKS)?;
+            }
         }
         drop(stop);
         // A thread that panicked has flushed nothing more; the last flush is here.
