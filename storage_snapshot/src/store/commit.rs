@@ -299,6 +299,8 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::mpsc, thread, time::Duration};
+
     use super::*;
     use crate::{
         Address, BlockFacts, Nonce, StateDelta, StateKey, Store, StoreOptions,
@@ -336,6 +338,39 @@ mod tests {
         store.inner.unstage(TopoHeight::new(2), &writes);
         assert_eq!(store.tip(), Some(next));
         assert_eq!(store.inner.frontier.head(), Some(next.block));
+    }
+
+    #[test]
+    fn a_commit_waits_for_nobody_who_removes_files_of_the_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = StoreOptions { log_file_bytes: 1, ..StoreOptions::default() };
+        let store = Store::open(directory.path(), options).unwrap();
+        let block = |topoheight: u64| {
+            let topoheight = TopoHeight::new(topoheight);
+            let block = BlockRef { topoheight, hash: BlockHash::new([1; 32]) };
+            BlockCommit::new(block, BlockFacts::default(), StateDelta::new())
+        };
+        for topoheight in 0..200 {
+            store.commit(block(topoheight)).unwrap();
+        }
+        store.advance_view(TopoHeight::new(150)).unwrap();
+
+        let disk = store.inner.log.hold();
+        let (pruned, committed) = thread::scope(|scope| {
+            let pruning = scope.spawn(|| store.prune_log(TopoHeight::MAX));
+            let (done, told) = mpsc::channel();
+            let (store, block) = (&store, &block);
+            scope.spawn(move || {
+                // The other one has got as far as it can by then.
+                thread::sleep(Duration::from_millis(50));
+                let _told = done.send(store.commit(block(200)));
+            });
+            let committed = told.recv_timeout(Duration::from_secs(60));
+            drop(disk);
+            (pruning.join().unwrap().unwrap(), committed)
+        });
+        assert_eq!(committed.unwrap().unwrap().block.topoheight, TopoHeight::new(200));
+        assert_eq!(pruned, 87);
     }
 
     #[test]

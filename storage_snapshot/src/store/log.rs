@@ -288,6 +288,12 @@ impl Log {
         Ok(bound.as_u64() - begins.as_u64())
     }
 
+    /// Makes everybody wait who syncs, removes files or cuts one off.
+    #[cfg(test)]
+    pub(super) fn hold(&self) -> impl Drop {
+        self.syncing.lock()
+    }
+
     fn forget_below(&self, bound: TopoHeight, superfluous: usize) -> Result<(), StoreError> {
         for _ in 0..superfluous {
             let Some(segment) = self.segments.write().pop_front() else { break };

@@ -85,7 +85,7 @@
 //!
 //! The directory belongs to one [`Store`] at a time: a lock file, locked by the operating system, says
 //! whose. The store closes when the last clone *and the last snapshot* are dropped. Writers (commit,
-//! rollback, seed, prune) take turns; folding runs beside commits. Readers never wait for a writer,
+//! rollback, seed) take turns; folding and pruning run beside commits. Readers never wait for a writer,
 //! apart from the moment in which the window or the database takes in what it is given.
 
 mod block;
@@ -446,7 +446,8 @@ impl Store {
     ///
     /// When writing fails.
     pub fn prune_log(&self, below: TopoHeight) -> Result<u64, StoreError> {
-        let _writer = self.inner.writer.lock();
+        // The view only goes forward and no block above it is touched, so neither who adds blocks nor who takes
+        // some off need wait for this, which waits for the disk.
         let Some(kept) = self.inner.frontier.view().and_then(oldest_kept) else { return Ok(0) };
         self.inner.log.drop_below(below.min(kept), || self.inner.disk.sync())
     }
