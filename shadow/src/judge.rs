@@ -250,6 +250,17 @@ impl Tried {
 
 impl JudgeLoop {
     fn run(mut self, messages: &Receiver<Message>) -> Result<(), JudgeError> {
+        self.judge_all(messages).map_err(|error| self.durable.cause_of(error))?;
+        let triager = self.keeping.and_then(|keeping| keeping.triager);
+        match (triager, self.abandoned.load(Ordering::Relaxed)) {
+            (Some(triager), false) => triager.finish(),
+            (Some(triager), true) => triager.abandon(),
+            (None, _) => {}
+        }
+        Ok(())
+    }
+
+    fn judge_all(&mut self, messages: &Receiver<Message>) -> Result<(), JudgeError> {
         let mut ahead = VecDeque::new();
         loop {
             match self.next(&mut ahead, messages) {
@@ -288,14 +299,7 @@ impl JudgeLoop {
                 Err(RecvTimeoutError::Disconnected) => {
                     self.log.finish();
                     self.flush_archive()?;
-                    self.durable.finish(&mut self.pending)?;
-                    let triager = self.keeping.and_then(|keeping| keeping.triager);
-                    match (triager, self.abandoned.load(Ordering::Relaxed)) {
-                        (Some(triager), false) => triager.finish(),
-                        (Some(triager), true) => triager.abandon(),
-                        (None, _) => {}
-                    }
-                    return Ok(());
+                    return self.durable.finish(&mut self.pending);
                 }
             }
             if self.pending.is_due() {
@@ -598,8 +602,8 @@ impl JudgeLoop {
         Ok(())
     }
 
-    /// Has what was written made durable, and only then counted; unless it `is_full` not before there is
-    /// somebody to do it.
+    /// Has what was written made durable, and only then counted. It stays until there is somebody to do it; if it
+    /// `is_full` this waits for them.
     fn flush(&mut self, is_full: bool) -> Result<(), JudgeError> {
         if self.pending.last.is_none() {
             return Ok(());

@@ -107,7 +107,7 @@ impl Durable {
     /// # Errors
     ///
     /// What it failed with.
-    pub(super) fn finish(mut self, pending: &mut Pending) -> Result<(), JudgeError> {
+    pub(super) fn finish(&mut self, pending: &mut Pending) -> Result<(), JudgeError> {
         self.send(Batch { pending: std::mem::take(pending), done: None })?;
         self.end()
     }
@@ -121,6 +121,17 @@ impl Durable {
         match self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
             true => self.end(),
             false => Ok(()),
+        }
+    }
+
+    /// The error that a judge ends with. After a write that failed the store refuses every other, so a refusal is
+    /// the consequence of what this may have failed with.
+    pub(super) fn cause_of(&mut self, error: JudgeError) -> JudgeError {
+        match error {
+            JudgeError::Store(StoreError::Broken) if self.thread.is_some() => {
+                self.end().err().unwrap_or(error)
+            }
+            error => error,
         }
     }
 
@@ -272,6 +283,31 @@ mod tests {
         let failing = Durable::doing(|_| Err(JudgeError::Store(StoreError::Broken)));
         let told = failing.unwrap().finish(&mut up_to(1));
         assert!(matches!(told, Err(JudgeError::Store(StoreError::Broken))), "{told:?}");
+    }
+
+    #[test]
+    fn who_is_refused_to_write_is_told_why_and_who_failed_otherwise_is_not() {
+        #[track_caller]
+        fn check(failed: Option<JudgeError>, met: JudgeError, expected: &str) {
+            let mut failed = failed.map_or(Ok(()), Err);
+            let failing = Durable::doing(move |_| std::mem::replace(&mut failed, Ok(())));
+            let mut durable = failing.unwrap();
+            hand_over_soon(&mut durable, 1);
+            assert_eq!(durable.cause_of(met).to_string(), expected);
+        }
+        let panicked = JudgeError::Panicked.to_string();
+        let broken = || JudgeError::Store(StoreError::Broken);
+        check(Some(JudgeError::Panicked), broken(), &panicked);
+        check(None, broken(), &broken().to_string());
+        check(Some(JudgeError::Panicked), JudgeError::Ended, &JudgeError::Ended.to_string());
+    }
+
+    #[test]
+    fn a_cause_that_was_told_is_not_looked_for_again() {
+        let mut durable = Durable::doing(|_| Err(JudgeError::Store(StoreError::Broken))).unwrap();
+        durable.finish(&mut up_to(1)).unwrap_err();
+        let told = durable.cause_of(JudgeError::Store(StoreError::Broken));
+        assert!(matches!(told, JudgeError::Store(StoreError::Broken)), "{told:?}");
     }
 
     #[test]
