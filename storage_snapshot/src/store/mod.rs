@@ -55,7 +55,7 @@
 //!   undone. For ledger and view the promise is weaker: on Linux the database's own flush is a `write`
 //!   and a `sync_file_range`, which neither empties the disk's cache nor writes the new length of a
 //!   file that grew. An `fsync` happens in the background every `flush_every_ms`, and when the store is
-//!   closed; by that the ledger may also be ahead of the log. What the disk wrote in another order is
+//!   closed; by that, and by a flush beside which blocks are committed, the ledger may also be ahead of the log. What the disk wrote in another order is
 //!   refused as damaged, or ends the database's own log and so is found as an older moment.
 //! * The log is brought to the disk before a fold writes what is in it to the view, and the view
 //!   before files of the log are removed, so neither depends on the other's luck. A file of the view is on
@@ -446,8 +446,8 @@ impl Store {
     ///
     /// When writing fails.
     pub fn prune_log(&self, below: TopoHeight) -> Result<u64, StoreError> {
-        // The view only goes forward and no block above it is touched, so neither who adds blocks nor who takes
-        // some off need wait for this, which waits for the disk.
+        // The view only goes forward and no block above it is touched, so who adds blocks need not wait for this,
+        // which waits for the disk.
         let Some(kept) = self.inner.frontier.view().and_then(oldest_kept) else { return Ok(0) };
         self.inner.log.drop_below(below.min(kept), || self.inner.disk.sync())
     }
@@ -506,7 +506,7 @@ impl Store {
     ///
     /// When writing fails.
     pub fn flush(&self) -> Result<(), StoreError> {
-        // In this order, so that no verdict is there without its block.
+        // In this order, so that no verdict from before this is there without its block.
         self.inner.log.sync()?;
         self.inner.ledger.write_out()?;
         self.inner.disk.flush()
