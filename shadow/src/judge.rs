@@ -30,7 +30,7 @@ pub use error::JudgeError;
 pub(crate) use pending::FLUSH_INTERVAL;
 use pending::Pending;
 pub use pending::Progress;
-use storage_snapshot::{Staged, Store, TopoHeight};
+use storage_snapshot::{Staged, Store, StoreError, TopoHeight};
 use unwritten::{Unwritten, Written};
 
 pub use crate::trial::Candidate;
@@ -163,7 +163,7 @@ impl Judge {
         self.queue.send(Message::Again(Box::new(again))).map_err(|_| JudgeError::Ended)
     }
 
-    /// Waits until every block that was handed over has a durable verdict.
+    /// Waits until every block that was handed over has a durable verdict, and nothing is being folded any more.
     ///
     /// # Errors
     ///
@@ -250,7 +250,7 @@ impl Tried {
 
 impl JudgeLoop {
     fn run(mut self, messages: &Receiver<Message>) -> Result<(), JudgeError> {
-        self.judge_all(messages).map_err(|error| self.durable.cause_of(error))?;
+        self.judge_all(messages).map_err(|error| self.cause_of(error))?;
         let triager = self.keeping.and_then(|keeping| keeping.triager);
         match (triager, self.abandoned.load(Ordering::Relaxed)) {
             (Some(triager), false) => triager.finish(),
@@ -258,6 +258,19 @@ impl JudgeLoop {
             (None, _) => {}
         }
         Ok(())
+    }
+
+    /// After a write that failed the store refuses every other. Who made verdicts durable or wrote blocks ahead may
+    /// know why, where the judge only met the refusal.
+    fn cause_of(&mut self, error: JudgeError) -> JudgeError {
+        let is_refusal =
+            |error: &JudgeError| matches!(error, JudgeError::Store(StoreError::Broken));
+        if !is_refusal(&error) {
+            return error;
+        }
+        let durable = self.durable.failure().filter(|failure| !is_refusal(failure));
+        let cause = durable.or_else(|| self.unwritten.failure().map(JudgeError::Store));
+        cause.unwrap_or(error)
     }
 
     fn judge_all(&mut self, messages: &Receiver<Message>) -> Result<(), JudgeError> {
@@ -605,14 +618,13 @@ impl JudgeLoop {
     /// Has what was written made durable, and only then counted. It stays until there is somebody to do it; if it
     /// `is_full` this waits for them.
     fn flush(&mut self, is_full: bool) -> Result<(), JudgeError> {
-        if self.pending.last.is_none() {
+        if self.pending.is_empty() || !self.durable.hand_over(&mut self.pending, is_full)? {
             return Ok(());
         }
-        self.flush_archive()?;
-        self.durable.hand_over(&mut self.pending, is_full)
+        self.flush_archive()
     }
 
-    /// What the ledger counts is then told by the archive: of how many of its cases there is no evidence.
+    /// Of how many of the cases that the ledger counts there is no evidence is then told by the archive.
     fn flush_archive(&mut self) -> Result<(), JudgeError> {
         let Some(keeping) = &mut self.keeping else { return Ok(()) };
         keeping.archive.flush().map_err(JudgeError::Evidence)

@@ -43,13 +43,16 @@ impl Durable {
         keep_blocks: u64,
     ) -> std::io::Result<Self> {
         Self::doing(move |pending| {
-            let Some(last) = pending.last else { return Ok(()) };
+            if pending.is_empty() {
+                return Ok(());
+            }
             store.flush().map_err(JudgeError::Store)?;
-            pending.count_into(&progress, last);
+            pending.count_into(&progress);
             if let Some(metrics) = &progress.metrics {
                 metrics.judged(pending.entries);
             }
-            fold_below(&store, last, keep_blocks).map_err(JudgeError::Store)
+            let fold = |last| fold_below(&store, last, keep_blocks).map_err(JudgeError::Store);
+            pending.last.map_or(Ok(()), fold)
         })
     }
 
@@ -64,8 +67,8 @@ impl Durable {
         Ok(Self { batches: Some(batches), thread: Some(thread) })
     }
 
-    /// Hands over what is written. While the batch before is being made durable it stays where it is, unless it
-    /// `is_full`: then this waits.
+    /// Hands over what is written, and tells whether it did: while the batch before is being made durable it stays
+    /// where it is, unless it `is_full`. Then this waits.
     ///
     /// # Errors
     ///
@@ -74,22 +77,24 @@ impl Durable {
         &mut self,
         pending: &mut Pending,
         is_full: bool,
-    ) -> Result<(), JudgeError> {
+    ) -> Result<bool, JudgeError> {
+        let batch = Batch { pending: std::mem::take(pending), done: None };
         if is_full {
-            return self.send(Batch { pending: std::mem::take(pending), done: None });
+            return self.send(batch).map(|()| true);
         }
         let Some(batches) = &self.batches else { return Err(JudgeError::Ended) };
-        match batches.try_send(Batch { pending: std::mem::take(pending), done: None }) {
-            Ok(()) => Ok(()),
+        match batches.try_send(batch) {
+            Ok(()) => Ok(true),
             Err(TrySendError::Full(batch)) => {
                 *pending = batch.pending;
-                Ok(())
+                Ok(false)
             }
-            Err(TrySendError::Disconnected(_)) => self.end(),
+            Err(TrySendError::Disconnected(_)) => self.end().and(Err(JudgeError::Ended)),
         }
     }
 
-    /// Hands over what is written, and has `done` told when that and all before is durable.
+    /// Hands over what is written, and has `done` told when that and all before is durable, and nothing is being
+    /// folded any more.
     ///
     /// # Errors
     ///
@@ -124,15 +129,10 @@ impl Durable {
         }
     }
 
-    /// The error that a judge ends with. After a write that failed the store refuses every other, so a refusal is
-    /// the consequence of what this may have failed with.
-    pub(super) fn cause_of(&mut self, error: JudgeError) -> JudgeError {
-        match error {
-            JudgeError::Store(StoreError::Broken) if self.thread.is_some() => {
-                self.end().err().unwrap_or(error)
-            }
-            error => error,
-        }
+    /// What it failed with, unless somebody was told already. It is ended by that.
+    pub(super) fn failure(&mut self) -> Option<JudgeError> {
+        self.thread.as_ref()?;
+        self.end().err()
     }
 
     fn send(&mut self, batch: Batch) -> Result<(), JudgeError> {
@@ -190,7 +190,12 @@ const FOLDED_BLOCKS_MIN: u64 = 256;
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::{
+        sync::atomic::Ordering,
+        time::{Duration, Instant},
+    };
+
+    use storage_snapshot::StoreOptions;
 
     use super::*;
 
@@ -231,12 +236,12 @@ mod tests {
         hand_over_soon(&mut durable, 1);
         assert_eq!(told.recv_timeout(LONG), Ok(TopoHeight::new(1)));
         let mut pending = up_to(2);
-        durable.hand_over(&mut pending, false).unwrap();
-        assert_eq!(pending.last, Some(TopoHeight::new(2)), "it is busy with the first");
+        assert!(!durable.hand_over(&mut pending, false).unwrap(), "it is busy with the first");
+        assert_eq!(pending.last, Some(TopoHeight::new(2)));
         // Two steps: for the first, and for the one that has to wait.
         go.send(()).unwrap();
         go.send(()).unwrap();
-        durable.hand_over(&mut pending, true).unwrap();
+        assert!(durable.hand_over(&mut pending, true).unwrap());
         assert_eq!(pending.last, None);
         assert_eq!(told.recv_timeout(LONG), Ok(TopoHeight::new(2)));
         go.send(()).unwrap();
@@ -273,8 +278,8 @@ mod tests {
             assert!(matches!(again, Err(JudgeError::Ended)), "{again:?}");
         }
         check(Durable::check);
-        check(|durable| durable.hand_over(&mut up_to(2), false));
-        check(|durable| durable.hand_over(&mut up_to(2), true));
+        check(|durable| durable.hand_over(&mut up_to(2), false).map(drop));
+        check(|durable| durable.hand_over(&mut up_to(2), true).map(drop));
         check(|durable| durable.settle(&mut up_to(2), mpsc::channel().0));
     }
 
@@ -286,28 +291,32 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_to_write_is_told_why_and_who_failed_otherwise_is_not() {
-        #[track_caller]
-        fn check(failed: Option<JudgeError>, met: JudgeError, expected: &str) {
-            let mut failed = failed.map_or(Ok(()), Err);
-            let failing = Durable::doing(move |_| std::mem::replace(&mut failed, Ok(())));
-            let mut durable = failing.unwrap();
-            hand_over_soon(&mut durable, 1);
-            assert_eq!(durable.cause_of(met).to_string(), expected);
-        }
-        let panicked = JudgeError::Panicked.to_string();
-        let broken = || JudgeError::Store(StoreError::Broken);
-        check(Some(JudgeError::Panicked), broken(), &panicked);
-        check(None, broken(), &broken().to_string());
-        check(Some(JudgeError::Panicked), JudgeError::Ended, &JudgeError::Ended.to_string());
+    fn what_it_failed_with_is_told_once_to_whoever_looks_for_it() {
+        let mut durable = Durable::doing(|_| Err(JudgeError::Store(StoreError::Broken))).unwrap();
+        hand_over_soon(&mut durable, 1);
+        let told = durable.failure();
+        assert!(matches!(told, Some(JudgeError::Store(StoreError::Broken))), "{told:?}");
+        assert!(durable.failure().is_none());
+        assert!(Durable::doing(|_| Ok(())).unwrap().failure().is_none());
     }
 
     #[test]
-    fn a_cause_that_was_told_is_not_looked_for_again() {
-        let mut durable = Durable::doing(|_| Err(JudgeError::Store(StoreError::Broken))).unwrap();
-        durable.finish(&mut up_to(1)).unwrap_err();
-        let told = durable.cause_of(JudgeError::Store(StoreError::Broken));
-        assert!(matches!(told, JudgeError::Store(StoreError::Broken)), "{told:?}");
+    fn what_was_found_about_an_earlier_block_is_counted_without_another_block() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
+        let progress = Arc::<Progress>::default();
+        let mut durable = Durable::start(store, Arc::clone(&progress), 1).unwrap();
+        let mut pending = Pending::default();
+        pending.add_mismatches(3);
+        let (done, settled) = mpsc::channel();
+        durable.settle(&mut pending, done).unwrap();
+        settled.recv_timeout(LONG).unwrap();
+        assert_eq!(progress.mismatches.load(Ordering::Relaxed), 3);
+        assert!(pending.is_empty());
+        pending.add_mismatches(4);
+        durable.finish(&mut pending).unwrap();
+        assert_eq!(progress.mismatches.load(Ordering::Relaxed), 7);
+        assert_eq!(progress.positions.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -80,10 +80,17 @@ impl Pending {
         self.mismatches += mismatches;
     }
 
+    /// Whether there is nothing to count.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.last.is_none() && self.mismatches == 0
+    }
+
     /// What is durable is counted.
-    pub(super) fn count_into(&self, progress: &Progress, last: TopoHeight) {
+    pub(super) fn count_into(&self, progress: &Progress) {
         progress.blocks.fetch_add(self.blocks, Ordering::Relaxed);
-        progress.positions.store(last.next().as_u64(), Ordering::Relaxed);
+        if let Some(last) = self.last {
+            progress.positions.store(last.next().as_u64(), Ordering::Relaxed);
+        }
         progress.transactions.fetch_add(self.transactions, Ordering::Relaxed);
         progress.exercised.fetch_add(self.exercised, Ordering::Relaxed);
         progress.mismatches.fetch_add(self.mismatches, Ordering::Relaxed);

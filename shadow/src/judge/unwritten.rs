@@ -83,6 +83,16 @@ impl Unwritten {
         next.map(|next| self.write(next))
     }
 
+    /// Why the first block could not be written that was not told yet; not that the store refuses to write any more,
+    /// which is the consequence of it. What was not told by then is not told.
+    pub(super) fn failure(&self) -> Option<StoreError> {
+        // Who is writing one at this moment is about to find out.
+        let _writing = self.writing.lock();
+        let failed =
+            self.blocks.lock().written.drain(..).filter_map(Result::err).collect::<Vec<_>>();
+        failed.into_iter().find(|error| !matches!(error, StoreError::Broken))
+    }
+
     fn write(&self, staged: Staged) -> Result<Written, StoreError> {
         let (tip, time) = timed(|| self.store.write(staged));
         Ok(Written { tip: tip?, time })
@@ -97,11 +107,14 @@ mod tests {
 
     use super::*;
 
-    fn staged(store: &Store, number: u64) -> Staged {
+    fn commit(number: u64) -> BlockCommit {
         let topoheight = TopoHeight::new(number);
         let block = BlockRef { topoheight, hash: BlockHash::new([number as u8; 32]) };
-        let commit = BlockCommit::new(block, BlockFacts::default(), StateDelta::new());
-        store.stage(commit).unwrap()
+        BlockCommit::new(block, BlockFacts::default(), StateDelta::new())
+    }
+
+    fn staged(store: &Store, number: u64) -> Staged {
+        store.stage(commit(number)).unwrap()
     }
 
     /// The first blocks are written ahead, and then all of them are told, each once and in order.
@@ -131,6 +144,32 @@ mod tests {
         for ahead in 0..7 {
             check(ahead);
         }
+    }
+
+    #[test]
+    fn why_a_block_could_not_be_written_is_found_out_before_it_is_its_turn() {
+        #[track_caller]
+        fn check(outcomes: Vec<Result<(), StoreError>>, expected: Option<TopoHeight>) {
+            let directory = tempfile::tempdir().unwrap();
+            let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
+            let tip = store.commit(commit(0)).unwrap();
+            let unwritten = Unwritten::new(store);
+            let written =
+                |outcome: Result<(), _>| outcome.map(|()| Written { tip, time: Duration::ZERO });
+            unwritten.blocks.lock().written = outcomes.into_iter().map(written).collect();
+            let found = unwritten.failure().map(|error| match error {
+                StoreError::Pruned(at) => at,
+                error => panic!("{error}"),
+            });
+            assert_eq!(found, expected);
+            assert!(unwritten.failure().is_none(), "it is told once");
+        }
+        let failed = |at| Err(StoreError::Pruned(TopoHeight::new(at)));
+        check(vec![], None);
+        check(vec![Ok(()), Ok(())], None);
+        check(vec![Ok(()), failed(1)], Some(TopoHeight::new(1)));
+        check(vec![Err(StoreError::Broken), failed(1), failed(2)], Some(TopoHeight::new(1)));
+        check(vec![Ok(()), Err(StoreError::Broken)], None);
     }
 
     #[test]
