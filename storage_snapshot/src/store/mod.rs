@@ -55,8 +55,9 @@
 //!   undone. For ledger and view the promise is weaker: on Linux the database's own flush is a `write`
 //!   and a `sync_file_range`, which neither empties the disk's cache nor writes the new length of a
 //!   file that grew. An `fsync` happens in the background every `flush_every_ms`, and when the store is
-//!   closed; by that, and by a flush beside which blocks are committed, the ledger may also be ahead of the log. What the disk wrote in another order is
-//!   refused as damaged, or ends the database's own log and so is found as an older moment.
+//!   closed; by that, and by a flush beside which blocks are committed, the ledger may also be ahead of
+//!   the log. What the disk wrote in another order is refused as damaged, or ends the database's own log
+//!   and so is found as an older moment.
 //! * The log is brought to the disk before a fold writes what is in it to the view, and the view
 //!   before files of the log are removed, so neither depends on the other's luck. A file of the view is on
 //!   the disk before the database names it, and one that is not named any more is removed when the disk
