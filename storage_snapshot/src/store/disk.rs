@@ -1,4 +1,4 @@
-//! The embedded database: the ledger, the view, and what the directory is about.
+//! The embedded database: where the groups of the ledger are, which files the view has, and what the directory is about.
 
 use std::{
     fs::{self, File},

@@ -1,4 +1,4 @@
-//! What is done to the files of the log: each thing that may fail, and that a loss of power may undo.
+//! What is done to the files of log, ledger and view: each thing that may fail, and that a loss of power may undo.
 //!
 //! All of it goes through these few functions, so that tests can let every one of them fail, and can
 //! tell from what was done, and in which order, what a disk may be found to hold.

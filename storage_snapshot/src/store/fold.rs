@@ -37,7 +37,7 @@ impl Inner {
         };
         // The view must never be found ahead of the log, nor of the verdicts that were there before.
         self.log.sync()?;
-        self.ledger.write_out()?;
+        self.ledger.sync()?;
         let blocks = self.window.written(view, target);
         self.view.fold(last_versions(&blocks), after)?;
 

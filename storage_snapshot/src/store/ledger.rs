@@ -3,68 +3,99 @@
 //! It outlives the log: pruning leaves it alone, and so does a rollback, because a verdict on a block
 //! that is not on the chain any more is still something that was found out.
 //!
-//! Entries are kept in **groups**, because to the database a small value costs as much as one of a few
-//! kilobytes, and it remembers something of each for as long as it is open. The entries above all others
-//! are gathered in memory until they fill a group, or until somebody flushes: a chain that is followed
-//! block by block gets groups of one, and no group is written again because the next block came. Entries are
-//! much alike, so a group that is compressed takes a third; whatever is written stays in the memory of the
-//! database for some time.
+//! Entries are kept in **groups**, which are appended to a file; the database has the **index**, which says where
+//! each group is. The entries above all others are gathered in memory until they fill a group, or until somebody
+//! flushes: a chain that is followed block by block gets groups of one, and no group is written again because
+//! the next block came. Entries are much alike, so a group that is compressed takes a third. A group that
+//! changes is appended again, and the former one stays where nobody finds it.
 //!
 //! ```text
-//! key    topoheight of the first entry:u64
-//! value  bytes of the entries:u32 (little-endian) ‖ the entries as one LZ4 block
+//! group  bytes of the entries:u32 (little-endian) ‖ the entries as one LZ4 block
 //! entry  topoheight:u64 ‖ bytes:u32 ‖ what the caller gave; in the order of topoheights
+//! index  topoheight of the first entry:u64 -> offset in the file:u64 ‖ bytes of the group:u32
+//! mark   "ledger_indexed" -> offset in the file below which the index has every group:u64
 //! ```
 //!
 //! Groups do not overlap. An entry between two of them becomes one of its own.
+//!
+//! The groups are not in the database, because of what it is given it keeps a good part in memory for as long as
+//! it is open. It learns of them many at a time, and only once they are on the disk, so it never names what a
+//! loss of power took. Those that it was not told of, or has lost with the end of its own file, are behind the
+//! mark, and found in the file of the groups when that is opened.
 
-use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, vec};
+use std::{
+    collections::BTreeMap,
+    ops::{Bound, RangeInclusive},
+    path::Path,
+    sync::Arc,
+    vec,
+};
 
 use parking_lot::Mutex;
 
 use super::{
     disk::Disk,
+    health::Health,
+    ledger_file::{Ends, HEADER_BYTES, LedgerFile, Place, Written},
     log::{key, parse_key},
     tree::{Tree, Writes},
 };
 use crate::{Corruption, StoreError, TopoHeight, TreeName};
 
 pub(super) struct Ledger {
-    tree: Tree,
+    index: Tree,
+    /// Where the mark is.
+    meta: Tree,
+    file: LedgerFile,
+    health: Arc<Health>,
+    /// Held by whoever brings it to the disk, but not by who adds entries: they do not wait for that.
+    syncing: Mutex<()>,
     latest: Mutex<Latest>,
 }
 
 /// The end of the ledger.
-#[derive(Default)]
 struct Latest {
-    /// What the database does not have yet; above everything that it has.
+    /// What is not in the file yet; above everything that is.
     group: Group,
+    /// What is in the file and not in the index; it stands for what the index has under the same topoheight.
+    unindexed: BTreeMap<TopoHeight, Place>,
+    ends: Ends,
     /// There is no entry above, so one that comes there replaces none.
     last: Option<TopoHeight>,
 }
 
 impl Ledger {
-    pub(super) fn open(disk: &Arc<Disk>) -> Result<Self, StoreError> {
-        let this = Self { tree: disk.tree(TreeName::Ledger)?, latest: Mutex::default() };
+    pub(super) fn open(
+        directory: &Path,
+        disk: &Arc<Disk>,
+        health: Arc<Health>,
+    ) -> Result<Self, StoreError> {
+        let (index, meta) = (disk.tree(TreeName::Ledger)?, disk.tree(TreeName::Meta)?);
+        let mark = match meta.read(MARK_KEY)? {
+            Some(mark) => mark.try_into().map(u64::from_be_bytes).ok(),
+            None => Some(HEADER_BYTES),
+        };
+        let mark = mark.ok_or_else(|| meta.corrupt(MARK_KEY, Corruption::Form))?;
+        let (file, ends, unindexed) = LedgerFile::open(directory, mark)?;
+        let unindexed = unindexed.into_iter().collect();
+        let latest = Latest { group: Group::default(), unindexed, ends, last: None };
+        let (syncing, latest) = (Mutex::default(), Mutex::new(latest));
+        let this = Self { index, meta, file, health, syncing, latest };
         // Damage is the business of those who read; without knowing the last entry any may be there.
         let last = this.last().unwrap_or(Some(TopoHeight::MAX));
         this.latest.lock().last = last;
         Ok(this)
     }
 
-    pub(super) const fn tree(&self) -> &Tree {
-        &self.tree
-    }
-
     /// Takes in entries, over those that may be there; some hundreds of kilobytes at a time, each time all or
     /// nothing and after everything that was taken in before.
     pub(super) fn put(&self, entries: &[(TopoHeight, &[u8])]) -> Result<(), StoreError> {
-        self.tree.writable()?;
+        self.health.writable()?;
         // Held to the end: a group must not change between being read and being written.
         let mut latest = self.latest.lock();
         let bytes: usize = entries.iter().map(|(_, entry)| Group::bytes_of(entry)).sum();
         if latest.group.bytes + bytes > GROUP_BYTES {
-            self.write(&mut latest.group, Changed::new())?;
+            self.write(&mut latest, Changed::new())?;
         }
         let mut changed = Changed::new();
         for (topoheight, entry) in entries {
@@ -73,20 +104,21 @@ impl Ledger {
                 latest.group.put(*topoheight, entry);
                 latest.last = latest.last.max(Some(*topoheight));
             } else {
-                self.change(&mut changed, *topoheight, entry)?;
+                self.change(&latest, &mut changed, *topoheight, entry)?;
             }
             if latest.group.bytes > AT_ONCE_BYTES || changed.len() >= AT_ONCE_GROUPS {
-                self.write(&mut latest.group, std::mem::take(&mut changed))?;
+                self.write(&mut latest, std::mem::take(&mut changed))?;
             }
         }
         if latest.group.bytes > GROUP_BYTES || !changed.is_empty() {
-            self.write(&mut latest.group, changed)?;
+            self.write(&mut latest, changed)?;
         }
         Ok(())
     }
 
     fn change(
         &self,
+        latest: &Latest,
         changed: &mut Changed,
         topoheight: TopoHeight,
         entry: &[u8],
@@ -96,7 +128,8 @@ impl Ledger {
             group.put(topoheight, entry);
             return Ok(());
         }
-        let found = self.group_below(topoheight)?.filter(|group| group.spans(topoheight));
+        let below = self.below(latest.below(topoheight), topoheight)?;
+        let found = below.filter(|group| group.spans(topoheight));
         let mut group = found.unwrap_or_default();
         group.put(topoheight, entry);
         // The entry is at or above the first one of a group that spans it.
@@ -104,95 +137,204 @@ impl Ledger {
         Ok(())
     }
 
-    /// Gives to the database what is only in memory.
+    /// Gives to the operating system what is only in memory.
     pub(super) fn write_out(&self) -> Result<(), StoreError> {
-        self.write(&mut self.latest.lock().group, Changed::new())
+        self.write(&mut self.latest.lock(), Changed::new())
     }
 
     /// Writes the latest entries and groups that changed. What could not be written is kept, for those who read.
-    fn write(&self, latest: &mut Group, changed: Changed) -> Result<(), StoreError> {
-        if latest.entries.is_empty() && changed.is_empty() {
+    fn write(&self, latest: &mut Latest, changed: Changed) -> Result<(), StoreError> {
+        if latest.group.entries.is_empty() && changed.is_empty() {
             return Ok(());
         }
-        let mut writes = Writes::default();
-        for (first, group) in changed {
-            self.tree.stage(&mut writes, &key(first), &group.encode())?;
-        }
-        for group in latest.split() {
-            if let Some(first) = group.first() {
-                self.tree.stage_new(&mut writes, &key(first), &group.encode());
+        self.health.writable()?;
+        let new = latest.group.split();
+        let new = new.iter().filter_map(|group| Some((group.first()?, group.encode())));
+        let changed = changed.into_iter().map(|(first, group)| (first, group.encode()));
+        let groups: Vec<_> = changed.chain(new).collect();
+        let written = self.file.append(&mut latest.ends, &groups);
+        latest.unindexed.extend(written.map_err(|error| self.health.failed(error))?);
+        latest.group = Group::default();
+        Ok(())
+    }
+
+    /// Brings everything to the disk that was put in before.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        self.health.writable()?;
+        let _syncing = self.syncing.lock();
+        self.sync_held()?;
+        if self.latest.lock().unindexed.len() >= INDEXED_AT_ONCE { self.index() } else { Ok(()) }
+    }
+
+    fn sync_held(&self) -> Result<(), StoreError> {
+        let written = {
+            let mut latest = self.latest.lock();
+            self.write(&mut latest, Changed::new())?;
+            if latest.ends.written == latest.ends.synced {
+                return Ok(());
             }
+            latest.ends.written
+        };
+        let synced = self.file.sync().and_then(|()| {
+            let mut latest = self.latest.lock();
+            latest.ends.synced = written;
+            self.file.write_header(latest.ends)
+        });
+        synced.map_err(|error| self.health.failed(error))
+    }
+
+    /// Tells the database of everything that is on the disk.
+    fn index(&self) -> Result<(), StoreError> {
+        let (synced, unindexed) = {
+            let latest = self.latest.lock();
+            let synced = latest.ends.synced;
+            let found = latest.unindexed.iter().filter(|(_, place)| place.offset < synced);
+            let found: Vec<Written> = found.map(|(first, place)| (*first, *place)).collect();
+            (synced, found)
+        };
+        let (mut places, mut mark) = (Writes::default(), Writes::default());
+        for (first, place) in &unindexed {
+            self.index.stage_new(&mut places, &key(*first), &encode_place(*place));
         }
-        self.tree.apply(writes)?;
-        let written = std::mem::take(latest);
-        match written.first() {
-            Some(first) => self.tree.let_go(&key(first)),
-            None => Ok(()),
-        }
+        self.meta.stage_new(&mut mark, MARK_KEY, &synced.to_be_bytes());
+        self.index.apply(places)?;
+        // It keeps the order, so whatever it forgets, the mark is forgotten first.
+        self.meta.apply(mark)?;
+        // Those that were written meanwhile, for one of these or for others, are behind.
+        self.latest.lock().unindexed.retain(|_, place| place.offset >= synced);
+        Ok(())
     }
 
     pub(super) fn read(&self, topoheight: TopoHeight) -> Result<Option<Vec<u8>>, StoreError> {
-        // In this order, so that what is written out meanwhile is found in one of them.
-        let latest = self.latest.lock().group.get(topoheight).map(<[u8]>::to_vec);
-        if latest.is_some() {
-            return Ok(latest);
-        }
-        let group = self.group_below(topoheight)?;
+        // What is written meanwhile goes from the group to the file, and from there to the index: in this order
+        // it is found in one of them.
+        let below = {
+            let latest = self.latest.lock();
+            if let Some(entry) = latest.group.get(topoheight) {
+                return Ok(Some(entry.to_vec()));
+            }
+            latest.below(topoheight)
+        };
+        let group = self.below(below, topoheight)?;
         Ok(group.and_then(|group| group.get(topoheight).map(<[u8]>::to_vec)))
     }
 
     pub(super) fn last(&self) -> Result<Option<TopoHeight>, StoreError> {
-        if let Some(last) = self.latest.lock().group.last() {
-            return Ok(Some(last));
-        }
-        match self.tree.last_key()? {
-            Some(key) => Ok(self.group(&key)?.last()),
-            None => Ok(None),
-        }
+        let unindexed = {
+            let latest = self.latest.lock();
+            if let Some(last) = latest.group.last() {
+                return Ok(Some(last));
+            }
+            latest.below(TopoHeight::MAX)
+        };
+        Ok(self.below(unindexed, TopoHeight::MAX)?.and_then(|group| group.last()))
     }
 
     pub(super) const fn range(&self, range: RangeInclusive<TopoHeight>) -> Range<'_> {
         Range { ledger: self, found: None, next: Some(*range.start()), last: *range.end() }
     }
 
-    /// The last group in the database that begins at or below a topoheight.
-    fn group_below(&self, topoheight: TopoHeight) -> Result<Option<Group>, StoreError> {
-        let found = self.tree.last_key_up_to(&key(topoheight))?;
-        found.map(|key| self.group(&key)).transpose()
+    /// The last group that begins at or below a topoheight, if that is this one of those that are not in the
+    /// index, or one in the index.
+    fn below(
+        &self,
+        unindexed: Option<Written>,
+        topoheight: TopoHeight,
+    ) -> Result<Option<Group>, StoreError> {
+        let indexed = self.index.last_key_up_to(&key(topoheight))?;
+        let indexed = indexed.map(|key| self.first(&key)).transpose()?;
+        match (unindexed, indexed) {
+            (Some(written), indexed) if indexed <= Some(written.0) => self.group(written).map(Some),
+            (_, Some(first)) => self.indexed(first).map(Some),
+            (_, None) => Ok(None),
+        }
     }
 
     /// The first entries at or above a topoheight, as many as are in one group; none where there are none.
     fn entries_from(&self, topoheight: TopoHeight) -> Result<Group, StoreError> {
-        // What is written out meanwhile is found in the database as well.
-        let latest = self.latest.lock().group.from(topoheight);
-        if let Some(group) = self.group_below(topoheight)?
+        let (latest, below, above) = {
+            let latest = self.latest.lock();
+            (latest.group.from(topoheight), latest.below(topoheight), latest.above(topoheight))
+        };
+        if let Some(group) = self.below(below, topoheight)?
             && group.last() >= Some(topoheight)
         {
             return Ok(group.from(topoheight));
         }
-        match self.tree.next_key(&key(topoheight))? {
-            Some(key) => self.group(&key),
-            None => Ok(latest),
+        let indexed = self.index.next_key(&key(topoheight))?;
+        let indexed = indexed.map(|key| self.first(&key)).transpose()?;
+        match (above, indexed) {
+            (Some(written), indexed) if indexed.is_none_or(|first| written.0 <= first) => {
+                self.group(written)
+            }
+            (_, Some(first)) => self.indexed(first),
+            (_, None) => Ok(latest),
         }
     }
 
-    /// The group under a key that was found.
-    fn group(&self, key: &[u8]) -> Result<Group, StoreError> {
-        let content = self.tree.read(key)?;
-        // No group is ever removed.
-        let content = content.ok_or_else(|| self.tree.corrupt(key, Corruption::Parts))?;
-        let group = Group::decode(&content).filter(|group| group.first() == parse_key(key));
-        group.ok_or_else(|| self.tree.corrupt(key, Corruption::Form))
+    /// The topoheight that a key of the index is.
+    fn first(&self, key: &[u8]) -> Result<TopoHeight, StoreError> {
+        parse_key(key).ok_or_else(|| self.index.corrupt(key, Corruption::Form))
+    }
+
+    /// The group under a topoheight that was found in the index.
+    fn indexed(&self, first: TopoHeight) -> Result<Group, StoreError> {
+        let place = self.index.read(&key(first))?;
+        // Nothing is ever removed from the index.
+        let place = place.ok_or_else(|| self.index.corrupt(&key(first), Corruption::Parts))?;
+        let place = decode_place(&place);
+        let place = place.ok_or_else(|| self.index.corrupt(&key(first), Corruption::Form))?;
+        self.group((first, place))
+    }
+
+    fn group(&self, written: Written) -> Result<Group, StoreError> {
+        let group = Group::decode(&self.file.read(written)?);
+        let group = group.filter(|group| group.first() == Some(written.0));
+        group.ok_or_else(|| self.index.corrupt(&key(written.0), Corruption::Form))
     }
 }
 
-/// Groups of the database with what they are to have, under their first topoheights.
+impl Latest {
+    /// The last group that is not in the index and begins at or below a topoheight.
+    fn below(&self, topoheight: TopoHeight) -> Option<Written> {
+        let below = self.unindexed.range(..=topoheight).next_back();
+        below.map(|(first, place)| (*first, *place))
+    }
+
+    /// The first one that begins above it.
+    fn above(&self, topoheight: TopoHeight) -> Option<Written> {
+        let above = (Bound::Excluded(topoheight), Bound::Unbounded);
+        self.unindexed.range(above).next().map(|(first, place)| (*first, *place))
+    }
+}
+
+fn encode_place(place: Place) -> [u8; PLACE_BYTES] {
+    let mut bytes = [0; PLACE_BYTES];
+    bytes[..8].copy_from_slice(&place.offset.to_be_bytes());
+    bytes[8..].copy_from_slice(&place.bytes.to_be_bytes());
+    bytes
+}
+
+fn decode_place(bytes: &[u8]) -> Option<Place> {
+    let (offset, rest) = bytes.split_first_chunk()?;
+    let bytes = u32::from_be_bytes(rest.try_into().ok()?);
+    Some(Place { offset: u64::from_be_bytes(*offset), bytes })
+}
+
+const PLACE_BYTES: usize = 12;
+
+const MARK_KEY: &[u8] = b"ledger_indexed";
+
+/// Groups of the file with what they are to have, under their first topoheights.
 type Changed = BTreeMap<TopoHeight, Group>;
 
 impl Drop for Ledger {
     fn drop(&mut self) {
-        // Who wants to be told of a failure flushes before; the database gets here no more than it can say.
-        let _ = self.write_out();
+        // Who wants to be told of a failure flushes before.
+        let _closed = self.sync().and_then(|()| {
+            let is_indexed = self.latest.lock().unindexed.is_empty();
+            if is_indexed { Ok(()) } else { self.index() }
+        });
     }
 }
 
@@ -315,6 +457,9 @@ const AT_ONCE_BYTES: usize = 128 * 1024;
 /// How many groups may wait there to be replaced.
 const AT_ONCE_GROUPS: usize = 32;
 
+/// How many groups the database learns of at once. What it was not told is read when the ledger is opened.
+const INDEXED_AT_ONCE: usize = if cfg!(test) { 3 } else { 1024 };
+
 /// The entries of a range in order. Ends after the first error.
 pub(super) struct Range<'a> {
     ledger: &'a Ledger,
@@ -396,6 +541,62 @@ mod tests {
     }
 
     #[test]
+    fn who_reads_finds_every_entry_while_it_comes_into_the_index() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
+        let written = std::sync::atomic::AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for topoheight in 0..400 {
+                    store.put_ledger(at(topoheight), &topoheight.to_be_bytes()).unwrap();
+                    written.store(topoheight + 1, std::sync::atomic::Ordering::Release);
+                    if topoheight % 2 == 0 {
+                        // One that is in the index already.
+                        store.put_ledger(at(topoheight / 4 * 2), b"later").unwrap();
+                        store.flush().unwrap();
+                    }
+                }
+            });
+            let mut below = 0;
+            while below < 400 {
+                below = written.load(std::sync::atomic::Ordering::Acquire);
+                for topoheight in 0..below {
+                    assert!(store.ledger(at(topoheight)).unwrap().is_some(), "{topoheight}");
+                }
+                let found = store.ledger_range(at(0)..=TopoHeight::MAX).map(Result::unwrap);
+                let found: Vec<_> = found.map(|(topoheight, _)| topoheight.as_u64()).collect();
+                assert!(found.iter().copied().eq(0..found.len() as u64), "{found:?}");
+                assert!(found.len() as u64 >= below);
+            }
+        });
+    }
+
+    #[test]
+    fn the_database_learns_of_groups_once_they_are_on_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
+        let ledger = &store.inner.ledger;
+        let (_, changes) = crate::store::witness::watch(|| {
+            for topoheight in 0..INDEXED_AT_ONCE as u64 {
+                assert!(ledger.index.is_empty().unwrap());
+                store.put_ledger(at(topoheight), b"fine").unwrap();
+                store.flush().unwrap();
+            }
+        });
+        assert!(ledger.latest.lock().unindexed.is_empty());
+        assert!(!ledger.index.is_empty().unwrap());
+        use crate::store::witness::Change;
+        let of_index = |change: &Change| *change == Change::DatabaseWrote(TreeName::Ledger);
+        let at_index = changes.iter().position(of_index).unwrap();
+        let wrote =
+            |change: &Change| matches!(change, Change::Wrote { offset: HEADER_BYTES.., .. });
+        let synced = |change: &Change| matches!(change, Change::Synced(_));
+        let last = |is: &dyn Fn(&Change) -> bool| changes[..at_index].iter().rposition(is).unwrap();
+        assert!(last(&wrote) < last(&synced));
+        assert_eq!(changes[at_index + 1], Change::DatabaseWrote(TreeName::Meta));
+    }
+
+    #[test]
     fn an_entry_between_two_groups_is_one_of_its_own() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
@@ -436,13 +637,60 @@ mod tests {
         store.put_ledger(at(1), b"first").unwrap();
         store.flush().unwrap();
         store.put_ledger(at(2), b"later").unwrap();
-        let is_written = || store.inner.ledger.tree.read(&key(at(2))).unwrap().is_some();
+        let is_written = || store.inner.ledger.latest.lock().unindexed.contains_key(&at(2));
         assert!(!is_written(), "it waits for others");
         store.put_ledger(at(1), b"another").unwrap();
         assert!(is_written());
     }
 
+    /// What somebody does to a ledger.
+    #[derive(Clone, Debug)]
+    enum Op {
+        /// Puts in so many entries, from a topoheight on, of so many bytes.
+        Put(u64, u64, usize),
+        Flush,
+        Reopen,
+    }
+
+    fn ops() -> impl Strategy<Value = Vec<Op>> {
+        let op = prop_oneof![
+            6 => (0..60_u64, 1..12_u64, prop_oneof![0..40_usize, 3_000..9_000_usize])
+                .prop_map(|(from, count, bytes)| Op::Put(from, count, bytes)),
+            3 => Just(Op::Flush),
+            1 => Just(Op::Reopen),
+        ];
+        proptest::collection::vec(op, 1..40)
+    }
+
     proptest! {
+        #[test]
+        fn what_is_read_is_what_was_put_in_last_wherever_it_is(ops in ops()) {
+            let directory = tempfile::tempdir().unwrap();
+            let open = || Store::open(directory.path(), StoreOptions::default()).unwrap();
+            let (mut store, mut model) = (Some(open()), std::collections::BTreeMap::new());
+            for (number, op) in ops.iter().enumerate() {
+                let open_now = store.get_or_insert_with(open);
+                match op {
+                    Op::Put(from, count, bytes) => {
+                        let entry = number.to_be_bytes().repeat(1 + bytes / 8);
+                        let entries: Vec<_> =
+                            (*from..from + count).map(|number| (at(number), entry.clone())).collect();
+                        open_now.put_ledgers(&entries).unwrap();
+                        model.extend(entries);
+                    }
+                    Op::Flush => open_now.flush().unwrap(),
+                    Op::Reopen => store = None,
+                }
+                let store = store.get_or_insert_with(open);
+                let found: Result<Vec<_>, _> = store.ledger_range(at(0)..=TopoHeight::MAX).collect();
+                prop_assert!(found.unwrap().into_iter().eq(model.clone()), "after {number}");
+                for topoheight in [0, 7, 30, 71].map(at) {
+                    prop_assert_eq!(store.ledger(topoheight).unwrap(), model.get(&topoheight).cloned());
+                }
+                prop_assert_eq!(store.last_ledger().unwrap(), model.keys().last().copied());
+            }
+        }
+
         #[test]
         fn a_group_is_read_as_it_was_written(
             entries in btree_map(any::<u64>(), any::<Vec<u8>>(), 0..9),

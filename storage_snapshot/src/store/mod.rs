@@ -30,46 +30,48 @@
 //!
 //! # Durability
 //!
-//! The log and the records of the view are in files of their own, the ledger and the list of the view's
-//! files are in a database. A commit is one write to a file of the log: when it returns, the operating
-//! system has the block. One that is only staged is in memory, and after a crash it was never there.
-//! What the database is given goes into a buffer in this process, and is written to
+//! The log, the ledger and the records of the view are in files of their own; the index of the ledger and the
+//! list of the view's files are in a database. A commit is one write to a file of the log: when it returns, the
+//! operating system has the block. One that is only staged is in memory, and after a crash it was never there.
+//! The last entries of the ledger, up to 8 KiB, are gathered before they are written: when there are more, with a
+//! flush, a fold, a rollback or an entry that replaces another, and when the store is closed. Then the operating
+//! system has them as well. What the database is given goes into a buffer in this process, and is written to
 //! its file in order when the buffer is full, when somebody flushes, every `flush_every_ms`, and after every
-//! 128 KiB on another thread. The last entries of the ledger, up to 8 KiB, are gathered before they come into
-//! that buffer: when there are more, with a flush, a fold, a rollback or an entry that replaces another, and
-//! when the store is closed.
+//! 128 KiB on another thread.
 //!
 //! * **When the process crashes**, however it ends, every block whose commit returned is there, and
 //!   of the one that was being written nothing. A rollback that was going on has dropped all, some or
-//!   none of its blocks, the last ones first. Of the ledger and the view some first part of what was
-//!   written is there, in order and with no gap: everything up to the last [`Store::flush`] that
-//!   returned, and without one all but the entries that are still gathered, and what came into the buffer in
-//!   the last `flush_every_ms`, or in the last 512 KiB. So the ledger may end below the tip, and never has a verdict whose block was not
-//!   committed.
-//! * **When the power fails**, every block that was there when the last flush began that returned is
-//!   found again, if the disk is honest: a flush waits for `fdatasync` of the log before it turns to the
-//!   database, opening waits for it as well, and the files say how far they are known to be on the disk.
-//!   Below that everything has to
-//!   be right; above it the first thing that is not right, be it torn, zeros or noise, ends the log,
+//!   none of its blocks, the last ones first. Of the ledger some first part of what was written is there, in
+//!   order and with no gap: everything up to the last [`Store::flush`] that returned, and without one all but
+//!   the entries that are still gathered. So the ledger may end below the tip, and never has a verdict whose
+//!   block was not committed. What the database had in its buffer is lost: the blocks that were folded are
+//!   folded again, and the groups that came into the index are found in their file.
+//! * **When the power fails**, every block and every verdict that was there when the last flush began that
+//!   returned is found again, if the disk is honest: a flush waits for `fdatasync` of the log and then of the
+//!   ledger, opening waits for that of the log as well, and the files say how far they are known to be on the
+//!   disk. Below that everything has to
+//!   be right; above it the first thing that is not right, be it torn, zeros or noise, ends the file,
 //!   whatever follows, because a disk writes in any order. A rollback that no flush followed may be
-//!   undone. For ledger and view the promise is weaker: on Linux the database's own flush is a `write`
+//!   undone, and the ledger may be ahead of the log by what was written since the last flush, or beside it. For
+//!   the database the promise is weaker: on Linux its own flush is a `write`
 //!   and a `sync_file_range`, which neither empties the disk's cache nor writes the new length of a
-//!   file that grew. An `fsync` happens in the background every `flush_every_ms`, and when the store is
-//!   closed; by that, and by a flush beside which blocks are committed, the ledger may also be ahead of
-//!   the log. What the disk wrote in another order is refused as damaged, or ends the database's own log
-//!   and so is found as an older moment.
-//! * The log is brought to the disk before a fold writes what is in it to the view, and the view
-//!   before files of the log are removed, so neither depends on the other's luck. A file of the view is on
-//!   the disk before the database names it, and one that is not named any more is removed when the disk
-//!   knows of that: whichever list of files a loss of power leaves, they are there and whole.
+//!   file that grew. An `fsync` happens in the background every `flush_every_ms`, when files are
+//!   removed, and when the store is closed. What the disk wrote in another order is refused as damaged, or ends
+//!   the database's own log and so is found as an older moment: an older view, from which the log is folded
+//!   again, and an older index, which is completed from the file of the ledger.
+//! * The log and the ledger are brought to the disk before a fold writes what is in the log to the view, and the
+//!   view before files of the log are removed, so none depends on the other's luck. A group of the ledger is on
+//!   the disk before the index names it, and a file of the view before the database does; one that is not named
+//!   any more is removed when the disk knows of that: whichever list of files a loss of power leaves, they are
+//!   there and whole.
 //! * A new database is made aside and then renamed, because one whose making was killed half way
 //!   cannot be opened.
 //! * Everything that is read is verified by a checksum. A byte that changed is
-//!   [`StoreError::Corrupt`] or [`StoreError::Database`], never state. Of the log that holds up to the
+//!   [`StoreError::Corrupt`] or [`StoreError::Database`], never state. Of log and ledger that holds up to the
 //!   last flush, the end of it included. Where the file of the database was cut, or damaged in what was
-//!   written last, it opens with an older ledger and view, and *whatever was flushed above that is lost
-//!   without a word*: the database cannot tell damage at the end of its file from a write that was
-//!   never finished.
+//!   written last, it opens as it was earlier, because it cannot tell damage at the end of its file from a write
+//!   that was never finished. Of the ledger nothing is lost by that; *a view that is older than the log that is
+//!   left is refused*, and an identity that was set later is gone.
 //! * After a failed write every further write is refused until the store is opened again, because
 //!   what is on disk is only known then. A disk without room is such a failure: it is met by the
 //!   write or the flush that follows, as [`StoreError::Io`] or [`StoreError::Database`], and what was
@@ -100,6 +102,7 @@ mod flusher;
 mod fold;
 mod health;
 mod ledger;
+mod ledger_file;
 mod lock;
 mod log;
 #[cfg(test)]
@@ -133,6 +136,7 @@ use self::{
     disk::Disk,
     health::Health,
     ledger::Ledger,
+    ledger_file::LedgerFile,
     lock::DirectoryLock,
     log::Log,
     pins::Frontier,
@@ -156,8 +160,8 @@ pub struct Store {
 /// How a store is opened.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
-    /// How often the database, which holds ledger and view, writes out and fsyncs by itself, in
-    /// milliseconds; `None` for never.
+    /// How often the database, which holds the index of the ledger and the list of the view's files, writes out
+    /// and fsyncs by itself, in milliseconds; `None` for never.
     pub flush_every_ms: Option<u64>,
     /// How much memory decoded records of accounts may take.
     pub cache_bytes: u64,
@@ -184,7 +188,7 @@ impl Default for StoreOptions {
 
 impl Store {
     /// The form that a directory is in. It changes with every change of what is on disk.
-    pub const FORMAT_VERSION: u32 = 7;
+    pub const FORMAT_VERSION: u32 = 8;
 
     /// Opens a directory, and creates it if there is none.
     ///
@@ -205,14 +209,16 @@ impl Store {
             Arc::clone(&health),
         )?;
         let meta = disk.tree(TreeName::Meta)?;
-        let ledger = Ledger::open(&disk)?;
-        let view = disk.tree(TreeName::View)?;
-        let [log_directory, view_directory] = ["log", "view"].map(|part| directory.join(part));
+        let (index, view) = (disk.tree(TreeName::Ledger)?, disk.tree(TreeName::View)?);
+        let [log_directory, ledger_directory, view_directory] =
+            ["log", "ledger", "view"].map(|part| directory.join(part));
         let is_new = || -> Result<bool, StoreError> {
-            let trees = [&meta, ledger.tree(), &view];
+            let trees = [&meta, &index, &view];
             let written = trees.into_iter().map(|tree| Ok(!tree.is_empty()?));
             let is_written = written.collect::<Result<Vec<_>, StoreError>>()?.contains(&true);
-            Ok(!is_written && Log::is_absent(&log_directory)?)
+            Ok(!is_written
+                && Log::is_absent(&log_directory)?
+                && LedgerFile::is_absent(&ledger_directory)?)
         };
         match disk.format_version()? {
             Some(Self::FORMAT_VERSION) => {}
@@ -226,6 +232,7 @@ impl Store {
             None if is_new()? => {
                 // Before there is a version, so that a log that is missing later is noticed.
                 Log::make(&log_directory)?;
+                LedgerFile::make(&ledger_directory)?;
                 View::make(&view_directory)?;
                 disk.set_format_version(Self::FORMAT_VERSION)?;
             }
@@ -233,6 +240,7 @@ impl Store {
         }
 
         let log = Log::open(log_directory, options.log_file_bytes, Arc::clone(&health))?;
+        let ledger = Ledger::open(&ledger_directory, &disk, Arc::clone(&health))?;
         let view = View::open(&disk, view, view_directory, options.cache_bytes, health)?;
         let recovered = recover::recover(&log, &view)?;
         // The files of the view have what blocks below it brought.
@@ -450,7 +458,10 @@ impl Store {
         // The view only goes forward and no block above it is touched, so who adds blocks need not wait for this,
         // which waits for the disk.
         let Some(kept) = self.inner.frontier.view().and_then(oldest_kept) else { return Ok(0) };
-        self.inner.log.drop_below(below.min(kept), || self.inner.disk.sync())
+        self.inner.log.drop_below(below.min(kept), || {
+            self.inner.ledger.sync()?;
+            self.inner.disk.sync()
+        })
     }
 
     /// Writes the entry of a block in the ledger, over the one that may be there. It is read at once, and survives
@@ -500,7 +511,7 @@ impl Store {
         self.inner.ledger.last()
     }
 
-    /// Makes everything that was written so far survive a crash of the process, and the blocks also a
+    /// Makes everything that was written so far survive a crash of the process, and blocks and ledger also a
     /// loss of power.
     ///
     /// # Errors
@@ -509,7 +520,7 @@ impl Store {
     pub fn flush(&self) -> Result<(), StoreError> {
         // In this order, so that no verdict from before this is there without its block.
         self.inner.log.sync()?;
-        self.inner.ledger.write_out()?;
+        self.inner.ledger.sync()?;
         self.inner.disk.flush()
     }
 }

@@ -3,7 +3,10 @@
 
 use std::{fs, path::Path};
 
-use super::witness::{Change, watch, watch_failing};
+use super::{
+    ledger_file::HEADER_BYTES,
+    witness::{Change, watch, watch_failing},
+};
 use crate::{
     Address, Amount, AssetId, BlockCommit, BlockFacts, BlockHash, BlockRef, StateDelta, StateKey,
     StateRead, StateValue, Store, StoreError, StoreOptions, TopoHeight, TreeName,
@@ -53,6 +56,9 @@ fn prepared() -> (tempfile::TempDir, Store) {
 fn words(changes: &[Change]) -> String {
     let word = |change: &Change| match change {
         Change::Created(_) => "create",
+        change if is_verdict(change) => "verdicts",
+        Change::Wrote { path, .. } if is_of_ledger(path) => "mark verdicts",
+        Change::Synced(path) if is_of_ledger(path) => "sync verdicts",
         Change::Wrote { .. } => "write",
         Change::Cut { .. } => "cut",
         Change::Synced(_) => "sync",
@@ -60,7 +66,7 @@ fn words(changes: &[Change]) -> String {
         Change::Removed(_) => "remove",
         Change::SyncedDirectory(_) => "sync names",
         Change::DatabaseWrote(TreeName::Meta) => "META",
-        Change::DatabaseWrote(TreeName::Ledger) => "LEDGER",
+        Change::DatabaseWrote(TreeName::Ledger) => "INDEX",
         Change::DatabaseWrote(_) => "VIEW",
         Change::DatabaseFlushed => "FLUSH",
         Change::DatabaseSynced => "SYNC",
@@ -68,6 +74,15 @@ fn words(changes: &[Change]) -> String {
     let mut words: Vec<_> = changes.iter().map(word).collect();
     words.dedup();
     words.join(", ")
+}
+
+fn is_of_ledger(path: &Path) -> bool {
+    path.parent().is_some_and(|directory| directory.ends_with("ledger"))
+}
+
+/// Whether verdicts are written, and not how far they are on the disk.
+fn is_verdict(change: &Change) -> bool {
+    matches!(change, Change::Wrote { path, offset: HEADER_BYTES.., .. } if is_of_ledger(path))
 }
 
 /// What the database does is in capitals, the rest is done to files of the log and of the view.
@@ -80,10 +95,11 @@ fn check(work: impl FnOnce(&Store) -> Result<(), StoreError>, expected: &str) {
 }
 
 #[test]
-fn a_store_has_a_version_once_it_has_a_log_and_a_view() {
+fn a_store_has_a_version_once_it_has_a_log_a_ledger_and_a_view() {
     let directory = tempfile::tempdir().unwrap();
     let (_store, changes) = watch(|| open(directory.path()).unwrap());
-    assert_eq!(words(&changes), "sync names, META, FLUSH");
+    let ledger = "create, mark verdicts, sync verdicts, rename, sync names";
+    assert_eq!(words(&changes), format!("sync names, {ledger}, META, FLUSH"));
 }
 
 #[test]
@@ -114,7 +130,7 @@ fn blocks_are_on_the_disk_before_their_verdicts() {
         store.put_ledger(at(100), b"fine")?;
         store.flush()
     };
-    check(commits_and_flushes, "write, sync, write, LEDGER, FLUSH");
+    check(commits_and_flushes, "write, sync, write, verdicts, sync verdicts, mark verdicts, FLUSH");
 }
 
 #[test]
@@ -124,7 +140,8 @@ fn verdicts_are_written_before_the_view_that_came_after_them() {
         store.advance_view(at(90)).map(drop)
     };
     let file = "create, write, sync, rename, sync names";
-    check(judges_and_folds, &format!("LEDGER, {file}, VIEW"));
+    let verdicts = "verdicts, sync verdicts, mark verdicts";
+    check(judges_and_folds, &format!("{verdicts}, {file}, VIEW"));
 }
 
 #[test]
@@ -136,7 +153,8 @@ fn verdicts_are_gathered_until_they_fill_a_group() {
     let (done, changes) = watch(|| judges(&store));
     done.unwrap();
     // Eight of them fill one.
-    assert_eq!(changes, [const { Change::DatabaseWrote(TreeName::Ledger) }; 2]);
+    assert_eq!(changes.len(), 2);
+    assert!(changes.iter().all(is_verdict));
 }
 
 #[test]
@@ -147,7 +165,8 @@ fn verdicts_that_replace_others_are_written_together() {
     store.flush().unwrap();
     let (done, changes) = watch(|| store.put_ledgers(&entries));
     done.unwrap();
-    assert_eq!(changes, [Change::DatabaseWrote(TreeName::Ledger)]);
+    assert_eq!(changes.len(), 1);
+    assert!(changes.iter().all(is_verdict));
 }
 
 #[test]
@@ -156,8 +175,7 @@ fn many_verdicts_are_not_written_at_once() {
     let entries: Vec<_> = (0..400).map(|topoheight| (at(topoheight), vec![1; 1_000])).collect();
     let (done, changes) = watch(|| store.put_ledgers(&entries));
     done.unwrap();
-    let written = changes.iter().filter(|change| matches!(change, Change::DatabaseWrote(_)));
-    assert!(written.count() > 2, "{changes:?}");
+    assert!(changes.len() > 2 && changes.iter().all(is_verdict));
 }
 
 #[test]
@@ -222,7 +240,7 @@ fn the_base_is_with_the_operating_system_before_the_blocks_that_brought_it_are_g
     done.unwrap();
     let found = words(&changes);
     let file = "create, write, sync, rename, sync names";
-    assert!(found.starts_with(&format!("write, LEDGER, {file}, VIEW, FLUSH, ")), "{found}");
+    assert!(found.starts_with(&format!("write, verdicts, {file}, VIEW, FLUSH, ")), "{found}");
     assert!(found.contains("write, sync, remove, sync names"), "{found}");
 }
 
@@ -247,8 +265,7 @@ fn after_any_failure_nothing_is_written_and_what_was_there_is_found_again() {
         work(&store).unwrap();
         store
     });
-    let verdict = Change::DatabaseWrote(TreeName::Ledger);
-    let verdict_at = changes.iter().position(|change| *change == verdict).unwrap();
+    let verdict_at = changes.iter().position(is_verdict).unwrap();
     // Before the verdict there is one commit like the other.
     for number in (0..12).chain(verdict_at..=changes.len()) {
         let directory = tempfile::tempdir().unwrap();

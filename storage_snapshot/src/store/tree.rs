@@ -104,7 +104,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Stages an entry where there is none, and tells how many parts it has.
+    /// Stages an entry where there is none, or one of as many parts, and tells how many parts it has.
     pub(super) fn stage_new(&self, writes: &mut Writes, key: &[u8], content: &[u8]) -> u32 {
         let parts = parts(content.len());
         let mut head = [0; HEAD_BYTES];
@@ -146,14 +146,6 @@ impl Tree {
         self.disk.press(bytes)
     }
 
-    /// Makes the database forget the page of an entry that nobody will read soon.
-    ///
-    /// It keeps every page that was used in memory, and only after so many uses looks which of them have no
-    /// room. Where pages are written and not read that is thousands of entries later, whatever room it was given.
-    pub(super) fn let_go(&self, key: &[u8]) -> Result<(), StoreError> {
-        (0..USES).try_for_each(|_| self.part(key, 0).map(drop))
-    }
-
     /// The key of the first entry at or after a key.
     pub(super) fn next_key(&self, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let found = self.tree.call(|tree| tree.range(from..).next().transpose());
@@ -164,11 +156,6 @@ impl Tree {
             Some((entry, 0)) => Ok(Some(entry.to_vec())),
             _ => Err(self.corrupt(&key, Corruption::Parts)),
         }
-    }
-
-    /// The key of the last entry.
-    pub(super) fn last_key(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        self.entry_key_of(self.tree.call(sled::Tree::last))
     }
 
     /// The key of the last entry at or before a key.
@@ -231,9 +218,6 @@ impl Tree {
         self.disk.error(error)
     }
 }
-
-/// With what else uses a page this is a quarter of what it takes until the pages are looked through.
-const USES: u32 = 4;
 
 /// The most bytes of an entry in one part. Seventeen parts, the most in one page, stay below 128 KiB.
 const PART_BYTES: usize = 7 * 1024;

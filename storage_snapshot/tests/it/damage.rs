@@ -80,11 +80,29 @@ fn a_flipped_byte_in_a_record_is_not_served() {
     }
 }
 
+/// Flips a bit in the file of the ledger.
+fn flip_in_ledger(directory: &Path, byte: usize) {
+    let path = directory.join("ledger/groups");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[byte] ^= 0x10;
+    fs::write(path, bytes).unwrap();
+}
+
 #[test]
 fn a_flipped_byte_in_the_ledger_is_not_served() {
-    for byte in [0, 8, 11, 12, 20] {
+    // In its index: the checksum, the number of parts, and the place.
+    let in_index = [0, 8, 11, 12, 19, 23].map(|byte| {
         let directory = prepared();
         flip(directory.path(), "ledger", &2_u64.to_be_bytes(), byte);
+        directory
+    });
+    // In its file: how long the group is, of which block, the checksum, and the group.
+    let in_file = [28, 31, 39, 40, 47, 48, 60].map(|byte| {
+        let directory = prepared();
+        flip_in_ledger(directory.path(), byte);
+        directory
+    });
+    for directory in in_index.into_iter().chain(in_file) {
         let store = open(directory.path());
         check_corrupt(store.ledger(at(2)), TreeName::Ledger);
         let mut range = store.ledger_range(at(0)..=at(9));
@@ -99,34 +117,92 @@ fn a_flipped_byte_in_the_ledger_is_not_served() {
 }
 
 #[test]
-fn a_flipped_byte_in_an_entry_of_many_parts_is_not_served() {
-    for number in 0..5_u8 {
-        let directory = tempfile::tempdir().unwrap();
-        open(directory.path()).put_ledger(at(0), &noise(30_000)).unwrap();
-        let database = raw(directory.path());
-        let ledger = database.open_tree("ledger").unwrap();
-        let key = [&[0; 8][..], &[0, 0, 0, number]].concat();
-        let mut value = ledger.get(&key).unwrap().expect("the part is there").to_vec();
-        *value.last_mut().unwrap() ^= 0x10;
-        ledger.insert(key, value).unwrap();
-        drop(ledger);
-        close_raw(database, directory.path());
-        check_corrupt(open(directory.path()).ledger(at(0)), TreeName::Ledger);
+fn a_flipped_byte_in_the_header_of_the_ledger_is_refused() {
+    for byte in [0, 11, 12, 19, 20, 27] {
+        let directory = prepared();
+        flip_in_ledger(directory.path(), byte);
+        check_corrupt(reopen(directory.path()), TreeName::Ledger);
+    }
+}
+
+#[test]
+fn a_ledger_that_was_cut_is_refused() {
+    let directory = prepared();
+    let path = directory.path().join("ledger/groups");
+    let whole = fs::read(&path).unwrap();
+    for length in [0, 27, 28, 50, whole.len() - 1] {
+        fs::write(&path, &whole[..length]).unwrap();
+        check_corrupt(reopen(directory.path()), TreeName::Ledger);
+    }
+    fs::write(&path, whole).unwrap();
+    assert_eq!(open(directory.path()).ledger(at(5)).unwrap().unwrap(), b"another");
+}
+
+#[test]
+fn a_missing_ledger_is_an_error_that_names_it() {
+    let directory = prepared();
+    fs::remove_file(directory.path().join("ledger/groups")).unwrap();
+    let error = reopen(directory.path()).unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Io { path, .. } if path.ends_with("ledger/groups")),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_damaged_mark_of_the_ledger_is_refused() {
+    let directory = prepared();
+    flip(directory.path(), "meta", b"ledger_indexed", 14);
+    check_corrupt(reopen(directory.path()), TreeName::Meta);
+}
+
+#[test]
+fn what_the_index_of_the_ledger_has_lost_is_found_in_its_file() {
+    let directory = prepared();
+    let database = raw(directory.path());
+    // The database is found as it was before it was told of anything.
+    database.open_tree("meta").unwrap().remove(part(b"ledger_indexed")).unwrap().unwrap();
+    database.open_tree("ledger").unwrap().clear().unwrap();
+    close_raw(database, directory.path());
+    for _ in 0..2 {
+        let store = open(directory.path());
+        assert_eq!(store.ledger(at(2)).unwrap().unwrap(), b"a verdict");
+        assert_eq!(store.ledger(at(5)).unwrap().unwrap(), b"another");
+    }
+}
+
+#[test]
+fn a_group_of_another_place_is_not_served() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    for topoheight in [1, 2] {
+        store.put_ledger(at(topoheight), b"a verdict").unwrap();
+        store.flush().unwrap();
+    }
+    drop(store);
+    // They are equally long.
+    let path = directory.path().join("ledger/groups");
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = 28 + (bytes.len() - 28) / 2;
+    let (one, other) = bytes[28..].split_at_mut(middle - 28);
+    one.swap_with_slice(other);
+    fs::write(path, bytes).unwrap();
+    for topoheight in [1, 2] {
+        check_corrupt(open(directory.path()).ledger(at(topoheight)), TreeName::Ledger);
     }
 }
 
 #[test]
 fn an_entry_of_no_parts_is_not_served() {
-    let directory = tempfile::tempdir().unwrap();
-    open(directory.path()).put_ledger(at(0), b"").unwrap();
+    let directory = prepared();
     let database = raw(directory.path());
-    let ledger = database.open_tree("ledger").unwrap();
-    let mut value = ledger.get([0; 12]).unwrap().expect("it is there").to_vec();
+    let meta = database.open_tree("meta").unwrap();
+    let mut value = meta.get(part(b"identity")).unwrap().expect("it is there").to_vec();
     value[8..12].fill(0);
-    ledger.insert([0; 12], value).unwrap();
-    drop(ledger);
+    meta.insert(part(b"identity"), value).unwrap();
+    drop(meta);
     close_raw(database, directory.path());
-    check_corrupt(open(directory.path()).ledger(at(0)), TreeName::Ledger);
+    check_corrupt(open(directory.path()).identity(), TreeName::Meta);
 }
 
 #[test]
@@ -197,57 +273,80 @@ fn a_fold_that_failed_is_begun_again_once_it_can_be() {
     }
 }
 
+/// A store with an identity of five parts.
+fn with_parts() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    open(directory.path()).set_identity(&noise(30_000)).unwrap();
+    directory
+}
+
+fn part_of_identity(number: u8) -> Vec<u8> {
+    [&b"identity"[..], &[0, 0, 0, number]].concat()
+}
+
+#[test]
+fn a_flipped_byte_in_an_entry_of_many_parts_is_not_served() {
+    for number in 0..5_u8 {
+        let directory = with_parts();
+        let database = raw(directory.path());
+        let meta = database.open_tree("meta").unwrap();
+        let key = part_of_identity(number);
+        let mut value = meta.get(&key).unwrap().expect("the part is there").to_vec();
+        *value.last_mut().unwrap() ^= 0x10;
+        meta.insert(key, value).unwrap();
+        drop(meta);
+        close_raw(database, directory.path());
+        check_corrupt(open(directory.path()).identity(), TreeName::Meta);
+    }
+}
+
 #[test]
 fn a_missing_part_is_noticed() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
-    store.put_ledger(at(0), &noise(30_000)).unwrap();
-    drop(store);
-    for part in 0..5_u8 {
+    let directory = with_parts();
+    for number in 0..5_u8 {
         let database = raw(directory.path());
-        let ledger = database.open_tree("ledger").unwrap();
-        let key = [&[0; 8][..], &[0, 0, 0, part]].concat();
-        let removed = ledger.remove(&key).unwrap().expect("the part is there");
-        drop(ledger);
+        let meta = database.open_tree("meta").unwrap();
+        let key = part_of_identity(number);
+        let removed = meta.remove(&key).unwrap().expect("the part is there");
+        drop(meta);
         close_raw(database, directory.path());
 
-        let store = open(directory.path());
-        check_corrupt(store.ledger(at(0)), TreeName::Ledger);
-        check_corrupt(store.ledger_range(at(0)..=at(9)).next().unwrap(), TreeName::Ledger);
-        drop(store);
+        let found = open(directory.path()).identity();
+        match number {
+            // Where the first is not, there is nothing.
+            0 => assert_eq!(found.unwrap(), None),
+            _ => check_corrupt(found, TreeName::Meta),
+        }
 
         let database = raw(directory.path());
-        database.open_tree("ledger").unwrap().insert(key, removed).unwrap();
+        database.open_tree("meta").unwrap().insert(key, removed).unwrap();
         close_raw(database, directory.path());
     }
-    assert_eq!(open(directory.path()).ledger(at(0)).unwrap(), Some(noise(30_000)));
+    assert_eq!(open(directory.path()).identity().unwrap(), Some(noise(30_000)));
 }
 
 #[test]
 fn a_part_of_another_writing_of_the_entry_is_noticed() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
-    store.put_ledger(at(0), &noise(30_000)).unwrap();
-    drop(store);
+    let directory = with_parts();
     // The checksum of the content that every part carries, and how many parts there are.
     for byte in [0, 7, 11] {
         let database = raw(directory.path());
-        let ledger = database.open_tree("ledger").unwrap();
-        let key = [&[0; 8][..], &[0, 0, 0, 2]].concat();
-        let whole = ledger.get(&key).unwrap().expect("the part is there");
+        let meta = database.open_tree("meta").unwrap();
+        let key = part_of_identity(2);
+        let whole = meta.get(&key).unwrap().expect("the part is there");
         let mut other = whole.to_vec();
         other[byte] ^= 1;
-        ledger.insert(&key, other).unwrap();
-        drop(ledger);
+        meta.insert(&key, other).unwrap();
+        drop(meta);
         close_raw(database, directory.path());
 
-        check_corrupt(open(directory.path()).ledger(at(0)), TreeName::Ledger);
+        check_corrupt(open(directory.path()).identity(), TreeName::Meta);
 
         let database = raw(directory.path());
-        database.open_tree("ledger").unwrap().insert(key, whole).unwrap();
+        database.open_tree("meta").unwrap().insert(key, whole).unwrap();
         close_raw(database, directory.path());
     }
-    assert_eq!(open(directory.path()).ledger(at(0)).unwrap(), Some(noise(30_000)));
+    assert_eq!(open(directory.path()).identity().unwrap(), Some(noise(30_000)));
 }
 
 #[test]

@@ -78,8 +78,9 @@ fn check(what: &str, damage: impl Fn(&Path, &mut ChaCha8Rng)) {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir_all(directory.path().join("state/blobs")).unwrap();
         fs::create_dir(directory.path().join("log")).unwrap();
+        fs::create_dir(directory.path().join("ledger")).unwrap();
         fs::create_dir(directory.path().join("view")).unwrap();
-        let [database, log, view] = ["state", "log", "view"].map(|under| {
+        let [database, log, ledger, view] = ["state", "log", "ledger", "view"].map(|under| {
             let copied = files_of(&prepared.path().join(under)).into_iter().map(|file| {
                 let copy = directory.path().join(under).join(file.file_name().unwrap());
                 fs::copy(file, &copy).unwrap();
@@ -90,8 +91,9 @@ fn check(what: &str, damage: impl Fn(&Path, &mut ChaCha8Rng)) {
         assert!(log.len() > 2, "{log:?}");
         // The large file of the database has most of the content.
         let picked = match random.random_range(0..8) {
-            0..2 => directory.path().join("state/db"),
-            2..5 => log[random.random_range(0..log.len())].clone(),
+            0 => directory.path().join("state/db"),
+            1..3 => ledger[0].clone(),
+            3..5 => log[random.random_range(0..log.len())].clone(),
             5..7 => view[random.random_range(0..view.len())].clone(),
             _ => database[random.random_range(0..database.len())].clone(),
         };
@@ -106,8 +108,10 @@ fn check(what: &str, damage: impl Fn(&Path, &mut ChaCha8Rng)) {
                 let named = message.contains(directory.path().to_str().unwrap());
                 assert!(named || matches!(error, StoreError::Corrupt { .. }), "{place}: {message}");
             }
-            // The store was closed, so all of its log is vouched for.
-            Ok(_) if log.contains(&picked) => panic!("{place}: it was not noticed"),
+            // The store was closed, so all of its log is vouched for, and of its ledger.
+            Ok(_) if log.contains(&picked) || ledger.contains(&picked) => {
+                panic!("{place}: it was not noticed")
+            }
             Ok(BLOCKS) => whole += 1,
             Ok(_) => older += 1,
         }

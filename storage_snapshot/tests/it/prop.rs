@@ -354,11 +354,15 @@ impl Subject {
         copy(self.directory.path(), directory.path());
         self.store = Store::open(directory.path(), self.options.clone()).unwrap();
         self.directory = directory;
-        // The operating system has the whole log, and of what the database wrote some first part.
-        let candidates = self.history.iter().rev().map(|model| Model {
-            view: model.view,
-            ledger: model.ledger.clone(),
-            ..self.model.clone()
+        // The operating system has the whole log and of the ledger some first part, and of what the database wrote
+        // it may have less: the view may be older than the verdicts, and never newer.
+        let moments = self.history.iter().enumerate().rev();
+        let candidates = moments.flat_map(|(at, verdicts)| {
+            self.history[..=at].iter().rev().map(|folded| Model {
+                view: folded.view,
+                ledger: verdicts.ledger.clone(),
+                ..self.model.clone()
+            })
         });
         let survivor = candidates.into_iter().find(|model| differs(&self.store, model).is_none());
         let Some(survivor) = survivor else {

@@ -84,19 +84,11 @@ fn the_bytes_on_disk_are_these() {
     drop(store);
 
     let database = raw(directory.path());
-    assert_eq!(database.get("format_version").unwrap().unwrap(), [0, 0, 0, 7]);
+    assert_eq!(database.get("format_version").unwrap().unwrap(), [0, 0, 0, 8]);
     check(&database, "meta", "6964656e74697479", "6964");
-    check(
-        &database,
-        "ledger",
-        "0000000000000011",
-        // Thirty bytes, many of which are those before them: 0000000000000011 00000002 6f6b
-        // 0000000000000013 00000004 66696e65.
-        "1e000000
-         12 00 0100
-         72 11000000026f6b 0d00
-         a0 00130000000466696e65",
-    );
+    // The group is behind the header of its file, and is the only one.
+    check(&database, "ledger", "0000000000000011", "000000000000001c 0000001d");
+    check(&database, "meta", "6c65646765725f696e6465786564", "000000000000004d");
     let file = fs::read(directory.path().join("view/00000000000000000001.run")).unwrap();
     let check_of_file = hex::encode(&file[file.len() - 8..]);
     let bytes_of_file = file.len();
@@ -144,7 +136,7 @@ fn the_bytes_of_a_file_of_the_view_are_these() {
     let tail = hex::decode(bytes(&format!(
         "aa*32 0000000000000000 {checksum}
          {FILTER}
-         {} 00000007 0000000000000001 0000000000000002 0000000000000001 0000000000000001",
+         {} 00000008 0000000000000001 0000000000000002 0000000000000001 0000000000000001",
         hex::encode("shadowrn")
     )))
     .unwrap();
@@ -205,13 +197,52 @@ fn the_bytes_of_a_file_of_the_log_are_these() {
     // and that no other file follows.
     let synced = 45 + one.len() + two.len();
     let header = format!(
-        "{} 00000007 0000000000000011 0000000000000011 {synced:016x} 00",
+        "{} 00000008 0000000000000011 0000000000000011 {synced:016x} 00",
         hex::encode("shadowlg")
     );
     let header = hex::decode(bytes(&header)).unwrap();
     let check = blake3::hash(&header);
     let expected = [&header[..], &check.as_bytes()[..8], &one, &two].concat();
     let found = fs::read(directory.path().join("log/00000000000000000017.log")).unwrap();
+    assert_eq!(hex::encode(found), hex::encode(expected));
+}
+
+#[test]
+fn the_bytes_of_the_file_of_the_ledger_are_these() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store.put_ledger(at(0x11), b"ok").unwrap();
+    store.put_ledger(at(0x13), b"fine").unwrap();
+    store.flush().unwrap();
+    // Two at once: one is changed, and the other is new.
+    let both = [(at(0x13), b"well".to_vec()), (at(0x14), b"ok".to_vec())];
+    store.put_ledgers(&both).unwrap();
+    drop(store);
+
+    // Thirty bytes, many of which are those before them: 0000000000000011 00000002 6f6b
+    // 0000000000000013 00000004 66696e65.
+    let first = "1e000000 12 00 0100 72 11000000026f6b 0d00 a0 00130000000466696e65";
+    let changed = "1e000000 12 00 0100 72 11000000026f6b 0d00 a0 00130000000477656c6c";
+    // Fourteen: 0000000000000014 00000002 6f6b.
+    let new = "0e000000 12 00 0100 70 14000000026f6b";
+    let records = [(0x11, 0, first), (0x11, 1_u32 << 31, changed), (0x14, 0, new)];
+    let mut expected = Vec::new();
+    for (topoheight, marked, group) in records {
+        let group = hex::decode(bytes(group)).unwrap();
+        let offset = 28 + expected.len() as u64;
+        let marked = marked | group.len() as u32;
+        let head = [&marked.to_be_bytes()[..], &u64::to_be_bytes(topoheight)].concat();
+        let seed = xxh3_64(&[&offset.to_be_bytes()[..], &head].concat());
+        let checksum = xxh3_64_with_seed(&group, seed).to_be_bytes();
+        expected.extend([&head[..], &checksum, &group].concat());
+    }
+    // The magic, the format, and how much is on the disk.
+    let synced = 28 + expected.len();
+    let header = format!("{} 00000008 {synced:016x}", hex::encode("shadowgr"));
+    let header = hex::decode(bytes(&header)).unwrap();
+    let check = blake3::hash(&header);
+    let expected = [&header[..], &check.as_bytes()[..8], &expected].concat();
+    let found = fs::read(directory.path().join("ledger/groups")).unwrap();
     assert_eq!(hex::encode(found), hex::encode(expected));
 }
 
