@@ -175,42 +175,77 @@ pub(crate) fn read_log_entry(bytes: &[u8]) -> Result<CommittedBlock, Malformed> 
 }
 
 /// The bytes of an account's record; the slots are sorted.
-pub(crate) fn record(slots: &[(Slot, Stamped)]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(8 + 64 * slots.len());
-    put_list(&mut out, slots, |out, (slot, stamped)| {
+/// A record, in the order of its slots. Told is where each of them begins.
+pub(crate) fn record(slots: &[(Slot, Stamped)], mut told: impl FnMut(usize)) -> Vec<u8> {
+    let mut out = Vec::with_capacity(8 + 32 * slots.len());
+    put_u64(&mut out, slots.len() as u64);
+    for (slot, stamped) in slots {
+        told(out.len());
         out.push(key_tag(*slot));
         if let Slot::Balance(asset) = slot {
-            put_asset(out, Some(asset));
+            put_asset(&mut out, Some(asset));
         }
-        put_position(out, stamped.written_at);
-        put_version(out, &stamped.version);
-    });
+        put_position(&mut out, stamped.written_at);
+        put_version(&mut out, &stamped.version);
+    }
     out
 }
 
-pub(crate) fn read_record(
+/// Goes through a whole record. Told is where a slot begins, which it is, and what was written there last.
+pub(crate) fn each_slot(
     account: &Address,
     bytes: &[u8],
-) -> Result<Vec<(Slot, Stamped)>, Malformed> {
-    let mut bytes = Bytes(bytes);
-    let slots = bytes.list(|bytes| {
-        let slot = match bytes.u8()? {
-            1 => Slot::Nonce,
-            2 => Slot::Balance(bytes.asset()?),
-            3 => Slot::Multisig,
-            4 => Slot::Registered,
-            5 => Slot::Balance(AssetId::NATIVE),
-            _ => return Err(Malformed),
-        };
-        let written_at = bytes.position()?;
-        let version = bytes.version(&slot.key(*account))?;
-        Ok((slot, Stamped { written_at, version }))
-    })?;
-    bytes.end()?;
-    if !slots.is_sorted_by(|(earlier, _), (later, _)| earlier < later) {
-        return Err(Malformed);
+    mut told: impl FnMut(usize, Slot, Stamped),
+) -> Result<(), Malformed> {
+    let mut rest = Bytes(bytes);
+    let mut before = None;
+    for _ in 0..rest.u64()? {
+        let place = bytes.len() - rest.0.len();
+        let slot = rest.slot()?;
+        if before >= Some(slot) {
+            return Err(Malformed);
+        }
+        let written_at = rest.position()?;
+        let version = rest.version(&slot.key(*account))?;
+        told(place, slot, Stamped { written_at, version });
+        before = Some(slot);
     }
-    Ok(slots)
+    rest.end()
+}
+
+/// How many slots a record has.
+pub(crate) fn count_slots(bytes: &[u8]) -> Result<usize, Malformed> {
+    usize::try_from(Bytes(bytes).u64()?).map_err(|_| Malformed)
+}
+
+/// What was written last under a key of the account, in a record that was gone through before.
+pub(crate) fn find_slot(bytes: &[u8], key: &StateKey) -> Result<Option<Stamped>, Malformed> {
+    let mut bytes = Bytes(bytes);
+    for _ in 0..bytes.u64()? {
+        let is_it = bytes.slot()?.is_of(key);
+        if is_it {
+            let written_at = bytes.position()?;
+            return Ok(Some(Stamped { written_at, version: bytes.version(key)? }));
+        }
+        bytes.skip_position()?;
+        bytes.skip_version()?;
+    }
+    Ok(None)
+}
+
+/// The slot that bytes begin with.
+pub(crate) fn slot(bytes: &[u8]) -> Result<Slot, Malformed> {
+    Bytes(bytes).slot()
+}
+
+/// What was written last in the slot that bytes begin with, if it is the one of this key.
+pub(crate) fn read_slot(bytes: &[u8], key: &StateKey) -> Result<Option<Stamped>, Malformed> {
+    let mut bytes = Bytes(bytes);
+    if !bytes.slot()?.is_of(key) {
+        return Ok(None);
+    }
+    let written_at = bytes.position()?;
+    Ok(Some(Stamped { written_at, version: bytes.version(key)? }))
 }
 
 pub(crate) fn view_state(state: &ViewState) -> Vec<u8> {
@@ -358,6 +393,43 @@ impl Bytes<'_> {
         }
     }
 
+    fn skip(&mut self, bytes: usize) -> Result<(), Malformed> {
+        self.0 = self.0.get(bytes..).ok_or(Malformed)?;
+        Ok(())
+    }
+
+    fn skip_position(&mut self) -> Result<(), Malformed> {
+        match self.u8()? {
+            0 => Ok(()),
+            1 => self.skip(8),
+            _ => Err(Malformed),
+        }
+    }
+
+    fn skip_version(&mut self) -> Result<(), Malformed> {
+        match self.u8()? {
+            0 | 1 | 5 => Ok(()),
+            2 | 3 => self.skip(8),
+            4 => {
+                self.u8()?;
+                let participants = usize::try_from(self.u64()?).map_err(|_| Malformed)?;
+                self.skip(participants.checked_mul(32).ok_or(Malformed)?)
+            }
+            _ => Err(Malformed),
+        }
+    }
+
+    fn slot(&mut self) -> Result<Slot, Malformed> {
+        match self.u8()? {
+            1 => Ok(Slot::Nonce),
+            2 => Ok(Slot::Balance(self.asset()?)),
+            3 => Ok(Slot::Multisig),
+            4 => Ok(Slot::Registered),
+            5 => Ok(Slot::Balance(AssetId::NATIVE)),
+            _ => Err(Malformed),
+        }
+    }
+
     fn key(&mut self) -> Result<StateKey, Malformed> {
         let tag = self.u8()?;
         let account = Address::new(self.array()?);
@@ -453,30 +525,33 @@ mod tests {
         ]
     }
 
+    fn read_record(bytes: &[u8]) -> Result<Vec<(Slot, Stamped)>, Malformed> {
+        let mut slots = Vec::new();
+        each_slot(&ACCOUNT, bytes, |_, slot, stamped| slots.push((slot, stamped)))?;
+        Ok(slots)
+    }
+
     #[test]
     fn a_record_is_read_as_it_was_written() {
         let slots = two_slots();
-        assert_eq!(read_record(&ACCOUNT, &record(&slots)), Ok(slots.to_vec()));
+        assert_eq!(read_record(&record(&slots, |_| {})), Ok(slots.to_vec()));
     }
 
     #[test]
     fn slots_in_another_order_or_twice_are_malformed() {
         let [nonce, native] = two_slots();
-        assert_eq!(
-            read_record(&ACCOUNT, &record(&[native.clone(), nonce.clone()])),
-            Err(Malformed)
-        );
-        assert_eq!(read_record(&ACCOUNT, &record(&[nonce.clone(), nonce, native])), Err(Malformed));
+        assert_eq!(read_record(&record(&[native.clone(), nonce.clone()], |_| {})), Err(Malformed));
+        assert_eq!(read_record(&record(&[nonce.clone(), nonce, native], |_| {})), Err(Malformed));
     }
 
     #[test]
     fn the_native_asset_has_one_form() {
         let [_, native] = two_slots();
-        let bytes = record(&[native]);
+        let bytes = record(&[native], |_| {});
         // The length, the tag, and then what follows the asset.
         let (list, rest) = bytes.split_at(8);
         let spelled_out = [list, &[2], &[0; 32], &rest[1..]].concat();
-        assert_eq!(read_record(&ACCOUNT, &spelled_out), Err(Malformed));
+        assert_eq!(read_record(&spelled_out), Err(Malformed));
         let key = [&[2], &ACCOUNT.as_bytes()[..], &[0; 32]].concat();
         assert_eq!(Bytes(&key).key(), Err(Malformed));
     }
@@ -494,8 +569,8 @@ mod tests {
 
     #[test]
     fn what_has_anything_behind_it_is_malformed() {
-        let record = [record(&two_slots()), vec![0]].concat();
-        assert_eq!(read_record(&ACCOUNT, &record), Err(Malformed));
+        let record = [record(&two_slots(), |_| {}), vec![0]].concat();
+        assert_eq!(read_record(&record), Err(Malformed));
         let state = [view_state(&ViewState::default()), vec![0]].concat();
         assert_eq!(read_view_state(&state), Err(Malformed));
     }

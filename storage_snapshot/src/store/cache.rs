@@ -4,14 +4,12 @@
 //! one, and what is in the old one then was not used for long and is forgotten. So what was just read is there
 //! when it is written a moment later, whatever else is read in between.
 
-use std::{collections::HashMap, hash::BuildHasher, mem, sync::Arc};
+use std::{collections::HashMap, hash::BuildHasher, mem};
 
 use parking_lot::RwLock;
 
-use crate::{Address, UniformState, Version, encoding::Slot, version::Stamped};
-
-/// What is known of an account; sorted. Empty for an account that has no record.
-pub(super) type Record = [(Slot, Stamped)];
+use super::record::Record;
+use crate::{Address, UniformState};
 
 pub(super) struct RecordCache {
     hasher: UniformState,
@@ -27,7 +25,7 @@ struct Shard {
     old: Generation,
 }
 
-type Generation = HashMap<Address, Arc<Record>, UniformState>;
+type Generation = HashMap<Address, Record, UniformState>;
 
 impl RecordCache {
     /// One that takes so much memory at most, but for the last records.
@@ -40,18 +38,18 @@ impl RecordCache {
         }
     }
 
-    pub(super) fn get(&self, account: &Address) -> Option<Arc<Record>> {
+    pub(super) fn get(&self, account: &Address) -> Option<Record> {
         let shard = &self.shards[self.shard(account)];
         if let Some(record) = shard.read().young.get(account) {
-            return Some(Arc::clone(record));
+            return Some(record.clone());
         }
         let mut shard = shard.write();
         // Somebody else may have brought it over meanwhile.
         if let Some(record) = shard.young.get(account) {
-            return Some(Arc::clone(record));
+            return Some(record.clone());
         }
         let record = shard.old.remove(account)?;
-        shard.put(*account, Arc::clone(&record), self.generation_bytes);
+        shard.put(*account, record.clone(), self.generation_bytes);
         Some(record)
     }
 
@@ -81,7 +79,7 @@ impl RecordCache {
     }
 
     /// Puts a record in, in place of the one that may be there.
-    pub(super) fn insert(&self, account: Address, record: Arc<Record>) {
+    pub(super) fn insert(&self, account: Address, record: Record) {
         let mut shard = self.shards[self.shard(&account)].write();
         shard.old.remove(&account);
         shard.put(account, record, self.generation_bytes);
@@ -94,7 +92,7 @@ impl RecordCache {
 }
 
 impl Shard {
-    fn put(&mut self, account: Address, record: Arc<Record>, generation_bytes: usize) {
+    fn put(&mut self, account: Address, record: Record, generation_bytes: usize) {
         self.young_bytes += bytes(&record);
         if let Some(replaced) = self.young.insert(account, record) {
             self.young_bytes -= bytes(&replaced);
@@ -109,13 +107,7 @@ impl Shard {
 
 /// What a record takes, with its place in the map.
 fn bytes(record: &Record) -> usize {
-    let participants = |(_, stamped): &(Slot, Stamped)| match &stamped.version {
-        Version::Known(Some(crate::StateValue::Multisig(config))) => {
-            config.participants.len() * size_of::<Address>()
-        }
-        _ => 0,
-    };
-    ENTRY_BYTES + size_of_val(record) + record.iter().map(participants).sum::<usize>()
+    ENTRY_BYTES + record.bytes()
 }
 
 /// The place in a map that is two thirds full, and the counts of the record.
@@ -131,16 +123,20 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::TopoHeight;
+    use crate::{
+        TopoHeight,
+        encoding::Slot,
+        version::{Stamped, Version},
+    };
 
     fn account(number: u8) -> Address {
         Address::new(*blake3::hash(&[number]).as_bytes())
     }
 
-    fn record(slots: usize, mark: u64) -> Arc<Record> {
+    fn record(slots: usize, mark: u64) -> Record {
         let written_at = Some(TopoHeight::new(mark));
         let slot = (Slot::Nonce, Stamped { written_at, version: Version::Unknown });
-        vec![slot; slots].into()
+        Record::of(&vec![slot; slots])
     }
 
     #[test]
@@ -163,7 +159,7 @@ mod tests {
         for round in 0..2000_u64 {
             let other = Address::new(*blake3::hash(&round.to_be_bytes()).as_bytes());
             cache.insert(other, record(1, 1));
-            assert_eq!(cache.get(&account(0)).unwrap()[0], record(1, 7)[0]);
+            assert_eq!(cache.get(&account(0)).unwrap(), record(1, 7));
         }
         let taken: usize = cache
             .shards
@@ -171,7 +167,7 @@ mod tests {
             .flat_map(|shard| {
                 let shard = shard.read();
                 let records = shard.young.values().chain(shard.old.values());
-                records.map(|record| bytes(record)).collect::<Vec<_>>()
+                records.map(bytes).collect::<Vec<_>>()
             })
             .sum();
         assert!(taken <= room + SHARDS * 2 * bytes(&record(1, 0)), "{taken} of {room} bytes");
@@ -192,8 +188,8 @@ mod tests {
                     model.insert(number, record(slots, mark));
                 }
                 let mut told = None;
-                cache.read_each(&[&account(number)], |_, record| told = Some(record.to_vec()));
-                prop_assert!(told.is_none() || told.as_deref() == model.get(&number).map(|held| &**held));
+                cache.read_each(&[&account(number)], |_, record| told = Some(record.clone()));
+                prop_assert!(told.is_none() || told.as_ref() == model.get(&number));
                 let found = cache.get(&account(number));
                 prop_assert!(found.is_none() || found.as_ref() == model.get(&number));
                 prop_assert!(found.is_some() || !is_insert);

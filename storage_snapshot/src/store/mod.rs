@@ -111,6 +111,7 @@ mod pins;
 #[cfg(test)]
 mod power;
 mod recent;
+mod record;
 mod recover;
 mod run;
 mod segment;
@@ -178,7 +179,7 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             flush_every_ms: Some(100),
-            cache_bytes: 6 << 20,
+            cache_bytes: 3 << 20,
             page_cache_bytes: 2 << 20,
             log_file_bytes: 4 << 20,
             listen_address: None,
@@ -579,7 +580,7 @@ impl Inner {
                 left.push((number, key));
             }
         }
-        self.view.read_each(&left, at, |number, found| stamped[number] = Some(found.clone()))?;
+        self.view.read_each(&left, at, |number, found| stamped[number] = Some(found))?;
         Ok(stamped)
     }
 }

@@ -29,10 +29,11 @@ use std::{
 
 use super::{
     block::Tip,
-    cache::{Record, RecordCache},
+    cache::RecordCache,
     disk::Disk,
     files::{self, failed, sync_directory},
     health::Health,
+    record::Record,
     run::{Entries, Run, RunName, RunWriter, parse_name},
     segment::UNFINISHED,
     tree::{Tree, Writes},
@@ -71,7 +72,7 @@ struct Shown {
     runs: Arc<[Arc<Run>]>,
     /// The records of accounts of whose base something was learned since the last file was written. The
     /// blocks that brought it are in the log.
-    learned: HashMap<Address, Arc<Record>, UniformState>,
+    learned: HashMap<Address, Record, UniformState>,
 }
 
 impl View {
@@ -122,7 +123,7 @@ impl View {
     /// The last version of a key for a reader that stands at or above the view.
     pub(super) fn read(&self, key: &StateKey, at: Position) -> Result<Option<Stamped>, StoreError> {
         let record = self.record(key.account())?;
-        Ok(find(&record, key, at)?.cloned())
+        find(&record, key, at)
     }
 
     /// The same for many keys, each told by its number; those that have none are left out. Where the keys of an
@@ -131,7 +132,7 @@ impl View {
         &self,
         keys: &[(usize, &StateKey)],
         at: Position,
-        mut found: impl FnMut(usize, &Stamped),
+        mut found: impl FnMut(usize, Stamped),
     ) -> Result<(), StoreError> {
         for keys in keys.chunks(KEYS_AT_ONCE) {
             let by_account = keys.chunk_by(|(_, one), (_, next)| one.account() == next.account());
@@ -221,7 +222,7 @@ impl View {
         let mut shown = self.shown.write();
         shown.rewrites += 1;
         for (account, record) in records {
-            self.cache.insert(account, Arc::clone(&record));
+            self.cache.insert(account, record.clone());
             shown.learned.insert(account, record);
         }
     }
@@ -238,7 +239,7 @@ impl View {
     /// Puts records, and those that were learned, in front of all others.
     fn write(
         &self,
-        mut records: Vec<(Address, Arc<Record>)>,
+        mut records: Vec<(Address, Record)>,
         tip: Option<Tip>,
     ) -> Result<(), StoreError> {
         self.health.writable()?;
@@ -250,7 +251,7 @@ impl View {
             };
             let learned = shown.learned.iter().filter(|(account, _)| is_left(account));
             let left: Vec<_> =
-                learned.map(|(account, record)| (*account, Arc::clone(record))).collect();
+                learned.map(|(account, record)| (*account, record.clone())).collect();
             if !left.is_empty() {
                 records.extend(left);
                 records.sort_unstable_by_key(|(account, _)| *account);
@@ -303,7 +304,7 @@ impl View {
     fn merge(
         &self,
         number: u64,
-        records: &[(Address, Arc<Record>)],
+        records: &[(Address, Record)],
         replaced: &[Arc<Run>],
     ) -> Result<Run, StoreError> {
         let accounts = replaced.iter().map(|run| run.accounts());
@@ -318,7 +319,7 @@ impl View {
             let Some(account) = account else { return writer.finish() };
             let mut is_written = false;
             if let Some((_, record)) = records.next_if(|(next, _)| *next == account) {
-                writer.push(&account, &encoding::record(record))?;
+                writer.push(&account, encoded(&account, record)?)?;
                 is_written = true;
             }
             // The newest one first.
@@ -338,45 +339,46 @@ impl View {
     fn changed(
         &self,
         (account, changes): (Address, Vec<(Slot, Stamped)>),
-    ) -> Result<(Address, Arc<Record>), StoreError> {
-        let mut record = self.record(&account)?.to_vec();
+    ) -> Result<(Address, Record), StoreError> {
+        let record = self.record(&account)?.slots(&account);
+        let mut record = record.map_err(|Malformed| corrupt(&account, Corruption::Form))?;
         for (slot, stamped) in changes {
             match record.binary_search_by_key(&slot, |(slot, _)| *slot) {
                 Ok(index) => record[index].1 = stamped,
                 Err(index) => record.insert(index, (slot, stamped)),
             }
         }
-        Ok((account, record.into()))
+        Ok((account, Record::of(&record)))
     }
 
-    fn record(&self, account: &Address) -> Result<Arc<Record>, StoreError> {
+    fn record(&self, account: &Address) -> Result<Record, StoreError> {
         if let Some(record) = self.cache.get(account) {
             return Ok(record);
         }
         let (rewrites, runs) = {
             let shown = self.shown.read();
             if let Some(record) = shown.learned.get(account) {
-                return Ok(Arc::clone(record));
+                return Ok(record.clone());
             }
             (shown.rewrites, Arc::clone(&shown.runs))
         };
-        let record: Arc<Record> = load(&runs, account)?.into();
+        let record = load(&runs, account)?;
         self.admit(*account, &record, rewrites);
         Ok(record)
     }
 
     /// Puts a record into the cache, unless something was rewritten since before it was loaded.
-    fn admit(&self, account: Address, record: &Arc<Record>, rewrites: u64) {
+    fn admit(&self, account: Address, record: &Record, rewrites: u64) {
         let shown = self.shown.read();
         if shown.rewrites == rewrites {
-            self.cache.insert(account, Arc::clone(record));
+            self.cache.insert(account, record.clone());
         }
     }
 }
 
 /// Values of the base that the view does not have, in the records of their accounts.
 pub(super) struct News {
-    records: Vec<(Address, Arc<Record>)>,
+    records: Vec<(Address, Record)>,
 }
 
 /// Versions by their accounts, as long as those of one account are together.
@@ -413,29 +415,21 @@ fn merged_count(records: u64, runs: &[Arc<Run>]) -> usize {
     runs.iter().take_while(is_merged).count()
 }
 
-fn load(runs: &[Arc<Run>], account: &Address) -> Result<Vec<(Slot, Stamped)>, StoreError> {
+fn load(runs: &[Arc<Run>], account: &Address) -> Result<Record, StoreError> {
     let mut block = Vec::new();
     for run in runs {
         if let Some(record) = run.find(account, &mut block)? {
-            return encoding::read_record(account, record)
+            return Record::read(account, record)
                 .map_err(|Malformed| corrupt(account, Corruption::Form));
         }
     }
-    Ok(Vec::new())
+    Ok(Record::of(&[]))
 }
 
-fn find<'a>(
-    record: &'a Record,
-    key: &StateKey,
-    at: Position,
-) -> Result<Option<&'a Stamped>, StoreError> {
-    let found = if record.len() <= FEW_SLOTS {
-        record.iter().find(|(slot, _)| slot.is_of(key))
-    } else {
-        let place = record.binary_search_by_key(&Slot::of(key), |(slot, _)| *slot);
-        place.ok().and_then(|index| record.get(index))
-    };
-    let Some((_, stamped)) = found else { return Ok(None) };
+fn find(record: &Record, key: &StateKey, at: Position) -> Result<Option<Stamped>, StoreError> {
+    let found = record.find(key);
+    let found = found.map_err(|Malformed| corrupt(key.account(), Corruption::Form))?;
+    let Some(stamped) = found else { return Ok(None) };
     if stamped.written_at > at {
         // The floor forbids such a reader, so the record is not what was written.
         return Err(corrupt(key.account(), Corruption::Future));
@@ -443,8 +437,10 @@ fn find<'a>(
     Ok(Some(stamped))
 }
 
-/// So many are gone through faster than they are searched.
-const FEW_SLOTS: usize = 8;
+/// What a file has of a record.
+fn encoded<'a>(account: &Address, record: &'a Record) -> Result<&'a [u8], StoreError> {
+    record.encoded().map_err(|Malformed| corrupt(account, Corruption::Form))
+}
 
 fn corrupt(account: &Address, problem: Corruption) -> StoreError {
     StoreError::Corrupt { tree: TreeName::View, key: account.as_bytes().to_vec(), problem }

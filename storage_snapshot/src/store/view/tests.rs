@@ -82,7 +82,7 @@ fn a_record_that_was_loaded_before_a_rewrite_is_not_cached_after_it() {
         let shown = view.shown.read();
         (shown.rewrites, Arc::clone(&shown.runs))
     };
-    let old: Arc<Record> = load(&runs, &of).unwrap().into();
+    let old = load(&runs, &of).unwrap();
     let (key, stamped) = wrote(1, 3);
     view.fold([(key, stamped.clone())], tip(3)).unwrap();
     view.admit(of, &old, rewrites);
