@@ -3,9 +3,13 @@
 //! In two generations. What is used is in the young one; when that has half of the room, it becomes the old
 //! one, and what is in the old one then was not used for long and is forgotten. So what was just read is there
 //! when it is written a moment later, whatever else is read in between.
+//!
+//! A generation is one piece of memory with one record after the other, and a table that says where each is. So
+//! what comes and goes leaves no holes between what stays, and the memory that is taken is the room that was given.
 
-use std::{collections::HashMap, hash::BuildHasher, mem};
+use std::{hash::BuildHasher, mem, ops::Range};
 
+use hashbrown::{HashTable, hash_table::Entry};
 use parking_lot::RwLock;
 
 use super::record::Record;
@@ -21,97 +25,180 @@ pub(super) struct RecordCache {
 #[derive(Default)]
 struct Shard {
     young: Generation,
-    young_bytes: usize,
     old: Generation,
 }
 
-type Generation = HashMap<Address, Record, UniformState>;
+/// Records, each behind its account and its length. One that was replaced by another of another length is still
+/// there, and not found.
+#[derive(Default)]
+struct Generation {
+    entries: Vec<u8>,
+    /// Where in `entries` the one of an account is.
+    places: HashTable<u32>,
+}
 
 impl RecordCache {
-    /// One that takes so much memory at most, but for the last records.
+    /// One that takes so much memory at most, but for records that are larger than their part of it.
     pub(super) fn of_bytes(bytes: u64) -> Self {
         let generation_bytes = bytes / (2 * SHARDS as u64);
         Self {
             hasher: UniformState::default(),
             shards: Default::default(),
-            generation_bytes: usize::try_from(generation_bytes).unwrap_or(usize::MAX),
+            generation_bytes: generation_bytes.min(GENERATION_BYTES_MAX) as usize,
         }
     }
 
-    pub(super) fn get(&self, account: &Address) -> Option<Record> {
-        let shard = &self.shards[self.shard(account)];
-        if let Some(record) = shard.read().young.get(account) {
-            return Some(record.clone());
+    /// Looks at the record of an account, if it is there. Nobody else who wants to change something of its part
+    /// of the cache can do so meanwhile.
+    pub(super) fn look<T>(
+        &self,
+        account: &Address,
+        look: &mut impl FnMut(Record<'_>) -> T,
+    ) -> Option<T> {
+        let hash = self.hasher.hash_one(account);
+        let shard = &self.shards[shard(hash)];
+        if let Some(record) = shard.read().young.get(hash, account) {
+            return Some(look(record));
         }
         let mut shard = shard.write();
         // Somebody else may have brought it over meanwhile.
-        if let Some(record) = shard.young.get(account) {
-            return Some(record.clone());
+        if shard.young.get(hash, account).is_none() {
+            // Making room for it may take the old ones away.
+            let record = shard.old.get(hash, account)?.bytes().to_vec();
+            self.put(&mut shard, hash, account, Record::kept(&record));
         }
-        let record = shard.old.remove(account)?;
-        shard.put(*account, record.clone(), self.generation_bytes);
-        Some(record)
+        shard.young.get(hash, account).map(look)
     }
 
-    /// The records of many accounts, each told by its number and in any order. One that is not told may be there
-    /// all the same: those that were not used for some time are left to [`get`](Self::get).
+    /// Looks at the records of many accounts, each told by its number and in any order. One that is not told may
+    /// be there all the same: those that were not used for some time are left to [`look`](Self::look).
     ///
-    /// A lock, or a count of those who hold a record, makes the processor wait for all that came before it. So
-    /// every shard is locked once, all of its accounts are found before the first record is looked at, and nobody
-    /// holds any: then the processor waits for many of them at once.
-    pub(super) fn read_each(&self, accounts: &[&Address], mut told: impl FnMut(usize, &Record)) {
-        let shards: Vec<usize> = accounts.iter().map(|account| self.shard(account)).collect();
-        for (shard, this) in self.shards.iter().enumerate() {
-            if !shards.contains(&shard) {
+    /// A lock makes the processor wait for all that came before it. So every shard is locked once, and all of its
+    /// accounts are found before the first record is looked at: then the processor waits for many of them at once.
+    pub(super) fn look_at_each(
+        &self,
+        accounts: &[&Address],
+        mut told: impl FnMut(usize, Record<'_>),
+    ) {
+        let hashes: Vec<u64> =
+            accounts.iter().map(|account| self.hasher.hash_one(account)).collect();
+        for (number, this) in self.shards.iter().enumerate() {
+            if !hashes.iter().any(|hash| shard(*hash) == number) {
                 continue;
             }
             let this = this.read();
             let mut found = Vec::with_capacity(accounts.len());
-            for (number, (account, of)) in accounts.iter().zip(&shards).enumerate() {
-                if *of == shard
-                    && let Some(record) = this.young.get(*account)
+            for (index, (account, hash)) in accounts.iter().zip(&hashes).enumerate() {
+                if shard(*hash) == number
+                    && let Some(record) = this.young.get(*hash, account)
                 {
-                    found.push((number, record));
+                    found.push((index, record));
                 }
             }
-            found.into_iter().for_each(|(number, record)| told(number, record));
+            found.into_iter().for_each(|(index, record)| told(index, record));
         }
     }
 
     /// Puts a record in, in place of the one that may be there.
-    pub(super) fn insert(&self, account: Address, record: Record) {
-        let mut shard = self.shards[self.shard(&account)].write();
-        shard.old.remove(&account);
-        shard.put(account, record, self.generation_bytes);
+    pub(super) fn insert(&self, account: &Address, record: Record<'_>) {
+        let hash = self.hasher.hash_one(account);
+        // An older one that may be among the old is not found while this one is among the young, and is forgotten
+        // before this one is old.
+        self.put(&mut self.shards[shard(hash)].write(), hash, account, record);
     }
 
-    fn shard(&self, account: &Address) -> usize {
-        // The map takes other bits.
-        (self.hasher.hash_one(account) >> 32) as usize % SHARDS
-    }
-}
-
-impl Shard {
-    fn put(&mut self, account: Address, record: Record, generation_bytes: usize) {
-        self.young_bytes += bytes(&record);
-        if let Some(replaced) = self.young.insert(account, record) {
-            self.young_bytes -= bytes(&replaced);
+    fn put(&self, shard: &mut Shard, hash: u64, account: &Address, record: Record<'_>) {
+        if shard.young.replace(hash, account, record) {
+            return;
         }
-        if self.young_bytes > generation_bytes {
-            mem::swap(&mut self.young, &mut self.old);
-            self.young.clear();
-            self.young_bytes = 0;
+        let bytes = HEAD_BYTES + record.bytes().len();
+        if shard.young.bytes() + bytes > self.generation_bytes && !shard.young.entries.is_empty() {
+            mem::swap(&mut shard.young, &mut shard.old);
+            shard.young.entries.clear();
+            shard.young.places.clear();
         }
+        shard.young.push(hash, account, record, self.generation_bytes, &self.hasher);
     }
 }
 
-/// What a record takes, with its place in the map.
-fn bytes(record: &Record) -> usize {
-    ENTRY_BYTES + record.bytes()
+/// The table takes other bits.
+const fn shard(hash: u64) -> usize {
+    (hash >> 32) as usize % SHARDS
 }
 
-/// The place in a map that is two thirds full, and the counts of the record.
-const ENTRY_BYTES: usize = 80;
+impl Generation {
+    fn get(&self, hash: u64, account: &Address) -> Option<Record<'_>> {
+        let place = self.places.find(hash, |place| self.account(*place) == account.as_bytes())?;
+        let record = self.range(*place);
+        Some(Record::kept(&self.entries[record]))
+    }
+
+    /// Puts a record in the place of one of the same length, if there is one. Tells whether there was.
+    fn replace(&mut self, hash: u64, account: &Address, record: Record<'_>) -> bool {
+        let place = self.places.find(hash, |place| self.account(*place) == account.as_bytes());
+        let Some(range) = place.map(|place| self.range(*place)) else { return false };
+        let is_as_long = range.len() == record.bytes().len();
+        if is_as_long {
+            self.entries[range].copy_from_slice(record.bytes());
+        }
+        is_as_long
+    }
+
+    fn push(
+        &mut self,
+        hash: u64,
+        account: &Address,
+        record: Record<'_>,
+        room: usize,
+        hasher: &UniformState,
+    ) {
+        // The next turn comes before there are more.
+        self.entries.reserve_exact(room.saturating_sub(self.entries.len()));
+        let place = self.entries.len() as u32;
+        self.entries.extend_from_slice(account.as_bytes());
+        self.entries.extend_from_slice(&(record.bytes().len() as u32).to_ne_bytes());
+        self.entries.extend_from_slice(record.bytes());
+        let entries = &self.entries;
+        let is_it = |other: &u32| account_at(entries, *other) == account.as_bytes();
+        let hash_of = |other: &u32| hasher.hash_one(Address::new(*account_at(entries, *other)));
+        match self.places.entry(hash, is_it, hash_of) {
+            Entry::Occupied(mut before) => *before.get_mut() = place,
+            Entry::Vacant(new) => {
+                new.insert(place);
+            }
+        }
+    }
+
+    fn account(&self, place: u32) -> &[u8; 32] {
+        account_at(&self.entries, place)
+    }
+
+    /// Where the record of a place is.
+    fn range(&self, place: u32) -> Range<usize> {
+        let begin = place as usize + HEAD_BYTES;
+        let length = self.entries[begin - 4..].first_chunk().copied().unwrap_or_default();
+        begin..begin + u32::from_ne_bytes(length) as usize
+    }
+
+    /// What it takes, with the table two thirds full.
+    fn bytes(&self) -> usize {
+        self.entries.len() + PLACE_BYTES * self.places.len()
+    }
+}
+
+/// The account of an entry. Every place is one where an entry was put.
+fn account_at(entries: &[u8], place: u32) -> &[u8; 32] {
+    entries[place as usize..].first_chunk().unwrap_or(&[0; 32])
+}
+
+/// An account, and the length of its record.
+const HEAD_BYTES: usize = 36;
+
+/// A place in the table, which is full by two thirds, with what the table has of it besides.
+const PLACE_BYTES: usize = 8;
+
+/// A place is told in four bytes.
+const GENERATION_BYTES_MAX: u64 = 1 << 30;
 
 /// Readers of different accounts seldom wait for each other, and little is forgotten at once.
 const SHARDS: usize = 8;
@@ -126,17 +213,26 @@ mod tests {
     use crate::{
         TopoHeight,
         encoding::Slot,
+        store::record::OwnRecord,
         version::{Stamped, Version},
     };
 
-    fn account(number: u8) -> Address {
-        Address::new(*blake3::hash(&[number]).as_bytes())
+    fn account(number: u64) -> Address {
+        Address::new(*blake3::hash(&number.to_be_bytes()).as_bytes())
     }
 
-    fn record(slots: usize, mark: u64) -> Record {
+    fn record(slots: usize, mark: u64) -> OwnRecord {
         let written_at = Some(TopoHeight::new(mark));
         let slot = (Slot::Nonce, Stamped { written_at, version: Version::Unknown });
-        Record::of(&vec![slot; slots])
+        OwnRecord::of(&vec![slot; slots])
+    }
+
+    fn get(cache: &RecordCache, number: u64) -> Option<Vec<u8>> {
+        cache.look(&account(number), &mut |record| record.bytes().to_vec())
+    }
+
+    fn insert(cache: &RecordCache, number: u64, record: &OwnRecord) {
+        cache.insert(&account(number), record.get());
     }
 
     #[test]
@@ -144,53 +240,68 @@ mod tests {
         let cache = RecordCache::of_bytes(0);
         let others = RecordCache::of_bytes(1 << 20);
         for number in 0..200 {
-            others.insert(account(number), record(1, 0));
-            cache.insert(account(number), record(1, 0));
-            assert!(cache.get(&account(number)).is_some());
+            insert(&others, number, &record(1, 0));
+            insert(&cache, number, &record(1, 0));
+            assert!(get(&cache, number).is_some());
         }
-        assert!((0..200).all(|number| others.get(&account(number)).is_some()));
+        assert!((0..200).all(|number| get(&others, number).is_some()));
     }
 
     #[test]
-    fn what_is_used_stays_while_others_come_and_go() {
-        let room = 40 * SHARDS * bytes(&record(1, 0));
-        let cache = RecordCache::of_bytes(room as u64);
-        cache.insert(account(0), record(1, 7));
-        for round in 0..2000_u64 {
-            let other = Address::new(*blake3::hash(&round.to_be_bytes()).as_bytes());
-            cache.insert(other, record(1, 1));
-            assert_eq!(cache.get(&account(0)).unwrap(), record(1, 7));
-        }
-        let taken: usize = cache
-            .shards
-            .iter()
-            .flat_map(|shard| {
+    fn what_is_used_stays_while_others_come_and_go_in_the_same_memory() {
+        const ROOM: usize = 100_000;
+        let cache = RecordCache::of_bytes(ROOM as u64);
+        let mut held_most = 0;
+        insert(&cache, 0, &record(1, 7));
+        for round in 1..9_000_u64 {
+            insert(&cache, round % 3_000, &record(1 + round as usize % 4, 1));
+            if round % 3_000 == 0 {
+                insert(&cache, 0, &record(1, 7));
+            }
+            assert_eq!(get(&cache, 0).unwrap(), record(1, 7).get().bytes());
+            let of = |generation: &Generation| {
+                let table = generation.places.capacity() * size_of::<u32>();
+                (generation.entries.capacity() + table, generation.bytes())
+            };
+            let shards = cache.shards.iter().map(|shard| {
                 let shard = shard.read();
-                let records = shard.young.values().chain(shard.old.values());
-                records.map(bytes).collect::<Vec<_>>()
-            })
-            .sum();
-        assert!(taken <= room + SHARDS * 2 * bytes(&record(1, 0)), "{taken} of {room} bytes");
-        assert!(taken > room / 3, "{taken} of {room} bytes");
+                let (young, old) = (of(&shard.young), of(&shard.old));
+                (young.0 + old.0, young.1 + old.1)
+            });
+            let (taken, held) = shards.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+            held_most = held_most.max(held);
+            assert!(held <= ROOM && taken <= ROOM + ROOM / 8, "{taken} and {held} of {ROOM} bytes");
+        }
+        assert!(held_most > ROOM * 3 / 4, "{held_most} of {ROOM} bytes");
+    }
+
+    #[test]
+    fn a_record_that_is_larger_than_the_room_is_there_until_others_come() {
+        let cache = RecordCache::of_bytes(10_000);
+        insert(&cache, 0, &record(900, 7));
+        assert_eq!(get(&cache, 0).unwrap(), record(900, 7).get().bytes());
+        (1..600).for_each(|number| insert(&cache, number, &record(1, 1)));
+        assert_eq!(get(&cache, 0), None);
     }
 
     proptest! {
         #[test]
         fn what_is_there_is_what_was_put_in_last(
-            steps in vec((any::<u8>(), 0..4_usize, any::<bool>()), 1..300),
+            steps in vec((0..256_u64, 0..4_usize, any::<bool>()), 1..300),
             room in 0..20_000_u64,
         ) {
             let cache = RecordCache::of_bytes(room);
             let mut model = BTreeMap::new();
             for (mark, (number, slots, is_insert)) in (0..).zip(steps) {
                 if is_insert {
-                    cache.insert(account(number), record(slots, mark));
-                    model.insert(number, record(slots, mark));
+                    let record = record(slots, mark);
+                    insert(&cache, number, &record);
+                    model.insert(number, record.get().bytes().to_vec());
                 }
                 let mut told = None;
-                cache.read_each(&[&account(number)], |_, record| told = Some(record.clone()));
+                cache.look_at_each(&[&account(number)], |_, record| told = Some(record.bytes().to_vec()));
                 prop_assert!(told.is_none() || told.as_ref() == model.get(&number));
-                let found = cache.get(&account(number));
+                let found = get(&cache, number);
                 prop_assert!(found.is_none() || found.as_ref() == model.get(&number));
                 prop_assert!(found.is_some() || !is_insert);
             }

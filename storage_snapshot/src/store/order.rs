@@ -213,6 +213,20 @@ fn the_view_is_on_the_disk_before_the_log_forgets() {
 }
 
 #[test]
+fn verdicts_are_on_the_disk_before_the_log_forgets() {
+    let judges_and_prunes = |store: &Store| {
+        store.put_ledger(at(5), b"fine")?;
+        store.prune_log(at(10)).map(drop)
+    };
+    let (_directory, store) = prepared();
+    let (done, changes) = watch(|| judges_and_prunes(&store));
+    done.unwrap();
+    let found = words(&changes);
+    let expected = "verdicts, sync verdicts, mark verdicts, FLUSH, SYNC, remove";
+    assert!(found.starts_with(expected), "{found}");
+}
+
+#[test]
 fn the_view_is_on_the_disk_before_a_file_that_it_replaced_is_gone() {
     let (_directory, store) = prepared();
     let (done, changes) = watch(|| {

@@ -10,7 +10,7 @@
 //! many  bytes of the record ‖ where each version begins, in their order:u32 (little-endian)
 //! ```
 
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 use crate::{
     Address, StateKey,
@@ -18,11 +18,15 @@ use crate::{
     version::Stamped,
 };
 
-/// The versions of an account, sorted; none for an account that has no record. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Record(Arc<[u8]>);
+/// The versions of an account, sorted; none for an account that has no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Record<'a>(&'a [u8]);
 
-impl Record {
+/// The same by itself. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OwnRecord(Arc<[u8]>);
+
+impl OwnRecord {
     /// Versions, in their order.
     pub(super) fn of(slots: &[(Slot, Stamped)]) -> Self {
         let mut places = Vec::new();
@@ -50,58 +54,69 @@ impl Record {
         Self(with_places.into())
     }
 
+    pub(super) fn get(&self) -> Record<'_> {
+        Record(&self.0)
+    }
+}
+
+impl<'a> Record<'a> {
+    /// The bytes of one that was kept somewhere.
+    pub(super) const fn kept(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// What is to be kept of it.
+    pub(super) const fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
     /// The version of a key of the account.
-    pub(super) fn find(&self, key: &StateKey) -> Result<Option<Stamped>, Malformed> {
+    pub(super) fn find(self, key: &StateKey) -> Result<Option<Stamped>, Malformed> {
         match self.places()? {
-            [] => encoding::find_slot(&self.0, key),
+            [] => encoding::find_slot(self.0, key),
             places => {
                 let wanted = Slot::of(key);
                 let compare = |place: &[u8; PLACE_BYTES]| {
-                    // One that is not in the form of a slot is below every key, and noticed when it is read.
-                    self.slot_at(*place).map_or(std::cmp::Ordering::Less, |slot| slot.cmp(&wanted))
+                    // What is no slot is below every key.
+                    self.slot_at(*place).map_or(Ordering::Less, |slot| slot.cmp(&wanted))
                 };
                 let Ok(found) = places.binary_search_by(compare) else { return Ok(None) };
-                let bytes = self.0.get(u32::from_le_bytes(places[found]) as usize..);
-                encoding::read_slot(bytes.ok_or(Malformed)?, key)
+                encoding::read_slot(self.at(places[found])?, key)
             }
         }
     }
 
-    fn slot_at(&self, place: [u8; PLACE_BYTES]) -> Result<Slot, Malformed> {
-        let bytes = self.0.get(u32::from_le_bytes(place) as usize..).ok_or(Malformed)?;
-        encoding::slot(bytes)
+    fn slot_at(self, place: [u8; PLACE_BYTES]) -> Result<Slot, Malformed> {
+        encoding::slot(self.at(place)?)
+    }
+
+    fn at(self, place: [u8; PLACE_BYTES]) -> Result<&'a [u8], Malformed> {
+        self.0.get(u32::from_le_bytes(place) as usize..).ok_or(Malformed)
     }
 
     /// All versions.
-    pub(super) fn slots(&self, account: &Address) -> Result<Vec<(Slot, Stamped)>, Malformed> {
+    pub(super) fn slots(self, account: &Address) -> Result<Vec<(Slot, Stamped)>, Malformed> {
         let mut slots = Vec::new();
-        encoding::each_slot(account, self.encoded()?, |_, slot, stamped| {
-            slots.push((slot, stamped))
-        })?;
+        let told = |_, slot, stamped| slots.push((slot, stamped));
+        encoding::each_slot(account, self.encoded()?, told)?;
         Ok(slots)
     }
 
     /// What a file has of it.
-    pub(super) fn encoded(&self) -> Result<&[u8], Malformed> {
+    pub(super) fn encoded(self) -> Result<&'a [u8], Malformed> {
         let places = self.places()?.len() * PLACE_BYTES;
         Ok(&self.0[..self.0.len() - places])
     }
 
-    /// How many bytes it takes, without what an allocation takes besides.
-    pub(super) fn bytes(&self) -> usize {
-        self.0.len()
-    }
-
     /// Where the versions begin, if they are many.
-    fn places(&self) -> Result<&[[u8; PLACE_BYTES]], Malformed> {
-        let count = encoding::count_slots(&self.0)?;
+    fn places(self) -> Result<&'a [[u8; PLACE_BYTES]], Malformed> {
+        let count = encoding::count_slots(self.0)?;
         if count <= FEW {
             return Ok(&[]);
         }
-        let begin =
-            count.checked_mul(PLACE_BYTES).and_then(|bytes| self.0.len().checked_sub(bytes));
-        let places = self.0.get(begin.ok_or(Malformed)?..).ok_or(Malformed)?;
-        Ok(places.as_chunks().0)
+        let bytes = count.checked_mul(PLACE_BYTES);
+        let begin = bytes.and_then(|bytes| self.0.len().checked_sub(bytes)).ok_or(Malformed)?;
+        Ok(self.0[begin..].as_chunks().0)
     }
 }
 
@@ -164,8 +179,9 @@ mod tests {
                 .map(|(number, mark)| (slot(*number).0, stamped(*number, *mark)))
                 .collect();
             slots.sort_by_key(|(slot, _)| *slot);
-            let record = Record::of(&slots);
-            prop_assert_eq!(&Record::read(&ACCOUNT, record.encoded().unwrap()), &Ok(record.clone()));
+            let own = OwnRecord::of(&slots);
+            let record = own.get();
+            prop_assert_eq!(OwnRecord::read(&ACCOUNT, record.encoded().unwrap()), Ok(own.clone()));
             prop_assert_eq!(record.slots(&ACCOUNT), Ok(slots));
             for number in 0..62 {
                 let expected = versions.get(&number).map(|mark| stamped(number, *mark));
@@ -177,6 +193,6 @@ mod tests {
     #[test]
     fn a_usual_account_takes_a_third_of_its_versions() {
         let slots = [0, 1, 3].map(|number| (slot(number).0, stamped(number, 3)));
-        assert!(3 * Record::of(&slots).bytes() < size_of_val(&slots) + 8);
+        assert!(3 * OwnRecord::of(&slots).get().bytes().len() < size_of_val(&slots) + 8);
     }
 }

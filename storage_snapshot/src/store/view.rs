@@ -33,7 +33,7 @@ use super::{
     disk::Disk,
     files::{self, failed, sync_directory},
     health::Health,
-    record::Record,
+    record::{OwnRecord, Record},
     run::{Entries, Run, RunName, RunWriter, parse_name},
     segment::UNFINISHED,
     tree::{Tree, Writes},
@@ -72,7 +72,7 @@ struct Shown {
     runs: Arc<[Arc<Run>]>,
     /// The records of accounts of whose base something was learned since the last file was written. The
     /// blocks that brought it are in the log.
-    learned: HashMap<Address, Record, UniformState>,
+    learned: HashMap<Address, OwnRecord, UniformState>,
 }
 
 impl View {
@@ -122,8 +122,7 @@ impl View {
 
     /// The last version of a key for a reader that stands at or above the view.
     pub(super) fn read(&self, key: &StateKey, at: Position) -> Result<Option<Stamped>, StoreError> {
-        let record = self.record(key.account())?;
-        find(&record, key, at)
+        self.look(key.account(), |record| find(record, key, at))?
     }
 
     /// The same for many keys, each told by its number; those that have none are left out. Where the keys of an
@@ -143,7 +142,7 @@ impl View {
                 groups.push(keys);
             }
 
-            let mut of_record = |record: &Record, keys: &[(usize, &StateKey)]| {
+            let mut of_record = |record: Record<'_>, keys: &[(usize, &StateKey)]| {
                 for (number, key) in keys {
                     if let Some(stamped) = find(record, key, at)? {
                         found(*number, stamped);
@@ -152,7 +151,7 @@ impl View {
                 Ok(())
             };
             let mut looked = Ok(());
-            self.cache.read_each(&accounts, |group, record| {
+            self.cache.look_at_each(&accounts, |group, record| {
                 // It is done with.
                 let keys = mem::take(&mut groups[group]);
                 if looked.is_ok() {
@@ -162,7 +161,7 @@ impl View {
             looked?;
             for (account, keys) in accounts.into_iter().zip(groups) {
                 if !keys.is_empty() {
-                    of_record(&self.record(account)?, keys)?;
+                    self.look(account, |record| of_record(record, keys))??;
                 }
             }
         }
@@ -171,7 +170,7 @@ impl View {
 
     /// Brings the record of an account into the cache.
     pub(super) fn prefetch(&self, account: &Address) -> Result<(), StoreError> {
-        self.record(account).map(drop)
+        self.look(account, |_| ())
     }
 
     /// Brings the view to a block by the versions that were written since; those of an account are together,
@@ -222,7 +221,7 @@ impl View {
         let mut shown = self.shown.write();
         shown.rewrites += 1;
         for (account, record) in records {
-            self.cache.insert(account, record.clone());
+            self.cache.insert(&account, record.get());
             shown.learned.insert(account, record);
         }
     }
@@ -239,7 +238,7 @@ impl View {
     /// Puts records, and those that were learned, in front of all others.
     fn write(
         &self,
-        mut records: Vec<(Address, Record)>,
+        mut records: Vec<(Address, OwnRecord)>,
         tip: Option<Tip>,
     ) -> Result<(), StoreError> {
         self.health.writable()?;
@@ -285,8 +284,8 @@ impl View {
         shown.runs = runs.into();
         // Nothing is learned during a write: all of it is among the records.
         shown.learned.clear();
-        for (account, record) in records {
-            self.cache.insert(account, record);
+        for (account, record) in &records {
+            self.cache.insert(account, record.get());
         }
         drop(shown);
         if kept.retired.len() < RETIRED_MAX {
@@ -304,7 +303,7 @@ impl View {
     fn merge(
         &self,
         number: u64,
-        records: &[(Address, Record)],
+        records: &[(Address, OwnRecord)],
         replaced: &[Arc<Run>],
     ) -> Result<Run, StoreError> {
         let accounts = replaced.iter().map(|run| run.accounts());
@@ -319,7 +318,8 @@ impl View {
             let Some(account) = account else { return writer.finish() };
             let mut is_written = false;
             if let Some((_, record)) = records.next_if(|(next, _)| *next == account) {
-                writer.push(&account, encoded(&account, record)?)?;
+                let encoded = record.get().encoded();
+                writer.push(&account, encoded.map_err(|Malformed| malformed(&account))?)?;
                 is_written = true;
             }
             // The newest one first.
@@ -339,46 +339,51 @@ impl View {
     fn changed(
         &self,
         (account, changes): (Address, Vec<(Slot, Stamped)>),
-    ) -> Result<(Address, Record), StoreError> {
-        let record = self.record(&account)?.slots(&account);
-        let mut record = record.map_err(|Malformed| corrupt(&account, Corruption::Form))?;
+    ) -> Result<(Address, OwnRecord), StoreError> {
+        let record = self.look(&account, |record| record.slots(&account))?;
+        let mut record = record.map_err(|Malformed| malformed(&account))?;
         for (slot, stamped) in changes {
             match record.binary_search_by_key(&slot, |(slot, _)| *slot) {
                 Ok(index) => record[index].1 = stamped,
                 Err(index) => record.insert(index, (slot, stamped)),
             }
         }
-        Ok((account, Record::of(&record)))
+        Ok((account, OwnRecord::of(&record)))
     }
 
-    fn record(&self, account: &Address) -> Result<Record, StoreError> {
-        if let Some(record) = self.cache.get(account) {
-            return Ok(record);
+    /// Looks at the record of an account. Afterwards it is in the cache.
+    fn look<T>(
+        &self,
+        account: &Address,
+        mut look: impl FnMut(Record<'_>) -> T,
+    ) -> Result<T, StoreError> {
+        if let Some(seen) = self.cache.look(account, &mut look) {
+            return Ok(seen);
         }
         let (rewrites, runs) = {
             let shown = self.shown.read();
             if let Some(record) = shown.learned.get(account) {
-                return Ok(record.clone());
+                return Ok(look(record.get()));
             }
             (shown.rewrites, Arc::clone(&shown.runs))
         };
         let record = load(&runs, account)?;
-        self.admit(*account, &record, rewrites);
-        Ok(record)
+        self.admit(account, record.get(), rewrites);
+        Ok(look(record.get()))
     }
 
     /// Puts a record into the cache, unless something was rewritten since before it was loaded.
-    fn admit(&self, account: Address, record: &Record, rewrites: u64) {
+    fn admit(&self, account: &Address, record: Record<'_>, rewrites: u64) {
         let shown = self.shown.read();
         if shown.rewrites == rewrites {
-            self.cache.insert(account, record.clone());
+            self.cache.insert(account, record);
         }
     }
 }
 
 /// Values of the base that the view does not have, in the records of their accounts.
 pub(super) struct News {
-    records: Vec<(Address, Record)>,
+    records: Vec<(Address, OwnRecord)>,
 }
 
 /// Versions by their accounts, as long as those of one account are together.
@@ -415,20 +420,18 @@ fn merged_count(records: u64, runs: &[Arc<Run>]) -> usize {
     runs.iter().take_while(is_merged).count()
 }
 
-fn load(runs: &[Arc<Run>], account: &Address) -> Result<Record, StoreError> {
+fn load(runs: &[Arc<Run>], account: &Address) -> Result<OwnRecord, StoreError> {
     let mut block = Vec::new();
     for run in runs {
         if let Some(record) = run.find(account, &mut block)? {
-            return Record::read(account, record)
-                .map_err(|Malformed| corrupt(account, Corruption::Form));
+            return OwnRecord::read(account, record).map_err(|Malformed| malformed(account));
         }
     }
-    Ok(Record::of(&[]))
+    Ok(OwnRecord::of(&[]))
 }
 
-fn find(record: &Record, key: &StateKey, at: Position) -> Result<Option<Stamped>, StoreError> {
-    let found = record.find(key);
-    let found = found.map_err(|Malformed| corrupt(key.account(), Corruption::Form))?;
+fn find(record: Record<'_>, key: &StateKey, at: Position) -> Result<Option<Stamped>, StoreError> {
+    let found = record.find(key).map_err(|Malformed| malformed(key.account()))?;
     let Some(stamped) = found else { return Ok(None) };
     if stamped.written_at > at {
         // The floor forbids such a reader, so the record is not what was written.
@@ -437,9 +440,8 @@ fn find(record: &Record, key: &StateKey, at: Position) -> Result<Option<Stamped>
     Ok(Some(stamped))
 }
 
-/// What a file has of a record.
-fn encoded<'a>(account: &Address, record: &'a Record) -> Result<&'a [u8], StoreError> {
-    record.encoded().map_err(|Malformed| corrupt(account, Corruption::Form))
+fn malformed(account: &Address) -> StoreError {
+    corrupt(account, Corruption::Form)
 }
 
 fn corrupt(account: &Address, problem: Corruption) -> StoreError {

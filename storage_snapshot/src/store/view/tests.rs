@@ -85,7 +85,7 @@ fn a_record_that_was_loaded_before_a_rewrite_is_not_cached_after_it() {
     let old = load(&runs, &of).unwrap();
     let (key, stamped) = wrote(1, 3);
     view.fold([(key, stamped.clone())], tip(3)).unwrap();
-    view.admit(of, &old, rewrites);
+    view.admit(&of, old.get(), rewrites);
     assert_eq!(view.read(&key, Some(TopoHeight::new(3))).unwrap(), Some(stamped));
 }
 
@@ -111,7 +111,7 @@ fn what_was_learned_is_read_before_it_is_in_a_file_and_after() {
     subject.view.learn(subject.view.news(&base).unwrap());
     let check = |subject: &Subject| {
         // Something else takes its place in the cache.
-        (100..200).for_each(|of| drop(subject.view.record(&account(of)).unwrap()));
+        (100..200).for_each(|of| subject.view.prefetch(&account(of)).unwrap());
         let read = subject.view.read(&StateKey::Nonce(account(9)), None).unwrap();
         let version = Version::Known(Some(StateValue::Nonce(Nonce::new(4))));
         assert_eq!(read, Some(Stamped { written_at: None, version }));
