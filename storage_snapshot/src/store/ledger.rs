@@ -28,13 +28,13 @@ use std::{
     ops::{Bound, RangeInclusive},
     path::Path,
     sync::Arc,
-    vec,
 };
 
 use parking_lot::Mutex;
 
 use super::{
     disk::Disk,
+    group::Group,
     health::Health,
     ledger_file::{Ends, HEADER_BYTES, LedgerFile, Place, Written},
     log::{key, parse_key},
@@ -94,7 +94,7 @@ impl Ledger {
         // Held to the end: a group must not change between being read and being written.
         let mut latest = self.latest.lock();
         let bytes: usize = entries.iter().map(|(_, entry)| Group::bytes_of(entry)).sum();
-        if latest.group.bytes + bytes > GROUP_BYTES {
+        if latest.group.bytes() + bytes > GROUP_BYTES {
             self.write(&mut latest, Changed::new())?;
         }
         let mut changed = Changed::new();
@@ -106,11 +106,11 @@ impl Ledger {
             } else {
                 self.change(&latest, &mut changed, *topoheight, entry)?;
             }
-            if latest.group.bytes > AT_ONCE_BYTES || changed.len() >= AT_ONCE_GROUPS {
+            if latest.group.bytes() > AT_ONCE_BYTES || changed.len() >= AT_ONCE_GROUPS {
                 self.write(&mut latest, std::mem::take(&mut changed))?;
             }
         }
-        if latest.group.bytes > GROUP_BYTES || !changed.is_empty() {
+        if latest.group.bytes() > GROUP_BYTES || !changed.is_empty() {
             self.write(&mut latest, changed)?;
         }
         Ok(())
@@ -144,17 +144,15 @@ impl Ledger {
 
     /// Writes the latest entries and groups that changed. What could not be written is kept, for those who read.
     fn write(&self, latest: &mut Latest, changed: Changed) -> Result<(), StoreError> {
-        if latest.group.entries.is_empty() && changed.is_empty() {
+        if latest.group.is_empty() && changed.is_empty() {
             return Ok(());
         }
         self.health.writable()?;
-        let new = latest.group.split();
-        let new = new.iter().filter_map(|group| Some((group.first()?, group.encode())));
         let changed = changed.into_iter().map(|(first, group)| (first, group.encode()));
-        let groups: Vec<_> = changed.chain(new).collect();
+        let groups: Vec<_> = changed.chain(latest.group.encode_in_pieces(GROUP_BYTES)).collect();
         let written = self.file.append(&mut latest.ends, &groups);
         latest.unindexed.extend(written.map_err(|error| self.health.failed(error))?);
-        latest.group = Group::default();
+        latest.group.clear();
         Ok(())
     }
 
@@ -230,8 +228,13 @@ impl Ledger {
         Ok(self.below(unindexed, TopoHeight::MAX)?.and_then(|group| group.last()))
     }
 
-    pub(super) const fn range(&self, range: RangeInclusive<TopoHeight>) -> Range<'_> {
-        Range { ledger: self, found: None, next: Some(*range.start()), last: *range.end() }
+    pub(super) fn range(&self, range: RangeInclusive<TopoHeight>) -> Range<'_> {
+        Range {
+            ledger: self,
+            found: (Group::default(), 0),
+            next: Some(*range.start()),
+            last: *range.end(),
+        }
     }
 
     /// The last group that begins at or below a topoheight, if that is this one of those that are not in the
@@ -338,116 +341,6 @@ impl Drop for Ledger {
     }
 }
 
-/// Neighbouring entries, in the order of topoheights.
-#[derive(Clone, Default)]
-struct Group {
-    entries: Vec<(TopoHeight, Vec<u8>)>,
-    /// Of the form that is kept.
-    bytes: usize,
-}
-
-impl Group {
-    const fn bytes_of(entry: &[u8]) -> usize {
-        HEAD_BYTES + entry.len()
-    }
-
-    fn first(&self) -> Option<TopoHeight> {
-        self.entries.first().map(|(first, _)| *first)
-    }
-
-    fn last(&self) -> Option<TopoHeight> {
-        self.entries.last().map(|(last, _)| *last)
-    }
-
-    /// Whether an entry belongs in this group if it is in any.
-    fn spans(&self, topoheight: TopoHeight) -> bool {
-        self.first().is_some_and(|first| first <= topoheight) && self.last() >= Some(topoheight)
-    }
-
-    fn place(&self, topoheight: TopoHeight) -> Result<usize, usize> {
-        self.entries.binary_search_by_key(&topoheight, |(topoheight, _)| *topoheight)
-    }
-
-    fn get(&self, topoheight: TopoHeight) -> Option<&[u8]> {
-        let place = self.place(topoheight).ok()?;
-        self.entries.get(place).map(|(_, entry)| &entry[..])
-    }
-
-    fn put(&mut self, topoheight: TopoHeight, entry: &[u8]) {
-        self.bytes += Self::bytes_of(entry);
-        match self.place(topoheight) {
-            Ok(place) => {
-                let replaced = std::mem::replace(&mut self.entries[place].1, entry.to_vec());
-                self.bytes -= Self::bytes_of(&replaced);
-            }
-            Err(place) => self.entries.insert(place, (topoheight, entry.to_vec())),
-        }
-    }
-
-    /// The entries at or above a topoheight.
-    fn from(&self, topoheight: TopoHeight) -> Self {
-        let place = self.place(topoheight).unwrap_or_else(|place| place);
-        let entries = self.entries[place..].to_vec();
-        let bytes = entries.iter().map(|(_, entry)| Self::bytes_of(entry)).sum();
-        Self { entries, bytes }
-    }
-
-    /// The same in groups of some kilobytes, as far as the entries allow that.
-    fn split(&self) -> Vec<Self> {
-        let mut groups: Vec<Self> = Vec::new();
-        for (topoheight, entry) in &self.entries {
-            match groups.last_mut() {
-                Some(last) if last.bytes + Self::bytes_of(entry) <= GROUP_BYTES => {
-                    last.put(*topoheight, entry);
-                }
-                _ => {
-                    let mut next = Self::default();
-                    next.put(*topoheight, entry);
-                    groups.push(next);
-                }
-            }
-        }
-        groups
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        lz4_flex::compress_prepend_size(&self.to_bytes())
-    }
-
-    fn decode(content: &[u8]) -> Option<Self> {
-        Self::from_bytes(&lz4_flex::decompress_size_prepended(content).ok()?)
-    }
-
-    fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.bytes);
-        for (topoheight, entry) in &self.entries {
-            bytes.extend_from_slice(&key(*topoheight));
-            // An entry is far below four gigabytes.
-            bytes.extend_from_slice(&(entry.len() as u32).to_be_bytes());
-            bytes.extend_from_slice(entry);
-        }
-        bytes
-    }
-
-    fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
-        let mut group = Self::default();
-        while let Some((topoheight, rest)) = bytes.split_first_chunk() {
-            let topoheight = TopoHeight::new(u64::from_be_bytes(*topoheight));
-            let (length, rest) = rest.split_first_chunk()?;
-            let (entry, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-            if group.last() >= Some(topoheight) {
-                return None;
-            }
-            group.put(topoheight, entry);
-            bytes = rest;
-        }
-        bytes.is_empty().then_some(group)
-    }
-}
-
-/// What an entry takes besides its bytes.
-const HEAD_BYTES: usize = 12;
-
 /// How many bytes of entries make a group; one that has more is in a group of its own.
 const GROUP_BYTES: usize = 8 * 1024;
 
@@ -463,8 +356,8 @@ const INDEXED_AT_ONCE: usize = if cfg!(test) { 3 } else { 1024 };
 /// The entries of a range in order. Ends after the first error.
 pub(super) struct Range<'a> {
     ledger: &'a Ledger,
-    /// What was found and not given yet.
-    found: Option<vec::IntoIter<(TopoHeight, Vec<u8>)>>,
+    /// What was found, and how much of it was given.
+    found: (Group, usize),
     next: Option<TopoHeight>,
     last: TopoHeight,
 }
@@ -472,15 +365,17 @@ pub(super) struct Range<'a> {
 impl Range<'_> {
     fn step(&mut self) -> Result<Option<(TopoHeight, Vec<u8>)>, StoreError> {
         loop {
-            if let Some(entry) = self.found.as_mut().and_then(Iterator::next) {
-                return Ok(Some(entry).filter(|(topoheight, _)| *topoheight <= self.last));
+            let (group, given) = &mut self.found;
+            if let Some((topoheight, entry)) = group.entry(*given) {
+                *given += 1;
+                return Ok((topoheight <= self.last).then(|| (topoheight, entry.to_vec())));
             }
             let next = self.next.take().filter(|next| *next <= self.last);
             let Some(next) = next else { return Ok(None) };
             let group = self.ledger.entries_from(next)?;
             let Some(last) = group.last() else { return Ok(None) };
             self.next = (last < self.last).then(|| last.next());
-            self.found = Some(group.entries.into_iter());
+            self.found = (group, 0);
         }
     }
 }
@@ -495,49 +390,13 @@ impl Iterator for Range<'_> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::{collection::btree_map, prelude::*};
+    use proptest::prelude::*;
 
     use super::*;
     use crate::{Store, StoreOptions};
 
     fn at(topoheight: u64) -> TopoHeight {
         TopoHeight::new(topoheight)
-    }
-
-    fn group(entries: &[(u64, &[u8])]) -> Group {
-        let mut group = Group::default();
-        for (topoheight, entry) in entries {
-            group.put(at(*topoheight), entry);
-        }
-        group
-    }
-
-    #[test]
-    fn a_group_that_is_cut_or_longer_than_it_says_is_none() {
-        let whole = group(&[(3, b"three"), (5, b""), (6, b"six")]).to_bytes();
-        let ends = [0, 17, 29, whole.len()];
-        for end in 0..=whole.len() {
-            let decoded = Group::from_bytes(&whole[..end]);
-            assert_eq!(decoded.is_some(), ends.contains(&end), "cut at {end}");
-        }
-        assert!(Group::from_bytes(&[&whole[..], &[0]].concat()).is_none());
-    }
-
-    #[test]
-    fn what_is_not_compressed_is_no_group() {
-        let group = group(&[(3, &[1; 100])]);
-        assert!(Group::decode(&group.encode()).is_some());
-        for content in [&[][..], &group.to_bytes(), &group.encode()[..20], &[1, 0, 0, 0]] {
-            assert!(Group::decode(content).is_none(), "{content:?}");
-        }
-    }
-
-    #[test]
-    fn a_group_out_of_order_is_none() {
-        for (one, other) in [(5, 4), (5, 5)] {
-            let bytes = [group(&[(one, b"a")]).to_bytes(), group(&[(other, b"b")]).to_bytes()];
-            assert!(Group::from_bytes(&bytes.concat()).is_none(), "{one}, {other}");
-        }
     }
 
     #[test]
@@ -691,25 +550,5 @@ mod tests {
             }
         }
 
-        #[test]
-        fn a_group_is_read_as_it_was_written(
-            entries in btree_map(any::<u64>(), any::<Vec<u8>>(), 0..9),
-            replaced in any::<prop::sample::Index>(),
-        ) {
-            let mut group = Group::default();
-            for (topoheight, entry) in entries.iter().rev() {
-                group.put(at(*topoheight), entry);
-            }
-            if !entries.is_empty() {
-                let (topoheight, entry) = entries.iter().nth(replaced.index(entries.len())).unwrap();
-                group.put(at(*topoheight), b"another");
-                group.put(at(*topoheight), entry);
-            }
-            prop_assert_eq!(group.to_bytes().len(), group.bytes);
-            let read = Group::decode(&group.encode()).expect("it is a group");
-            let expected: Vec<_> =
-                entries.into_iter().map(|(topoheight, entry)| (at(topoheight), entry)).collect();
-            prop_assert_eq!(read.entries, expected);
-        }
     }
 }

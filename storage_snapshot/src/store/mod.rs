@@ -100,6 +100,7 @@ mod files;
 mod filter;
 mod flusher;
 mod fold;
+mod group;
 mod health;
 mod ledger;
 mod ledger_file;
