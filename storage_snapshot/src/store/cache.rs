@@ -6,6 +6,8 @@
 //!
 //! A generation is one piece of memory with one record after the other, and a table that says where each is. So
 //! what comes and goes leaves no holes between what stays, and the memory that is taken is the room that was given.
+//! It is taken when the cache is made: what a process will need is seen when it starts, and not when so many
+//! accounts were there.
 
 use std::{hash::BuildHasher, mem, ops::Range};
 
@@ -22,7 +24,6 @@ pub(super) struct RecordCache {
     generation_bytes: usize,
 }
 
-#[derive(Default)]
 struct Shard {
     young: Generation,
     old: Generation,
@@ -30,7 +31,6 @@ struct Shard {
 
 /// Records, each behind its account and its length. One that was replaced by another of another length is still
 /// there, and not found.
-#[derive(Default)]
 struct Generation {
     entries: Vec<u8>,
     /// Where in `entries` the one of an account is.
@@ -41,11 +41,13 @@ impl RecordCache {
     /// One that takes so much memory at most, but for records that are larger than their part of it.
     pub(super) fn of_bytes(bytes: u64) -> Self {
         let generation_bytes = bytes / (2 * SHARDS as u64);
-        Self {
-            hasher: UniformState::default(),
-            shards: Default::default(),
-            generation_bytes: generation_bytes.min(GENERATION_BYTES_MAX) as usize,
-        }
+        let generation_bytes = generation_bytes.min(GENERATION_BYTES_MAX) as usize;
+        let shard = || {
+            let [young, old] = [(); 2].map(|()| Generation::of_bytes(generation_bytes));
+            RwLock::new(Shard { young, old })
+        };
+        let shards = std::array::from_fn(|_| shard());
+        Self { hasher: UniformState::default(), shards, generation_bytes }
     }
 
     /// Looks at the record of an account, if it is there. Nobody else who wants to change something of its part
@@ -117,7 +119,7 @@ impl RecordCache {
             shard.young.entries.clear();
             shard.young.places.clear();
         }
-        shard.young.push(hash, account, record, self.generation_bytes, &self.hasher);
+        shard.young.push(hash, account, record, &self.hasher);
     }
 }
 
@@ -127,6 +129,14 @@ const fn shard(hash: u64) -> usize {
 }
 
 impl Generation {
+    fn of_bytes(bytes: usize) -> Self {
+        // Filled, or the system would give the memory only when it is used.
+        let mut entries = Vec::with_capacity(bytes);
+        entries.resize(bytes, u8::MAX);
+        entries.clear();
+        Self { entries, places: HashTable::new() }
+    }
+
     fn get(&self, hash: u64, account: &Address) -> Option<Record<'_>> {
         let place = self.places.find(hash, |place| self.account(*place) == account.as_bytes())?;
         let record = self.range(*place);
@@ -144,16 +154,7 @@ impl Generation {
         is_as_long
     }
 
-    fn push(
-        &mut self,
-        hash: u64,
-        account: &Address,
-        record: Record<'_>,
-        room: usize,
-        hasher: &UniformState,
-    ) {
-        // The next turn comes before there are more.
-        self.entries.reserve_exact(room.saturating_sub(self.entries.len()));
+    fn push(&mut self, hash: u64, account: &Address, record: Record<'_>, hasher: &UniformState) {
         let place = self.entries.len() as u32;
         self.entries.extend_from_slice(account.as_bytes());
         self.entries.extend_from_slice(&(record.bytes().len() as u32).to_ne_bytes());
