@@ -12,7 +12,7 @@
 //! ```text
 //! group  bytes of the entries:u32 (little-endian) ‖ the entries as one LZ4 block
 //! entry  topoheight:u64 ‖ bytes:u32 ‖ what the caller gave; in the order of topoheights
-//! index  topoheight of the first entry:u64 -> offset in the file:u64 ‖ bytes of the group:u32
+//! index  topoheight of the first entry:u64 -> offset in the file:u48 ‖ bytes of the group:u32
 //! mark   "ledger_indexed" -> offset in the file below which the index has every group:u64
 //! ```
 //!
@@ -313,18 +313,22 @@ impl Latest {
 
 fn encode_place(place: Place) -> [u8; PLACE_BYTES] {
     let mut bytes = [0; PLACE_BYTES];
-    bytes[..8].copy_from_slice(&place.offset.to_be_bytes());
-    bytes[8..].copy_from_slice(&place.bytes.to_be_bytes());
+    // No file has 2^48 bytes.
+    bytes[..6].copy_from_slice(&place.offset.to_be_bytes()[2..]);
+    bytes[6..].copy_from_slice(&place.bytes.to_be_bytes());
     bytes
 }
 
 fn decode_place(bytes: &[u8]) -> Option<Place> {
-    let (offset, rest) = bytes.split_first_chunk()?;
+    let (offset, rest) = bytes.split_first_chunk::<6>()?;
+    let mut wide = [0; 8];
+    wide[2..].copy_from_slice(offset);
     let bytes = u32::from_be_bytes(rest.try_into().ok()?);
-    Some(Place { offset: u64::from_be_bytes(*offset), bytes })
+    Some(Place { offset: u64::from_be_bytes(wide), bytes })
 }
 
-const PLACE_BYTES: usize = 12;
+/// With what else a value has in the database it is as long as can be without memory of its own there.
+const PLACE_BYTES: usize = 10;
 
 const MARK_KEY: &[u8] = b"ledger_indexed";
 

@@ -181,7 +181,9 @@ impl Default for StoreOptions {
         Self {
             flush_every_ms: Some(100),
             cache_bytes: 3 << 20,
-            page_cache_bytes: 2 << 20,
+            // For each part of what it keeps the database has room for one page then, and takes what it takes for
+            // that. Nothing that is read often is there.
+            page_cache_bytes: 256 << 10,
             log_file_bytes: 4 << 20,
             listen_address: None,
         }

@@ -87,7 +87,7 @@ fn the_bytes_on_disk_are_these() {
     assert_eq!(database.get("format_version").unwrap().unwrap(), [0, 0, 0, 8]);
     check(&database, "meta", "6964656e74697479", "6964");
     // The group is behind the header of its file, and is the only one.
-    check(&database, "ledger", "0000000000000011", "000000000000001c 0000001d");
+    check(&database, "ledger", "0000000000000011", "00000000001c 0000001d");
     check(&database, "meta", "6c65646765725f696e6465786564", "000000000000004d");
     let file = fs::read(directory.path().join("view/00000000000000000001.run")).unwrap();
     let check_of_file = hex::encode(&file[file.len() - 8..]);
