@@ -460,6 +460,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_while_the_ledger_is_synced_waits_for_the_next_sync() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
+        for topoheight in 1..INDEXED_AT_ONCE as u64 {
+            store.put_ledger(at(topoheight), b"fine").unwrap();
+            store.flush().unwrap();
+        }
+        store.put_ledger(at(10), b"fine").unwrap();
+        let later = store.clone();
+        let meanwhile = move || {
+            later.put_ledger(at(20), b"later").unwrap();
+            later.inner.ledger.write_out().unwrap();
+        };
+        let (done, _) = crate::store::witness::watch_meanwhile(meanwhile, || store.flush());
+        done.unwrap();
+        let ledger = &store.inner.ledger;
+        {
+            let latest = ledger.latest.lock();
+            let place = latest.unindexed.get(&at(20)).expect("it is not in the index");
+            assert_eq!(latest.unindexed.len(), 1);
+            assert_eq!(latest.ends.synced, place.offset);
+        }
+        assert!(ledger.index.read(&key(at(10))).unwrap().is_some());
+        assert!(ledger.index.read(&key(at(20))).unwrap().is_none());
+        assert_eq!(store.ledger(at(20)).unwrap().unwrap(), b"later");
+    }
+
+    #[test]
     fn an_entry_between_two_groups_is_one_of_its_own() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
