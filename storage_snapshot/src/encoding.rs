@@ -205,9 +205,7 @@ pub(crate) fn each_slot(
         if before >= Some(slot) {
             return Err(Malformed);
         }
-        let written_at = rest.position()?;
-        let version = rest.version(&slot.key(*account))?;
-        told(place, slot, Stamped { written_at, version });
+        told(place, slot, rest.stamped(&slot.key(*account))?);
         before = Some(slot);
     }
     rest.end()
@@ -222,10 +220,8 @@ pub(crate) fn count_slots(bytes: &[u8]) -> Result<usize, Malformed> {
 pub(crate) fn find_slot(bytes: &[u8], key: &StateKey) -> Result<Option<Stamped>, Malformed> {
     let mut bytes = Bytes(bytes);
     for _ in 0..bytes.u64()? {
-        let is_it = bytes.slot()?.is_of(key);
-        if is_it {
-            let written_at = bytes.position()?;
-            return Ok(Some(Stamped { written_at, version: bytes.version(key)? }));
+        if bytes.slot()?.is_of(key) {
+            return bytes.stamped(key).map(Some);
         }
         bytes.skip_position()?;
         bytes.skip_version()?;
@@ -244,8 +240,7 @@ pub(crate) fn read_slot(bytes: &[u8], key: &StateKey) -> Result<Option<Stamped>,
     if !bytes.slot()?.is_of(key) {
         return Ok(None);
     }
-    let written_at = bytes.position()?;
-    Ok(Some(Stamped { written_at, version: bytes.version(key)? }))
+    bytes.stamped(key).map(Some)
 }
 
 pub(crate) fn view_state(state: &ViewState) -> Vec<u8> {
@@ -465,6 +460,10 @@ impl Bytes<'_> {
             _ => return Err(Malformed),
         };
         if key.holds(&value) { Ok(Version::Known(Some(value))) } else { Err(Malformed) }
+    }
+
+    fn stamped(&mut self, key: &StateKey) -> Result<Stamped, Malformed> {
+        Ok(Stamped { written_at: self.position()?, version: self.version(key)? })
     }
 
     fn delta(&mut self) -> Result<StateDelta, Malformed> {

@@ -165,7 +165,7 @@ pub struct StoreOptions {
     /// How often the database, which holds the index of the ledger and the list of the view's files, writes out
     /// and fsyncs by itself, in milliseconds; `None` for never.
     pub flush_every_ms: Option<u64>,
-    /// How much memory decoded records of accounts may take.
+    /// How much memory records of accounts may take. It is taken when the store is opened.
     pub cache_bytes: u64,
     /// How much memory the database may take for its own pages.
     pub page_cache_bytes: u64,
