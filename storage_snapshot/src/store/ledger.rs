@@ -354,8 +354,9 @@ const AT_ONCE_BYTES: usize = 128 * 1024;
 /// How many groups may wait there to be replaced.
 const AT_ONCE_GROUPS: usize = 32;
 
-/// How many groups the database learns of at once. What it was not told is read when the ledger is opened.
-const INDEXED_AT_ONCE: usize = if cfg!(test) { 3 } else { 1024 };
+/// How many groups the database learns of at once. What it was not told is read when the ledger is opened, and
+/// what it makes of a write meanwhile stays in memory until the write is done, between pages that stay for long.
+const INDEXED_AT_ONCE: usize = if cfg!(test) { 3 } else { 64 };
 
 /// The entries of a range in order. Ends after the first error.
 pub(super) struct Range<'a> {
