@@ -14,12 +14,15 @@ pub(crate) mod lines;
 
 use std::{
     collections::HashMap,
+    panic::resume_unwind,
     path::{Path, PathBuf},
+    thread,
 };
 
 pub(crate) use ahead::BlocksAhead;
 use answer_files::AnswerFiles;
 pub use error::RecordingError;
+use lines::Lines;
 use storage_snapshot::{Amount, StateDelta};
 
 use super::{BlockSource, ChainEvent, ChainIdentity, CommittedBlock, NodeAnswers, SourceError};
@@ -52,25 +55,23 @@ impl Recording {
         let blocks_path = files
             .get("blocks")
             .ok_or_else(|| RecordingError::NoBlocks { directory: directory.to_owned() })?;
-        let mut block_count = 0;
-        for (name, path) in &files {
-            let lines = lines::verify(path)?;
-            if name == "blocks" {
-                block_count = lines;
-            }
-        }
-        let mut blocks = BlocksAhead::open(blocks_path)?;
-        let first =
-            blocks.next()?.ok_or_else(|| RecordingError::Empty { path: blocks_path.clone() })?;
-        let answers = AnswerFiles::read(&files, first.network)?;
-        Ok(Self {
-            identity: ChainIdentity::of(first.network, first.hash, first.miner),
-            network: first.network,
-            block_count,
-            blocks,
-            answers,
-            next: Ok(Some(first)),
-            emitted_supply: Amount::ZERO,
+        thread::scope(|scope| {
+            let verifying = thread::Builder::new()
+                .name("shadow-verifier".to_owned())
+                .spawn_scoped(scope, || verify_unread(&files, blocks_path))
+                .map_err(|source| RecordingError::Thread { path: blocks_path.clone(), source })?;
+            let read = read(&files, blocks_path);
+            // A file whose checksum does not hold may say anything, so that comes first.
+            let block_count = verifying.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+            read.map(|(first, blocks, answers)| Self {
+                identity: ChainIdentity::of(first.network, first.hash, first.miner),
+                network: first.network,
+                block_count,
+                blocks,
+                answers,
+                next: Ok(Some(first)),
+                emitted_supply: Amount::ZERO,
+            })
         })
     }
 
@@ -123,6 +124,33 @@ impl BlockSource for Recording {
     fn block_count(&self) -> Option<u64> {
         Some(self.block_count)
     }
+}
+
+/// The first block, those after it, and all that the node said about state.
+fn read(
+    files: &HashMap<String, PathBuf>,
+    blocks_path: &Path,
+) -> Result<(Block, BlocksAhead, AnswerFiles), RecordingError> {
+    let mut blocks = BlocksAhead::open(blocks_path)?;
+    let first =
+        blocks.next()?.ok_or_else(|| RecordingError::Empty { path: blocks_path.to_owned() })?;
+    let answers = AnswerFiles::read(files, first.network)?;
+    Ok((first, blocks, answers))
+}
+
+/// Reads to its end whatever is not read to its end before the first block is used, and returns how many blocks
+/// there are.
+fn verify_unread(
+    files: &HashMap<String, PathBuf>,
+    blocks_path: &Path,
+) -> Result<u64, RecordingError> {
+    let block_count = Lines::open(blocks_path)?.verify()?;
+    for (name, path) in files {
+        if path != blocks_path && !AnswerFiles::NAMES.contains(&name.as_str()) {
+            Lines::open(path)?.verify()?;
+        }
+    }
+    Ok(block_count)
 }
 
 /// The files of a directory by the part of their name before `.jsonl.gz` or `.jsonl`.

@@ -82,10 +82,19 @@ impl Copy {
     }
 
     pub(crate) fn with_flipped_byte(self, file: &str) -> Self {
+        self.with_flipped_byte_at(file, |length| length / 2)
+    }
+
+    /// The checksum is in front of the length of the text, four bytes each.
+    pub(crate) fn with_wrong_checksum(self, file: &str) -> Self {
+        self.with_flipped_byte_at(file, |length| length - 8)
+    }
+
+    fn with_flipped_byte_at(self, file: &str, place: impl FnOnce(usize) -> usize) -> Self {
         let path = self.path().join(file);
         let mut bytes = fs::read(&path).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 0x10;
+        let place = place(bytes.len());
+        bytes[place] ^= 0x10;
         fs::write(&path, &bytes).unwrap();
         self
     }

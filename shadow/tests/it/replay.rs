@@ -219,6 +219,14 @@ fn a_damaged_file_is_bad_input_and_named() {
 }
 
 #[test]
+fn what_a_damaged_file_says_is_not_what_is_wrong_with_it() {
+    for file in ["blocks.jsonl.gz", "versions.jsonl.gz", "txs.jsonl.gz", "node.jsonl.gz"] {
+        let copy = Copy::of("parallel-a").edit(file, |lines| lines[0] = "nonsense".to_owned());
+        refused(copy.with_wrong_checksum(file).path(), &[file, "not intact gzip data"]);
+    }
+}
+
+#[test]
 fn a_plain_recording_is_replayed_as_a_compressed_one_is() {
     for (name, code) in [("serial-main", 0), ("parallel-a", 1)] {
         let plain = Copy::of(name).plain();

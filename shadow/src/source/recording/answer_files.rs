@@ -39,7 +39,10 @@ pub(super) struct AnswerFiles {
 }
 
 impl AnswerFiles {
-    /// Reads the files that hold answers; those that a recording lacks were never asked for.
+    /// The names of the files that hold answers.
+    pub(super) const NAMES: [&str; 5] = ["versions", "history", "txs", "final_state", "node"];
+
+    /// Reads the files that hold answers, each to its end; those that a recording lacks were never asked for.
     ///
     /// # Errors
     ///
@@ -59,11 +62,12 @@ impl AnswerFiles {
             end: None,
         };
         let (mut walks, mut walked) = (Walks::default(), HashSet::new());
-        for_each_line(files, "versions", |line| answers.read_version(line))?;
-        for_each_line(files, "history", |line| answers.read_history(line, &mut walks))?;
-        for_each_line(files, "txs", |line| answers.read_transaction(line))?;
-        for_each_line(files, "final_state", |line| answers.read_final_state(line, &mut walked))?;
-        for_each_line(files, "node", |line| answers.read_node(line))?;
+        let [versions, history, txs, final_state, node] = Self::NAMES.map(|name| files.get(name));
+        for_each_line(versions, |line| answers.read_version(line))?;
+        for_each_line(history, |line| answers.read_history(line, &mut walks))?;
+        for_each_line(txs, |line| answers.read_transaction(line))?;
+        for_each_line(final_state, |line| answers.read_final_state(line, &mut walked))?;
+        for_each_line(node, |line| answers.read_node(line))?;
         walked.extend(walks.complete());
         answers.walked = Arc::new(walked);
         Ok(answers)
@@ -119,7 +123,7 @@ impl AnswerFiles {
 
     fn read_version(&mut self, line: &Line<'_>) -> Result<(), RecordingError> {
         let exchange = line.exchange()?;
-        let question: KeyAtTopoHeight = line.params(&exchange)?;
+        let question: KeyAtTopoHeight<'_> = line.params(&exchange)?;
         let account = self.account_of(line, &question.address)?;
         let key = match &*exchange.method {
             "get_nonce_at_topoheight" => StateKey::Nonce(account),
@@ -203,7 +207,7 @@ impl AnswerFiles {
         if !known.contains(&&*exchange.method) {
             return Ok(());
         }
-        let question: KeyAtTopoHeight = line.params(&exchange)?;
+        let question: KeyAtTopoHeight<'_> = line.params(&exchange)?;
         let account = self.account_of(line, &question.address)?;
         let key = match &*exchange.method {
             "get_nonce" => StateKey::Nonce(account),
@@ -295,26 +299,30 @@ impl Walks {
 }
 
 fn for_each_line(
-    files: &HashMap<String, PathBuf>,
-    name: &str,
+    path: Option<&PathBuf>,
     mut read: impl FnMut(&Line<'_>) -> Result<(), RecordingError>,
 ) -> Result<(), RecordingError> {
-    let Some(path) = files.get(name) else { return Ok(()) };
+    let Some(path) = path else { return Ok(()) };
     let mut lines = Lines::open(path)?;
     while let Some(line) = lines.next()? {
-        read(&line)?;
+        if let Err(error) = read(&line) {
+            // If the checksum does not hold the file is damaged, and what is wrong with a line says nothing.
+            lines.verify()?;
+            return Err(error);
+        }
     }
     Ok(())
 }
 
 #[derive(Deserialize)]
-struct KeyAtTopoHeight {
-    address: String,
+struct KeyAtTopoHeight<'a> {
+    #[serde(borrow)]
+    address: Cow<'a, str>,
     asset: Option<AssetId>,
     topoheight: Option<TopoHeight>,
 }
 
-impl KeyAtTopoHeight {
+impl KeyAtTopoHeight<'_> {
     fn asset(&self, line: &Line<'_>) -> Result<AssetId, RecordingError> {
         self.asset.ok_or_else(|| line.error("params: no asset".to_owned()))
     }

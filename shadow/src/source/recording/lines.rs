@@ -9,7 +9,7 @@ use std::{
 
 use flate2::bufread::MultiGzDecoder;
 use memchr::memchr;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::RecordingError;
@@ -79,16 +79,6 @@ impl RpcError {
     }
 }
 
-/// Reads a whole file, which verifies its checksum if it is compressed, and counts its lines.
-pub(crate) fn verify(path: &Path) -> Result<u64, RecordingError> {
-    let mut lines = Lines::open(path)?;
-    let mut count = 0;
-    while lines.next()?.is_some() {
-        count += 1;
-    }
-    Ok(count)
-}
-
 impl Lines {
     pub(crate) fn open(path: &Path) -> Result<Self, RecordingError> {
         let file = File::open(path)
@@ -131,6 +121,15 @@ impl Lines {
             }
         }
         Ok(Some(Line { path: &self.path, number: self.number, text: self.buffer.trim_ascii() }))
+    }
+
+    /// Reads what is left, which verifies the checksum of a compressed file, and returns how many lines that was.
+    pub(super) fn verify(mut self) -> Result<u64, RecordingError> {
+        let mut count = 0;
+        while self.next()?.is_some() {
+            count += 1;
+        }
+        Ok(count)
     }
 
     /// Reads a line with its end, or as much of it as is looked at; nothing at the end of the file.
@@ -185,7 +184,7 @@ impl<'a> Line<'a> {
     }
 
     /// The question's parameters.
-    pub(crate) fn params<T: DeserializeOwned>(
+    pub(crate) fn params<T: Deserialize<'a>>(
         &self,
         exchange: &Exchange<'a>,
     ) -> Result<T, RecordingError> {
@@ -196,9 +195,9 @@ impl<'a> Line<'a> {
     }
 
     /// One part of the line, which goes by this name.
-    pub(crate) fn part<T: DeserializeOwned>(
+    pub(crate) fn part<'p, T: Deserialize<'p>>(
         &self,
-        part: &RawValue,
+        part: &'p RawValue,
         name: &str,
     ) -> Result<T, RecordingError> {
         serde_json::from_str(part.get()).map_err(|error| self.error(format!("{name}: {error}")))
