@@ -30,7 +30,7 @@ pub use error::JudgeError;
 pub(crate) use pending::FLUSH_INTERVAL;
 use pending::Pending;
 pub use pending::Progress;
-use storage_snapshot::{Staged, Store, StoreError, TopoHeight};
+use storage_snapshot::{Staged, Store, TopoHeight};
 use unwritten::{Unwritten, Written};
 
 pub use crate::trial::Candidate;
@@ -260,17 +260,12 @@ impl JudgeLoop {
         Ok(())
     }
 
-    /// After a write that failed the store refuses every other. Who made verdicts durable or wrote blocks ahead may
-    /// know why, where the judge only met the refusal.
+    /// Who made verdicts durable or wrote blocks ahead may know why, where the judge only met a refusal.
     fn cause_of(&mut self, error: JudgeError) -> JudgeError {
-        let is_refusal =
-            |error: &JudgeError| matches!(error, JudgeError::Store(StoreError::Broken));
-        if !is_refusal(&error) {
-            return error;
-        }
-        let durable = self.durable.failure().filter(|failure| !is_refusal(failure));
-        let cause = durable.or_else(|| self.unwritten.failure().map(JudgeError::Store));
-        cause.unwrap_or(error)
+        let (durable, unwritten) = (&mut self.durable, &self.unwritten);
+        error.or_cause(|| {
+            durable.failure().into_iter().chain(unwritten.failure().map(JudgeError::Store))
+        })
     }
 
     fn judge_all(&mut self, messages: &Receiver<Message>) -> Result<(), JudgeError> {
