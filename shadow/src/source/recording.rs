@@ -60,10 +60,10 @@ impl Recording {
                 .name("shadow-verifier".to_owned())
                 .spawn_scoped(scope, || verify_unread(&files, blocks_path))
                 .map_err(|source| RecordingError::Thread { path: blocks_path.clone(), source })?;
-            let read = read(&files, blocks_path);
+            let opened = read(&files, blocks_path);
             // A file whose checksum does not hold may say anything, so that comes first.
             let block_count = verifying.join().unwrap_or_else(|panic| resume_unwind(panic))?;
-            read.map(|(first, blocks, answers)| Self {
+            opened.map(|(first, blocks, answers)| Self {
                 identity: ChainIdentity::of(first.network, first.hash, first.miner),
                 network: first.network,
                 block_count,
