@@ -75,8 +75,8 @@ impl WrittenTerms {
 
     fn get(&self, place: Place) -> Option<&Term> {
         let first = self.blocks.front()?.0.as_u64();
-        let block = usize::try_from(place.at.as_u64().checked_sub(first)?).ok()?;
-        self.blocks.get(block)?.1.get(place.index)
+        let block = usize::try_from(place.at().as_u64().checked_sub(first)?).ok()?;
+        self.blocks.get(block)?.1.get(place.index())
     }
 
     /// Forgets the blocks up to one that the view has.

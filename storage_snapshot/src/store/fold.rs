@@ -5,10 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    Inner,
-    window::{Place, Write},
-};
+use super::{Inner, window::Write};
 use crate::{
     Corruption, StateKey, StoreError, TopoHeight,
     version::{Position, Stamped},
@@ -56,12 +53,11 @@ fn last_versions(
     // Every write says which one it replaced, so those that stand in the end are found without looking at keys.
     let mut stands: Vec<_> = blocks.iter().map(|(_, writes)| vec![true; writes.len()]).collect();
     let first = blocks.first().map_or(TopoHeight::GENESIS, |(first, _)| *first);
-    for Place { at, index } in
-        blocks.iter().flat_map(|(_, writes)| writes.iter().filter_map(Write::replaced))
+    for replaced in blocks.iter().flat_map(|(_, writes)| writes.iter().filter_map(Write::replaced))
     {
         // What an earlier block wrote is in the view.
-        if at >= first {
-            stands[at.blocks_since(first) as usize][index] = false;
+        if replaced.at() >= first {
+            stands[replaced.at().blocks_since(first) as usize][replaced.index()] = false;
         }
     }
     // The first bytes of an account nearly always decide, and fit into a register.

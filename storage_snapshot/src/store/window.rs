@@ -9,7 +9,7 @@
 //! Commits only add versions above every T that anybody can have, so a read needs no lock that lasts
 //! longer than itself.
 
-use std::{collections::VecDeque, hash::BuildHasher, sync::Arc};
+use std::{collections::VecDeque, hash::BuildHasher, num::NonZeroU32, sync::Arc};
 
 use hashbrown::{HashTable, hash_table::Entry};
 use parking_lot::RwLock;
@@ -29,14 +29,14 @@ pub(super) struct Window {
 #[derive(Debug)]
 pub(super) struct Write {
     key: StateKey,
-    hash: u64,
+    hash: ShortHash,
     version: Version,
     replaced: Option<Place>,
 }
 
-/// With its place in the table and its term a write takes about 200 bytes for as long as a snapshot below it
+/// With its place in the table and its term a write takes about 170 bytes for as long as a snapshot below it
 /// is pinned.
-const _: () = assert!(size_of::<Write>() <= 144);
+const _: () = assert!(size_of::<Write>() <= 104);
 
 impl Write {
     pub(super) const fn key(&self) -> &StateKey {
@@ -94,7 +94,7 @@ impl LastWrites {
         let Self { nonces, balances, multisigs, registrations } = self;
         for table in [nonces, balances, multisigs, registrations] {
             if is_mostly_empty(table.len(), table.capacity()) {
-                table.shrink_to_fit(|last| last.hash);
+                table.shrink_to_fit(Last::hash);
             }
         }
     }
@@ -108,20 +108,73 @@ struct Block {
 /// Where a write is: in the block at a topoheight, and there the how-manieth in the order of the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    pub(super) at: TopoHeight,
-    pub(super) index: usize,
+    at: TopoHeight,
+    /// From 1 on, so that no place at all takes no more memory than one.
+    number: NonZeroU32,
 }
 
-/// The last write of a key.
+impl Place {
+    fn new(at: TopoHeight, index: usize) -> Self {
+        // As many writes as would not fit are no block that any memory holds.
+        Self { at, number: NonZeroU32::MIN.saturating_add(index as u32) }
+    }
+
+    pub(super) const fn at(self) -> TopoHeight {
+        self.at
+    }
+
+    pub(super) const fn index(self) -> usize {
+        self.number.get() as usize - 1
+    }
+}
+
+/// As much of the hash of a key as tells keys apart nearly always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ShortHash(u32);
+
+impl ShortHash {
+    fn of(key: &StateKey, hasher: &UniformState) -> Self {
+        let hash = hasher.hash_one(key);
+        Self((hash ^ hash >> 32) as u32)
+    }
+
+    /// What a table takes of it: the lowest bits, and the highest seven.
+    const fn wide(self) -> u64 {
+        let hash = self.0 as u64;
+        hash << 32 | hash
+    }
+}
+
+/// The place of the last write of a key, in pieces so that it takes no more memory than needed.
 struct Last {
-    hash: u64,
-    place: Place,
+    at: TopoHeight,
+    number: NonZeroU32,
+    hash: ShortHash,
+}
+
+/// Every key that was written has one.
+const _: () = assert!(size_of::<Last>() <= 16);
+
+impl Last {
+    const fn of(place: Place, hash: ShortHash) -> Self {
+        let Place { at, number } = place;
+        Self { at, number, hash }
+    }
+
+    const fn place(&self) -> Place {
+        let Self { at, number, .. } = *self;
+        Place { at, number }
+    }
+
+    const fn hash(&self) -> u64 {
+        self.hash.wide()
+    }
 }
 
 impl Window {
     pub(super) fn read(&self, key: &StateKey, at: Position) -> Option<Stamped> {
         let at = at?;
-        let hash = self.hasher.hash_one(key);
+        let hash = ShortHash::of(key, &self.hasher);
         let blocks = self.blocks.read();
         let mut place = blocks.last(key, hash)?;
         loop {
@@ -150,7 +203,7 @@ impl Window {
         let mut numbers = 0..;
         for keys in keys.chunks(KEYS_AT_ONCE) {
             for (key, likely) in keys.iter().zip(&mut likely) {
-                *likely = blocks.likely(key, self.hasher.hash_one(key));
+                *likely = blocks.likely(key, ShortHash::of(key, &self.hasher));
             }
             for ((key, likely), number) in keys.iter().zip(likely).zip(&mut numbers) {
                 let Some(mut write) = blocks.last_write(key, likely, &self.hasher) else {
@@ -175,7 +228,7 @@ impl Window {
     /// Adds what the next block wrote, every key once, and returns it.
     pub(super) fn push(&self, at: TopoHeight, versions: Vec<(StateKey, Version)>) -> Arc<[Write]> {
         let write = |(key, version)| Write {
-            hash: self.hasher.hash_one(key),
+            hash: ShortHash::of(&key, &self.hasher),
             key,
             version,
             replaced: None,
@@ -193,11 +246,11 @@ impl Window {
                 write.replaced = found.map(|(place, _)| place);
             }
             for (index, write) in writes.iter().enumerate() {
-                let place = Place { at, index };
-                let same = |last: &Last| Some(last.place) == write.replaced;
-                match blocks.last.of_mut(&write.key).entry(write.hash, same, |last| last.hash) {
-                    Entry::Occupied(mut last) => last.get_mut().place = place,
-                    Entry::Vacant(vacant) => drop(vacant.insert(Last { hash: write.hash, place })),
+                let (place, hash) = (Place::new(at, index), write.hash);
+                let same = |last: &Last| Some(last.place()) == write.replaced;
+                match blocks.last.of_mut(&write.key).entry(hash.wide(), same, Last::hash) {
+                    Entry::Occupied(mut last) => *last.get_mut() = Last::of(place, hash),
+                    Entry::Vacant(vacant) => drop(vacant.insert(Last::of(place, hash))),
                 }
             }
         }
@@ -236,14 +289,16 @@ impl Window {
             let Some(block) = blocks.pop_back() else { break };
             let first = blocks.front().map(|block| block.at);
             for (index, write) in block.writes.iter().enumerate() {
-                let place = Place { at: block.at, index };
+                let place = Place::new(block.at, index);
                 let last = last.of_mut(&write.key);
-                let Ok(mut entry) = last.find_entry(write.hash, |last| last.place == place) else {
+                let Ok(mut entry) =
+                    last.find_entry(write.hash.wide(), |last| last.place() == place)
+                else {
                     continue;
                 };
                 // What was replaced may be in the view by now.
                 match write.replaced.filter(|replaced| first.is_some_and(|at| replaced.at >= at)) {
-                    Some(replaced) => entry.get_mut().place = replaced,
+                    Some(replaced) => *entry.get_mut() = Last::of(replaced, write.hash),
                     None => drop(entry.remove()),
                 }
             }
@@ -260,10 +315,11 @@ impl Window {
             }
             let Some(block) = blocks.pop_front() else { return };
             for (index, write) in block.writes.iter().enumerate() {
-                let place = Place { at: block.at, index };
+                let place = Place::new(block.at, index);
                 // Where a later block wrote the key that is what it leads to.
                 let last = last.of_mut(&write.key);
-                if let Ok(entry) = last.find_entry(write.hash, |last| last.place == place) {
+                if let Ok(entry) = last.find_entry(write.hash.wide(), |last| last.place() == place)
+                {
                     entry.remove();
                 }
             }
@@ -272,16 +328,16 @@ impl Window {
 }
 
 impl Blocks {
-    fn last(&self, key: &StateKey, hash: u64) -> Option<Place> {
+    fn last(&self, key: &StateKey, hash: ShortHash) -> Option<Place> {
         let same = |last: &Last| {
-            last.hash == hash && self.get(last.place).is_some_and(|write| write.key == *key)
+            last.hash == hash && self.get(last.place()).is_some_and(|write| write.key == *key)
         };
-        self.last.of(key).find(hash, same).map(|last| last.place)
+        self.last.of(key).find(hash.wide(), same).map(Last::place)
     }
 
     /// Where the last write of a key of this kind with this hash is; seldom that of another key.
-    fn likely(&self, key: &StateKey, hash: u64) -> Option<Place> {
-        self.last.of(key).find(hash, |last| last.hash == hash).map(|last| last.place)
+    fn likely(&self, key: &StateKey, hash: ShortHash) -> Option<Place> {
+        self.last.of(key).find(hash.wide(), |last| last.hash == hash).map(Last::place)
     }
 
     /// The last write of a key, which is likely in a place.
@@ -296,7 +352,7 @@ impl Blocks {
         if write.key == *key {
             return Some((likely, write));
         }
-        let place = self.last(key, hasher.hash_one(key))?;
+        let place = self.last(key, ShortHash::of(key, hasher))?;
         Some((place, self.get(place)?))
     }
 
@@ -317,11 +373,13 @@ pub(super) const fn is_mostly_empty(len: usize, capacity: usize) -> bool {
 fn at_place(blocks: &VecDeque<Block>, place: Place) -> Option<&Write> {
     let first = blocks.front()?.at.as_u64();
     let block = usize::try_from(place.at.as_u64().checked_sub(first)?).ok()?;
-    blocks.get(block)?.writes.get(place.index)
+    blocks.get(block)?.writes.get(place.index())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
     use crate::{Address, Nonce, StateValue};
 
@@ -394,10 +452,47 @@ mod tests {
         window.drop_above(Some(TopoHeight::new(7)));
         let writes = window.push(TopoHeight::new(8), vec![(KEY, Version::Unknown)]);
         let replaced = writes[0].replaced();
-        assert_eq!(replaced, Some(Place { at: TopoHeight::new(7), index: 0 }));
+        assert_eq!(replaced, Some(Place::new(TopoHeight::new(7), 0)));
         let read = window.read(&KEY, Some(TopoHeight::new(9))).unwrap();
         assert_eq!(read.version, Version::Unknown);
         check(&window, &KEY, 7, Some(7));
         check(&window, &OTHER, 9, Some(6));
+    }
+
+    /// Two keys that the table takes for one.
+    fn alike(hasher: &UniformState) -> [StateKey; 2] {
+        let mut seen = HashMap::new();
+        // Among the first 2^17 there nearly always are two.
+        for number in 0_u32.. {
+            let mut account = [0; 32];
+            account[..4].copy_from_slice(&number.wrapping_mul(0x9E37_79B1).to_le_bytes());
+            account[4..8].copy_from_slice(&number.to_le_bytes());
+            let key = StateKey::Nonce(Address::new(account));
+            if let Some(other) = seen.insert(ShortHash::of(&key, hasher).0, key) {
+                return [other, key];
+            }
+        }
+        unreachable!("there are more keys than short hashes")
+    }
+
+    #[test]
+    fn keys_that_a_table_takes_for_one_are_told_apart() {
+        let window = Window::default();
+        let [one, other] = alike(&window.hasher);
+        window.push(TopoHeight::new(0), vec![(one, nonce(0))]);
+        check(&window, &one, 0, Some(0));
+        check(&window, &other, 0, None);
+        window.push(TopoHeight::new(1), vec![(one, nonce(1)), (other, nonce(1))]);
+        let writes = window.push(TopoHeight::new(2), vec![(other, nonce(2))]);
+        assert_eq!(writes[0].replaced(), Some(Place::new(TopoHeight::new(1), 1)));
+        check(&window, &one, 2, Some(1));
+        check(&window, &other, 2, Some(2));
+        window.drop_above(Some(TopoHeight::new(1)));
+        check(&window, &one, 2, Some(1));
+        check(&window, &other, 2, Some(1));
+        window.drop_up_to(TopoHeight::new(0));
+        window.drop_above(Some(TopoHeight::new(0)));
+        check(&window, &one, 2, None);
+        check(&window, &other, 2, None);
     }
 }
