@@ -59,6 +59,9 @@ use crate::{
 /// The name of the candidate that is the node itself.
 pub const NODE: &str = "node";
 
+/// The name of the judge's thread.
+pub(crate) const THREAD: &str = "shadow-judge";
+
 /// The build of the node is whatever answered.
 pub(crate) const NODE_BUILD: &str = "as it answered";
 
@@ -124,9 +127,8 @@ impl Judge {
             pending: Pending::default(),
             durable,
         };
-        let thread = thread::Builder::new()
-            .name("shadow-judge".to_owned())
-            .spawn(move || judging.run(&messages))?;
+        let thread =
+            thread::Builder::new().name(THREAD.to_owned()).spawn(move || judging.run(&messages))?;
         Ok(Self { queue, unwritten, abandon, progress: watched, thread })
     }
 

@@ -79,7 +79,7 @@ pub struct Report {
     pub gzip_to_verdict: Option<f64>,
     /// What this ratio is made of.
     pub replay: Option<ReplayRow>,
-    /// The resident memory of a soak towards the end of so many blocks.
+    /// The resident memory of one soak: in the blocks from the first number on, and in those up to the other.
     pub rss_mib: BTreeMap<String, Option<f64>>,
     /// Every engine at every size and conflict rate.
     pub engines: Vec<EngineRow>,
@@ -161,13 +161,10 @@ pub fn run(length: Length, workers: u32, accounts: Option<u64>) -> Result<Report
     pipeline::measure(length, workers, &mut report)?;
     storage::measure(length, accounts, &mut report)?;
     replay::measure(length, workers, &mut report)?;
-    for blocks in [10_000, 200_000] {
-        let resident = match length {
-            Length::Full => memory::resident_mib(blocks).map_err(SourceError::Io)?,
-            Length::Quick => None,
-        };
-        report.rss_mib.insert(blocks.to_string(), resident);
-    }
+    report.rss_mib = match length {
+        Length::Full => memory::resident_mib().map_err(SourceError::Io)?,
+        Length::Quick => memory::POINTS.map(|blocks| (blocks.to_string(), None)).into(),
+    };
     Ok(report)
 }
 
@@ -301,7 +298,7 @@ impl fmt::Display for Report {
         }
         for (blocks, resident) in &self.rss_mib {
             if let Some(resident) = resident {
-                writeln!(f, "resident towards the end of {blocks} blocks: {resident:.0} MiB")?;
+                writeln!(f, "a soak after {blocks} blocks: {resident:.1} MiB resident")?;
             }
         }
         for (accounts, nanoseconds) in &self.snapshot_open_ns {
