@@ -45,6 +45,7 @@ use crate::{
     last_word::amend,
     ledger::{CandidateEntry, LedgerEntry, entry_at},
     locate::Rerun,
+    metrics::Change,
     nap::{receive_after_naps, send_after_naps},
     node::NodeFindings,
     on_mismatch::Announcer,
@@ -580,6 +581,9 @@ impl JudgeLoop {
         let bytes = amended.entry.encode().map_err(JudgeError::Ledger)?;
         self.store.put_ledger(amended.entry.topoheight, &bytes).map_err(JudgeError::Store)?;
         self.pending.add_mismatches(amended.mismatches());
+        if self.progress.metrics.is_some() && amended.record.is_some() {
+            self.pending.changes.push(Change::Amended(amended));
+        }
         Ok(())
     }
 
@@ -607,7 +611,7 @@ impl JudgeLoop {
         self.store.put_ledger(entry.topoheight, &bytes).map_err(JudgeError::Store)?;
         self.pending.add(&entry);
         if self.progress.metrics.is_some() {
-            self.pending.entries.push(entry);
+            self.pending.changes.push(Change::Judged(entry));
         }
         Ok(())
     }

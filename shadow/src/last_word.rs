@@ -10,6 +10,7 @@ use storage_snapshot::{CommittedBlock, ReadError, StateKey, StateRead, StateValu
 
 use crate::{
     execute::ExecutableBlock,
+    fingerprint::Fingerprint,
     judge::{JudgeError, NODE, NODE_BUILD},
     ledger::{CandidateEntry, LedgerEntry, entry_at},
     record::{Ran, add_mismatch, record_of},
@@ -20,7 +21,9 @@ use crate::{
 /// A verdict with the node's last word in it.
 #[derive(Debug)]
 pub(crate) struct Amended {
-    /// The entry of the block.
+    /// The entry of the block, as it was.
+    pub(crate) before: LedgerEntry,
+    /// The same with what was found now.
     pub(crate) entry: LedgerEntry,
     /// What differs only now, if anything does.
     pub(crate) record: Option<MismatchRecord>,
@@ -43,6 +46,7 @@ pub(crate) fn amend(store: &Store, again: &AnswersAgain) -> Result<Option<Amende
     if !is_same || committed.commit.block != again.block || entry.node.again > 0 {
         return Ok(None);
     }
+    let before = entry.clone();
     let Some(node) = entry.candidates.iter_mut().find(|candidate| candidate.candidate == NODE)
     else {
         return Ok(None);
@@ -56,7 +60,7 @@ pub(crate) fn amend(store: &Store, again: &AnswersAgain) -> Result<Option<Amende
     entry.node.differ_again = differences.len() as u64;
     let record = Mismatch::collect(differences, &Limits::default())
         .map(|mismatch| add_to(node, &mismatch, &committed));
-    Ok(Some(Amended { entry, record }))
+    Ok(Some(Amended { before, entry, record }))
 }
 
 fn differences(store: &Store, committed: &CommittedBlock, again: &AnswersAgain) -> Vec<Difference> {
@@ -108,7 +112,12 @@ fn add_to(
         rerun: None,
         evidence: None,
     };
-    let record = record_of(mismatch, &ran, &bodiless(committed));
+    let block = bodiless(committed);
+    let mut record = record_of(mismatch, &ran, &block);
+    if node.fingerprint.is_none() {
+        node.fingerprint = mismatch.first().map(|first| Fingerprint::of(NODE, first, &block));
+    }
+    record.fingerprint = node.fingerprint.as_ref().map(|fingerprint| fingerprint.id().to_string());
     let (fields, first) = (std::mem::take(&mut node.fields), node.first.take());
     add_mismatch(node, &record);
     for (field, count) in fields {
@@ -215,6 +224,10 @@ mod tests {
         assert_eq!(node.fields, fields.iter().copied().collect());
         assert_eq!(amended.entry.node.again, 2);
         assert_eq!(amended.record.is_some(), amended.entry.node.differ_again > 0);
+        assert_eq!(amended.before.candidates[0].verdict, before);
+        // Without a name it could be neither counted with others nor accepted.
+        let named = amended.record.is_none() || node.fingerprint.is_some();
+        assert!(named, "{node:?}");
 
         // Once is enough.
         let bytes = amended.entry.encode().unwrap();

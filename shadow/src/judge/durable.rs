@@ -49,7 +49,7 @@ impl Durable {
             store.flush().map_err(JudgeError::Store)?;
             pending.count_into(&progress);
             if let Some(metrics) = &progress.metrics {
-                metrics.judged(pending.entries);
+                metrics.changed(pending.changes);
             }
             let fold = |last| fold_below(&store, last, keep_blocks).map_err(JudgeError::Store);
             pending.last.map_or(Ok(()), fold)

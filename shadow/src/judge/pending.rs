@@ -13,7 +13,7 @@ use storage_snapshot::TopoHeight;
 use super::NODE;
 use crate::{
     ledger::{CandidateEntry, LedgerEntry},
-    metrics::Metrics,
+    metrics::{Change, Metrics},
     stopwatch::ProcessorClock,
 };
 
@@ -54,8 +54,8 @@ pub(super) struct Pending {
     mismatches: u64,
     canaries_caught: u64,
     canaries_missed: u64,
-    /// Only if somebody wants them.
-    pub(super) entries: Vec<LedgerEntry>,
+    /// In order, and only if somebody wants them.
+    pub(super) changes: Vec<Change>,
 }
 
 impl Pending {

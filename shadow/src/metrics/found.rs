@@ -111,6 +111,20 @@ impl Found {
         }
     }
 
+    /// Adds what more was found in a block that was added before.
+    pub(super) fn amend(&mut self, before: &LedgerEntry, entry: &LedgerEntry) {
+        let at = entry.topoheight;
+        if self.newest.contains_key(&at) {
+            return self.add(entry);
+        }
+        // It was too long ago to be remembered.
+        self.stretches.count(at, Standing::Judged(before.severity()), -1);
+        self.stretches.count(at, Standing::Judged(entry.severity()), 1);
+        let found: Vec<_> = before.candidates.iter().filter_map(FoundProblem::of).collect();
+        self.forget(&found);
+        self.learn(entry);
+    }
+
     /// The whole range.
     pub(super) const fn stretches(&self) -> &Stretches {
         &self.stretches

@@ -78,6 +78,23 @@ impl Levels {
         taken_back
     }
 
+    /// Adds what more was found in a block that was added before.
+    pub(super) fn amend(
+        &mut self,
+        before: &LedgerEntry,
+        entry: LedgerEntry,
+        names: &mut CandidateNames,
+        to: &Instruments,
+    ) {
+        let at = entry.topoheight;
+        self.count(before, -1.0, names, to);
+        self.count(&entry, 1.0, names, to);
+        if let Some(newest) = self.newest.iter_mut().find(|newest| newest.topoheight == at) {
+            *newest = entry;
+        }
+        self.show(to);
+    }
+
     /// The newest block that stands.
     pub(super) const fn last(&self) -> Option<TopoHeight> {
         self.last

@@ -53,9 +53,19 @@ pub(crate) use self::{
 use crate::{
     execute::{BlockExecutor, SerialExecutor},
     fingerprint::FingerprintId,
+    last_word::Amended,
     ledger::{LedgerEntry, LedgerError},
     rules::RULES,
 };
+
+/// A change of the ledger.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// A block has a verdict.
+    Judged(LedgerEntry),
+    /// More was found in a block that has one.
+    Amended(Amended),
+}
 
 /// Everything that is measured.
 #[derive(Debug)]
@@ -132,6 +142,16 @@ struct State {
     ended: Option<String>,
 }
 
+impl State {
+    fn differs_at(&mut self, topoheight: TopoHeight) {
+        self.mismatches.insert(topoheight);
+        if self.mismatches.len() > MISMATCHES_MAX {
+            self.mismatches.pop_first();
+            self.has_forgotten_mismatches = true;
+        }
+    }
+}
+
 impl Metrics {
     /// Everything is there, and zero.
     ///
@@ -177,17 +197,39 @@ impl Metrics {
 
     /// These entries became durable, in this order.
     pub fn judged(&self, entries: Vec<LedgerEntry>) {
+        self.changed(entries.into_iter().map(Change::Judged));
+    }
+
+    /// These changes of the ledger became durable, in this order.
+    pub(crate) fn changed(&self, changes: impl IntoIterator<Item = Change>) {
         let mut state = self.state();
-        for entry in entries {
-            self.know_candidates_of(&entry, &mut state);
-            activity::count(&entry, &mut state.names, &self.instruments);
-            let taken_back = self.add(&mut state, entry);
-            if taken_back > 0 {
-                activity::count_re_order(taken_back, &self.instruments);
+        for change in changes {
+            match change {
+                Change::Judged(entry) => self.count(&mut state, entry),
+                Change::Amended(amended) => self.amend(&mut state, amended),
             }
+        }
+    }
+
+    fn count(&self, state: &mut State, entry: LedgerEntry) {
+        self.know_candidates_of(&entry, state);
+        activity::count(&entry, &mut state.names, &self.instruments);
+        let taken_back = self.add(state, entry);
+        if taken_back > 0 {
+            activity::count_re_order(taken_back, &self.instruments);
         }
         state.last_verdict = Some(Instant::now());
         self.instruments.last_verdict_seconds.with_label_values(&NONE).set(seconds_since_1970());
+    }
+
+    /// The block was counted when it was judged, so what happened since the start is not more by it.
+    fn amend(&self, state: &mut State, amended: Amended) {
+        let Amended { before, entry, .. } = amended;
+        state.problems.add(&entry);
+        state.found.amend(&before, &entry);
+        state.differs_at(entry.topoheight);
+        let State { levels, names, .. } = state;
+        levels.amend(&before, entry, names, &self.instruments);
     }
 
     fn know_candidates_of(&self, entry: &LedgerEntry, state: &mut State) {
@@ -209,11 +251,7 @@ impl Metrics {
         state.problems.add(&entry);
         state.found.add(&entry);
         if entry.mismatches() > 0 {
-            state.mismatches.insert(entry.topoheight);
-            if state.mismatches.len() > MISMATCHES_MAX {
-                state.mismatches.pop_first();
-                state.has_forgotten_mismatches = true;
-            }
+            state.differs_at(entry.topoheight);
         }
         let taken_back = state.levels.add(entry, &mut state.names, &self.instruments);
         if let Some(last) = state.levels.last() {

@@ -19,6 +19,8 @@ enum Step {
     Revert(u64),
     /// The newest block is judged once more.
     Again { candidate: usize },
+    /// More is found in the block that is so far below the newest one.
+    Amend { below: u64 },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -27,6 +29,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(verdict, candidate)| Step::Commit { verdict, candidate }),
         1 => (1..6_u64).prop_map(Step::Revert),
         1 => (0..3_usize).prop_map(|candidate| Step::Again { candidate }),
+        1 => (0..9_u64).prop_map(|below| Step::Amend { below }),
     ]
 }
 
@@ -82,6 +85,16 @@ impl Model {
         again.earlier_mismatches = before.earlier_mismatches;
         self.ledger.insert(at, again.clone());
         Some(again)
+    }
+
+    fn amend(&mut self, below: u64) -> Option<Change> {
+        let at = TopoHeight::new(self.standing().checked_sub(below + 1)?);
+        let entry = self.ledger.get_mut(&at)?;
+        let before = entry.clone();
+        let node = &mut entry.candidates[0];
+        node.verdict = comparator::Severity::Mismatch;
+        *node.fields.entry(Field::Version).or_default() += 3;
+        Some(Change::Amended(Amended { before, entry: entry.clone(), record: None }))
     }
 }
 
@@ -169,6 +182,7 @@ proptest! {
             match step {
                 Step::Revert(blocks) => model.revert(blocks),
                 Step::Again { candidate } => live.judged(Vec::from_iter(model.again(candidate))),
+                Step::Amend { below } => live.changed(model.amend(below)),
                 // A block that was ordered away counts until another takes its place, so only now is
                 // there something to compare.
                 Step::Commit { verdict, candidate } => {
@@ -223,6 +237,35 @@ fn a_re_order_is_counted_once_with_its_depth() {
     assert_eq!(value(&metrics, series), 8.0);
     assert_eq!(value(&metrics, "shadow_ledger_positions{state=\"exercised\"}"), 5.0);
     assert_eq!(value(&metrics, "shadow_verified_topoheight"), 4.0);
+}
+
+#[test]
+fn what_is_found_later_is_shown_and_counts_no_block_twice() {
+    #[track_caller]
+    fn check(blocks_above: usize) {
+        let (mut model, metrics) = (Model::default(), metrics());
+        for candidate in [1, 0, 2] {
+            metrics.judged(vec![model.commit(0, candidate)]);
+        }
+        for _ in 0..blocks_above {
+            metrics.judged(vec![model.commit(0, 0)]);
+        }
+        let below = blocks_above as u64 + 2;
+        assert_eq!(metrics.status().verdict, RunVerdict::Clean);
+        metrics.changed(model.amend(below));
+        assert_eq!(metrics.status().verdict, RunVerdict::Mismatch);
+        assert_eq!(standings(&metrics), model.standings());
+        assert_eq!(metrics.mismatches_before(TopoHeight::MAX, 9), [TopoHeight::GENESIS]);
+        let series = "shadow_ledger_mismatches{candidate=\"node\",field=\"version\"}";
+        assert_eq!(value(&metrics, series), 3.0);
+        let series = "shadow_judged_blocks_total{candidate=\"node\",verdict=\"match\"}";
+        assert_eq!(value(&metrics, series), 1.0);
+        let blocks = &metrics.status().candidates["node"].blocks;
+        assert_eq!((blocks["match"], blocks["mismatch"]), (0, 1));
+    }
+    check(0);
+    check(600);
+    check(1200);
 }
 
 #[test]
