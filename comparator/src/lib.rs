@@ -17,6 +17,7 @@ mod observation;
 mod record;
 mod side;
 mod sink;
+mod strict;
 mod text;
 mod verdict;
 mod violation;
@@ -37,6 +38,7 @@ pub use record::{
 };
 pub use side::Side;
 pub use sink::{JsonLines, MemorySink, MismatchSink, SinkError};
+pub use strict::Object;
 pub use verdict::{Inconclusive, NotExercised, OpaqueKind, Severity, Verdict};
 pub use violation::Violation;
 pub use wire::{

@@ -19,14 +19,21 @@ use storage_snapshot::{
     TxHash,
 };
 
-use crate::{Execution, Exercise, FailReason, Outcome, Provenance, SkipReason, Status, Totals};
+use crate::{
+    Execution, Exercise, FailReason, Outcome, Provenance, SkipReason, Status, Totals,
+    strict::{Object, object, objects, word},
+};
 
 /// The JSON object of an [`Execution`]: `outcomes`, `writes`, `totals` and `exercise`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ExecutionJson {
+    #[serde(deserialize_with = "objects")]
     outcomes: Vec<OutcomeJson>,
+    #[serde(deserialize_with = "objects")]
     writes: Vec<StateEntryJson>,
+    #[serde(deserialize_with = "object")]
     totals: Totals,
+    #[serde(deserialize_with = "object")]
     exercise: ExerciseJson,
 }
 
@@ -64,7 +71,8 @@ impl TryFrom<ExecutionJson> for Execution {
 ///
 /// When the text is not exactly one such object.
 pub fn decode_execution(json: &str) -> Result<Execution, WireError> {
-    serde_json::from_str::<ExecutionJson>(json).map_err(WireError::Json)?.try_into()
+    let Object(json) = serde_json::from_str(json).map_err(WireError::Json)?;
+    ExecutionJson::try_into(json)
 }
 
 /// The entries of a closed world, in the order of their keys.
@@ -100,6 +108,7 @@ fn delta_of(entries: Vec<StateEntryJson>) -> Result<StateDelta, WireError> {
 /// The JSON object of one key of state and its value.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StateEntryJson {
+    #[serde(deserialize_with = "word")]
     key: KeyWord,
     account: Address,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -269,6 +278,7 @@ impl From<MultisigJson> for MultisigConfig {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct OutcomeJson {
     pub(crate) hash: TxHash,
+    #[serde(deserialize_with = "word")]
     pub(crate) status: StatusWord,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,

@@ -143,6 +143,11 @@ fn every_wrong_type_is_refused() {
         ("/writes/9/value/participants", json!({})),
         ("/writes/9/value/participants/0", json!(vec![0; 32])),
         ("/totals/fees", json!(null)),
+        ("/totals", json!([35000, 0, 87738037, 9748670])),
+        ("/exercise", json!([4, 2, 3, null])),
+        ("/outcomes/0", json!(["00".repeat(32), "executed", null, 15000])),
+        ("/outcomes/0/status", json!({"executed": null})),
+        ("/writes/0/key", json!({"balance": null})),
         ("/exercise/workers", json!(-1)),
         ("/exercise/fallback", json!(false)),
     ] {

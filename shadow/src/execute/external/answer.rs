@@ -1,6 +1,6 @@
 //! What a program answers, and what is not an answer.
 
-use comparator::{Execution, ExecutionJson, Exercise, Failure, Schedule};
+use comparator::{Execution, ExecutionJson, Exercise, Failure, Object, Schedule};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{PROTOCOL, log::quoted};
@@ -14,7 +14,8 @@ fn read<R: DeserializeOwned>(line: &[u8], id: u64) -> Result<R, Failure> {
     let text = std::str::from_utf8(line).map_err(|error| {
         Failure::Protocol(format!("the answer is not UTF-8 from byte {}", error.valid_up_to()))
     })?;
-    let answer: Answer<R> = serde_json::from_str(text).map_err(|_| no_answer::<R>(text))?;
+    let answer = serde_json::from_str(text).map_err(|_| no_answer::<R>(text))?;
+    let Object(answer): Object<Answer<R>> = answer;
     if answer.jsonrpc != "2.0" {
         let version = quoted(&answer.jsonrpc, EXCERPT);
         return Err(Failure::Protocol(format!("the answer's field jsonrpc is {version}")));
@@ -24,8 +25,8 @@ fn read<R: DeserializeOwned>(line: &[u8], id: u64) -> Result<R, Failure> {
         return Err(Failure::Protocol(format!("the answer is to request {wrong}, asked was {id}")));
     }
     match (answer.result, answer.error) {
-        (Some(result), None) => Ok(result),
-        (None, Some(error)) => {
+        (Some(Object(result)), None) => Ok(result),
+        (None, Some(Object(error))) => {
             let message = quoted(&error.message, MESSAGE);
             Err(Failure::Error(format!("{message} (code {})", error.code)))
         }
@@ -41,7 +42,8 @@ fn read<R: DeserializeOwned>(line: &[u8], id: u64) -> Result<R, Failure> {
 /// Reads once more what is no answer, and slower, to say in which field it goes wrong.
 fn no_answer<R: DeserializeOwned>(text: &str) -> Failure {
     let deserializer = &mut serde_json::Deserializer::from_str(text);
-    let (path, error) = match serde_path_to_error::deserialize::<_, Answer<R>>(deserializer) {
+    let (path, error) = match serde_path_to_error::deserialize::<_, Object<Answer<R>>>(deserializer)
+    {
         Err(error) => (error.path().to_string(), error.into_inner().to_string()),
         // Then it goes wrong behind the object.
         Ok(_) => (".".to_owned(), "there is more on the line than one object".to_owned()),
@@ -112,8 +114,8 @@ pub(super) fn execution(
 struct Answer<R> {
     jsonrpc: String,
     id: u64,
-    result: Option<R>,
-    error: Option<ErrorJson>,
+    result: Option<Object<R>>,
+    error: Option<Object<ErrorJson>>,
 }
 
 #[derive(Deserialize)]
@@ -193,6 +195,14 @@ mod tests {
         check(
             br#"{"jsonrpc":"2.0","id":4,"result":{"protocol":1,"name":"","version":""}}"#,
             "the answer is to request 4, asked was 3",
+        );
+        check(
+            br#"["2.0",3,{"protocol":1,"name":"","version":""},null]"#,
+            "not an answer: invalid type: sequence, expected an object at line 1",
+        );
+        check(
+            br#"{"jsonrpc":"2.0","id":3,"result":[1,"",""]}"#,
+            "not an answer: field result: invalid type: sequence, expected an object at line 1",
         );
         check(br#"{"jsonrpc":"1.0","id":3}"#, "the answer's field jsonrpc is \"1.0\"");
         check(br#"{"jsonrpc":"2.0","id":3}"#, "the answer has neither a result nor an error");
