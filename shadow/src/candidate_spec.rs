@@ -130,7 +130,7 @@ pub fn start(
 ///
 /// # Errors
 ///
-/// As [`start`], for the first that cannot be made; and when a built-in engine is asked for twice.
+/// As [`start`], for the first that cannot be made; and when a built-in one is asked for twice.
 pub fn start_all(
     specs: &[CandidateSpec],
     workers: u32,
@@ -140,7 +140,7 @@ pub fn start_all(
     let mut executors = Vec::with_capacity(specs.len());
     for spec in specs.iter().filter(|spec| **spec != CandidateSpec::Node) {
         let executor = start_beside(spec, &executors, workers, budget, memory_bytes)?;
-        executors.push(executor);
+        executors.push(once(executor, &executors)?);
     }
     Ok(executors)
 }
@@ -154,12 +154,6 @@ fn start_beside(
 ) -> Result<Arc<dyn BlockExecutor>, StartCandidateError> {
     let taken = |name: &str| others.iter().any(|other| other.name() == name);
     match spec {
-        CandidateSpec::V3 if taken(ParallelExecutor::NAME) => {
-            Err(StartCandidateError::Twice(ParallelExecutor::NAME))
-        }
-        CandidateSpec::Sharded if taken(ShardedExecutor::NAME) => {
-            Err(StartCandidateError::Twice(ShardedExecutor::NAME))
-        }
         CandidateSpec::V3 => {
             let executor = ParallelExecutor::new(workers as usize);
             let executor = Arc::new(executor.map_err(StartCandidateError::Threads)?);
@@ -192,14 +186,25 @@ fn start_beside(
     }
 }
 
+/// Two of one name would be counted as one.
+fn once(
+    executor: Arc<dyn BlockExecutor>,
+    others: &[Arc<dyn BlockExecutor>],
+) -> Result<Arc<dyn BlockExecutor>, StartCandidateError> {
+    match others.iter().any(|other| other.name() == executor.name()) {
+        true => Err(StartCandidateError::Twice(executor.name().to_owned())),
+        false => Ok(executor),
+    }
+}
+
 /// Why there is no executor.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartCandidateError {
     /// The operating system refuses a thread.
     Threads(std::io::Error),
-    /// The built-in engine of this name is asked for twice.
-    Twice(&'static str),
+    /// The built-in candidate of this name is asked for twice.
+    Twice(String),
     /// The candidate is the node, which executes its blocks itself.
     NotRun,
     /// An outside program does not start.

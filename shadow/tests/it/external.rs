@@ -92,9 +92,18 @@ fn candidates_have_different_names_and_tell_their_build() {
 }
 
 #[test]
-fn the_engine_that_is_built_in_is_given_once() {
-    let twice = start_all(&[CandidateSpec::V3, CandidateSpec::V3], 2, BUDGET, None);
-    assert!(matches!(twice, Err(StartCandidateError::Twice("v3"))));
+fn what_is_built_in_is_given_once() {
+    #[track_caller]
+    fn check(spec: &str, name: &str) {
+        let specs: [CandidateSpec; 2] = [spec, spec].map(|spec| spec.parse().unwrap());
+        let twice = start_all(&specs, 2, BUDGET, None);
+        assert!(matches!(twice, Err(StartCandidateError::Twice(again)) if again == name), "{spec}");
+    }
+    check("v3", "v3");
+    check("sharded", "sharded");
+    // Counted as one it would hide on which blocks the other has no verdict.
+    #[cfg(feature = "faults")]
+    check("fault:lost-update", "fault-lost-update");
 }
 
 #[test]
