@@ -36,6 +36,8 @@ pub(crate) struct Trial {
     /// The run that the verdict is taken from: the first that differs from the control; otherwise the
     /// first that proves something; otherwise the first of all.
     pub(crate) decisive: Observation,
+    /// Whether every run came to its end, well or badly.
+    pub(crate) came_to_an_end: bool,
     /// Whether runs of the candidate differ from each other.
     pub(crate) schedule_dependent: bool,
     /// How often it ran.
@@ -61,6 +63,7 @@ impl Trial {
         let Question { block, pre_state, control } = question;
         let (mut runs, mut loads): (Vec<(_, Verdict)>, _) = (Vec::new(), Loads::default());
         let (mut execution, mut comparison) = (Duration::ZERO, Duration::ZERO);
+        let mut came_to_an_end = true;
         for schedule in candidate.schedules.of_block(block.block.topoheight) {
             let (observation, loaded) = observe(&*candidate.executor, block, pre_state, schedule);
             loads.add(loaded);
@@ -77,9 +80,9 @@ impl Trial {
             {
                 witness(&observation, mismatch);
             }
-            let ended = came_to_an_end(&observation);
+            came_to_an_end = has_ended(&observation);
             runs.push((observation, verdict));
-            if !ended {
+            if !came_to_an_end {
                 break;
             }
         }
@@ -101,17 +104,13 @@ impl Trial {
         Ok(Self {
             verdict,
             decisive,
+            came_to_an_end,
             schedule_dependent,
             runs: count,
             loads,
             execution,
             comparison,
         })
-    }
-
-    /// Whether every run came to its end, well or badly.
-    pub(crate) fn came_to_an_end(&self) -> bool {
-        came_to_an_end(&self.decisive)
     }
 
     /// Whether parts of the block may be run again to find out where it goes wrong. What hangs, crashes
@@ -127,7 +126,7 @@ impl Trial {
 }
 
 /// An error is an answer.
-const fn came_to_an_end(observation: &Observation) -> bool {
+const fn has_ended(observation: &Observation) -> bool {
     !matches!(observation.result, Err(Failure::Hang { .. } | Failure::Crashed(_)))
 }
 

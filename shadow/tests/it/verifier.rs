@@ -75,6 +75,24 @@ fn a_candidate_that_panics_is_observed_then_left_alone_and_the_others_go_on() {
 }
 
 #[test]
+fn a_candidate_that_differs_and_then_hangs_is_left_alone_too() {
+    let bench = Bench::new();
+    let fault = |_: &ExecutableBlock, _: &PreState, execution: &mut Execution| {
+        if execution.exercise.workers == 4 {
+            panic!("planted");
+        }
+        execution.totals.fees = execution.totals.fees.wrapping_add(Amount::new(1));
+    };
+    // The first run is under two workers.
+    let candidate =
+        Candidate { executor: Arc::new(Altered(fault)), schedules: Schedules::disturbed(5, 2) };
+    bench.verify_with(chain().take(12).map(committed), vec![candidate]);
+    let summary = bench.summary();
+    assert_eq!(summary["mismatches"]["by_field"]["fees"], 4);
+    assert_eq!(summary["reasons"]["not_exercised:suspended"], 8);
+}
+
+#[test]
 fn a_candidate_that_hangs_costs_its_budget_and_the_others_go_on() {
     let bench = Bench::new();
     let (never, waits) = mpsc::channel::<()>();
