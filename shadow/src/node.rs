@@ -38,7 +38,7 @@ pub struct NodeCounts {
     pub differ: u64,
     /// Answers taken as the truth, because the block was not executed here.
     pub taken: u64,
-    /// Questions that nobody asked the node.
+    /// Questions that nobody asked the node, or whose answers cannot be compared with anything.
     pub not_asked: u64,
     /// Those of the answers that were given while the block could still be ordered away.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -313,12 +313,17 @@ impl NodeFindings {
             }
         };
         compare(Field::Fees, totals.fees, claimed.total_fees);
+        if claimed.total_fees.is_none() {
+            self.counts.not_asked += 1;
+        }
         // What the node *says* of the two shares it divides by another number than what it pays, so
         // the shares are compared as balances and the reward as their sum.
         let reward = totals.miner_reward.wrapping_add(totals.dev_reward);
         compare(Field::MinerReward, reward, Some(claimed.reward));
-        if let Some(burned_supply) = compared.burned_supply {
-            compare(Field::Burned, burned_supply, answers.burned_supply);
+        match compared.burned_supply {
+            Some(burned_supply) => compare(Field::Burned, burned_supply, answers.burned_supply),
+            // There is nothing to compare with.
+            None => self.counts.not_asked += u64::from(answers.burned_supply.is_some()),
         }
     }
 

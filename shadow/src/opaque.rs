@@ -33,7 +33,7 @@ pub struct TakenState {
     pub blind: bool,
     /// How many answers were taken.
     pub taken: u64,
-    /// How many questions nobody asked.
+    /// How many questions nobody asked, or got an answer to that is compared with nothing.
     pub not_asked: u64,
 }
 
@@ -68,6 +68,8 @@ pub fn take_state(
     }
     taken.register_accounts(parent)?;
     taken.take_outcomes(block, answers);
+    // What the node has after its last block is compared with what a control left there.
+    taken.not_asked += answers.current.len() as u64 + u64::from(answers.burned_supply.is_some());
     Ok(taken)
 }
 

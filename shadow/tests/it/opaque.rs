@@ -7,7 +7,7 @@ use shadow::{
     execute::ExecutableBlock,
     opaque::{TakenState, take_state},
     rules::NamedKeys,
-    source::{NodeAnswers, Payout, VersionAnswer},
+    source::{CurrentValue, NodeAnswers, Payout, VersionAnswer},
 };
 use storage_snapshot::{Address, Amount, MemoryState, Nonce, StateKey, StateRead, StateValue};
 
@@ -32,6 +32,22 @@ fn a_named_key_that_nobody_asked_about_is_unknown() {
     assert!(taken.unknown.contains(&StateKey::Balance(A, NATIVE)));
     assert!(taken.unknown.contains(&StateKey::Nonce(A)));
     assert_eq!(taken.writes.len(), 0);
+}
+
+#[test]
+fn what_the_node_has_after_an_opaque_block_is_compared_with_nothing_and_counted() {
+    let world = call(World::new().account(A, 0, 100));
+    let before = take(&world, &NodeAnswers::default()).not_asked;
+    let value = Some(balance(7));
+    let key = StateKey::Balance(B, NATIVE);
+    let answers = NodeAnswers {
+        current: vec![CurrentValue { key, value, written_at: None }],
+        burned_supply: Some(Amount::new(5)),
+        ..NodeAnswers::default()
+    };
+    let taken = take(&world, &answers);
+    assert_eq!(taken.not_asked, before + 2);
+    assert_eq!(written(&taken, key), None);
 }
 
 #[test]

@@ -120,6 +120,22 @@ fn an_altered_answer_is_a_mismatch_of_the_node() {
     check("node.jsonl.gz", 0, "\"burned_supply\": 4", "\"burned_supply\": 5", "burned");
 }
 
+#[test]
+fn fees_that_the_node_does_not_tell_are_not_compared_and_counted() {
+    let copy = Copy::of("serial-main").edit("blocks.jsonl.gz", |lines| {
+        let mut block: Value = serde_json::from_str(&lines[60]).unwrap();
+        assert!(block["result"]["total_fees"].is_u64());
+        block["result"]["total_fees"] = Value::Null;
+        lines[60] = block.to_string();
+    });
+    let ran = replay(copy.path(), &[]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let summary = ran.summary();
+    assert_eq!(summary["node_check"]["not_asked"], 1);
+    assert_eq!(summary["candidates"]["node"]["match"], 428);
+    assert_eq!(summary["candidates"]["node"]["not_exercised"], 1);
+}
+
 const ACTIVE: &str = "\"state\": {\"active\": {\"participants\": [], \"threshold\": 1}}";
 
 #[test]
