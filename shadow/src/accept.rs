@@ -119,6 +119,11 @@ impl Acceptances {
         accepted.covers(&FoundProblem::of(entry)?).then_some(accepted)
     }
 
+    /// Whether a candidate was compared at work, and not only found to differ as is expected.
+    pub(crate) fn is_exercised(&self, entry: &CandidateEntry) -> bool {
+        entry.is_exercised() && self.covering(entry).is_none()
+    }
+
     /// Whether all that differs in a block is accepted, and something does.
     pub fn cover_block(&self, entry: &LedgerEntry) -> bool {
         let is_mismatch = |one: &&CandidateEntry| one.verdict == Severity::Mismatch;

@@ -50,7 +50,8 @@ pub struct CandidateCoverage {
     pub without_verdict: Ranges,
     /// What counts: the evidence about the configuration under test.
     pub evidence: Evidence,
-    /// What was found with other configurations, or with this one before another was under test.
+    /// What was found with other configurations, or with this one before another was under test. Of the
+    /// latter only what speaks against it counts.
     pub earlier: BTreeMap<Configuration, EarlierEvidence>,
 }
 
@@ -80,6 +81,10 @@ pub struct Evidence {
     pub blocks: BlockCounts,
     /// How many of those with a mismatch are accepted. Nothing is held to be exercised by them.
     pub accepted: u64,
+    /// How many differences are in them.
+    pub accepted_mismatches: u64,
+    /// In how many blocks the candidate was left alone, because it had failed in those before.
+    pub suspended: u64,
     /// How many blocks since the first have no verdict of this candidate.
     pub without_verdict: u64,
     /// Why blocks proved nothing or were not judged, by `verdict:reason`.
@@ -88,12 +93,13 @@ pub struct Evidence {
     pub fields: BTreeMap<Field, u64>,
     /// What was exercised, by the number of workers; 0 is for blocks of which that is not known.
     pub by_workers: BTreeMap<u32, Tally>,
-    /// What the blocks hold that have a difference.
+    /// What the blocks hold that have a difference, those included that were judged before another
+    /// configuration was under test.
     pub in_mismatches: Tally,
 }
 
-/// What was found with a configuration that is not under test any more.
-#[derive(Clone, Copy, Debug, Serialize)]
+/// What was found with a configuration before another was under test.
+#[derive(Clone, Debug, Serialize)]
 pub struct EarlierEvidence {
     /// The first block.
     pub since: TopoHeight,
@@ -101,6 +107,13 @@ pub struct EarlierEvidence {
     pub through: TopoHeight,
     /// The blocks by verdict.
     pub blocks: BlockCounts,
+    /// How many of those with a mismatch are accepted.
+    pub accepted: u64,
+    /// How many differences are in the others.
+    pub mismatches: u64,
+    /// What the blocks hold that have a difference.
+    #[serde(skip)]
+    pub in_mismatches: Tally,
 }
 
 /// What some blocks hold.
@@ -229,19 +242,40 @@ impl CandidateCoverage {
     fn add(&mut self, entry: &LedgerEntry, judged: &CandidateEntry, is_accepted: bool) {
         self.verdicts.push(judged.verdict, entry.topoheight);
         if !self.evidence.configuration.is_of(entry, judged) {
-            let configuration = Configuration::of(entry, judged);
-            let ended = Evidence::new(configuration, entry.topoheight);
-            let ended = std::mem::replace(&mut self.evidence, ended);
-            let (since, through) = (ended.since, ended.through);
-            let earlier = self.earlier.entry(ended.configuration).or_insert(EarlierEvidence {
-                since,
-                through,
-                blocks: BlockCounts::default(),
-            });
-            earlier.through = through;
-            earlier.blocks.add(&ended.blocks);
+            let mut begun = Evidence::new(Configuration::of(entry, judged), entry.topoheight);
+            if let Some(before) = self.earlier.get(&begun.configuration) {
+                begun.in_mismatches = before.in_mismatches.clone();
+            }
+            let ended = std::mem::replace(&mut self.evidence, begun);
+            let configuration = ended.configuration.clone();
+            self.earlier
+                .entry(configuration)
+                .and_modify(|earlier| earlier.add(&ended))
+                .or_insert_with(|| EarlierEvidence::of(&ended));
         }
         self.evidence.add(entry, judged, is_accepted);
+    }
+}
+
+impl EarlierEvidence {
+    fn of(ended: &Evidence) -> Self {
+        Self {
+            since: ended.since,
+            through: ended.through,
+            blocks: ended.blocks,
+            accepted: ended.accepted,
+            mismatches: ended.mismatches(),
+            in_mismatches: ended.in_mismatches.clone(),
+        }
+    }
+
+    fn add(&mut self, ended: &Evidence) {
+        self.through = ended.through;
+        self.blocks.add(&ended.blocks);
+        self.accepted += ended.accepted;
+        self.mismatches += ended.mismatches();
+        // There the earlier ones are already.
+        self.in_mismatches = ended.in_mismatches.clone();
     }
 }
 
@@ -288,6 +322,8 @@ impl Evidence {
             through: since,
             blocks: BlockCounts::default(),
             accepted: 0,
+            accepted_mismatches: 0,
+            suspended: 0,
             without_verdict: 0,
             reasons: BTreeMap::new(),
             fields: BTreeMap::new(),
@@ -298,7 +334,8 @@ impl Evidence {
 
     fn add(&mut self, entry: &LedgerEntry, judged: &CandidateEntry, is_accepted: bool) {
         self.through = entry.topoheight;
-        self.blocks.count(judged.verdict, judged.is_exercised());
+        let is_exercised = judged.is_exercised() && !is_accepted;
+        self.blocks.count(judged.verdict, is_exercised);
         if let Some(reason) = &judged.reason {
             let reason = format!("{}:{reason}", judged.verdict.word());
             *self.reasons.entry(reason).or_default() += 1;
@@ -306,8 +343,12 @@ impl Evidence {
         for (field, count) in &judged.fields {
             *self.fields.entry(*field).or_default() += count;
         }
-        self.accepted += u64::from(is_accepted);
-        if judged.is_exercised() && !is_accepted {
+        self.suspended += u64::from(judged.is_suspended());
+        if is_accepted {
+            self.accepted += 1;
+            self.accepted_mismatches += judged.fields.values().sum::<u64>();
+        }
+        if is_exercised {
             self.by_workers.entry(judged.workers()).or_default().add(entry);
         }
         if judged.verdict == Severity::Mismatch {
@@ -343,9 +384,9 @@ impl Evidence {
         Class::new(blocks, exercised.of_shape(shape), mismatch_blocks, stale_mismatches)
     }
 
-    /// How many differences there are.
+    /// How many differences there are that nobody accepted.
     pub fn mismatches(&self) -> u64 {
-        self.fields.values().sum()
+        self.fields.values().sum::<u64>().saturating_sub(self.accepted_mismatches)
     }
 }
 

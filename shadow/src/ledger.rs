@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use comparator::{Field, LocatedTransaction, Severity, Side};
+use comparator::{Field, LocatedTransaction, NotExercised, Severity, Side};
 use serde::{Deserialize, Serialize};
 use storage_snapshot::{Address, AssetId, BlockHash, Store, StoreError, TopoHeight};
 
@@ -155,6 +155,12 @@ impl CandidateEntry {
     /// Under how many workers it ran; 0 where that is not known.
     pub fn workers(&self) -> u32 {
         self.exercise.map_or(0, |exercise| exercise.workers)
+    }
+
+    /// Whether the candidate was left alone, because it had failed in the blocks before.
+    pub fn is_suspended(&self) -> bool {
+        let reason = NotExercised::Suspended.word();
+        self.verdict == Severity::NotExercised && self.reason.as_deref() == Some(reason)
     }
 
     /// Whether the candidate was compared at work. One that differs may as well have crashed, or have
@@ -387,10 +393,14 @@ impl LedgerEntry {
 
     /// Whether every candidate that executes was compared at work.
     pub fn is_exercised(&self) -> bool {
-        let mut executors = self.candidates.iter().filter(|judged| judged.candidate != NODE);
-        let first = executors.next();
-        first.is_some_and(CandidateEntry::is_exercised)
-            && executors.all(CandidateEntry::is_exercised)
+        self.is_exercised_as(CandidateEntry::is_exercised)
+    }
+
+    /// The same by another idea of what it is that a candidate was compared at work.
+    pub(crate) fn is_exercised_as(&self, is_exercised: impl Fn(&CandidateEntry) -> bool) -> bool {
+        let executors = self.candidates.iter().filter(|judged| judged.candidate != NODE);
+        let mut executors = executors.peekable();
+        executors.peek().is_some() && executors.all(is_exercised)
     }
 
     /// The worst verdict of all candidates: the one that the block is counted under.

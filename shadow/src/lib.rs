@@ -28,6 +28,7 @@ pub mod exit_code;
 #[cfg(feature = "faults")]
 pub mod faults;
 pub mod fingerprint;
+mod gaps;
 pub mod http;
 pub mod judge;
 pub mod kinds;

@@ -181,14 +181,25 @@ fn differences(coverage: &Coverage) -> Vec<String> {
         let blocks = evidence.blocks.mismatch.saturating_sub(evidence.accepted);
         if blocks > 0 {
             sentences.push(format!(
-                "candidate {name}: {} mismatches in {} blocks since topoheight {}{}",
+                "candidate {name}: {} mismatches in {blocks} blocks since topoheight {}{}",
                 evidence.mismatches(),
-                evidence.blocks.mismatch,
                 evidence.since,
                 match evidence.accepted {
                     0 => String::new(),
-                    accepted => format!(", {accepted} of the blocks accepted"),
+                    accepted => format!(", and {accepted} blocks with accepted ones"),
                 }
+            ));
+        }
+        // Agreements after it do not make a difference undone.
+        let earlier = candidate.earlier.get(&evidence.configuration);
+        if let Some(earlier) = earlier.filter(|earlier| earlier.mismatches > 0) {
+            sentences.push(format!(
+                "candidate {name}: {} mismatches in {} blocks from topoheight {} through {}, of the same build, \
+                 before another one was under test",
+                earlier.mismatches,
+                earlier.blocks.mismatch.saturating_sub(earlier.accepted),
+                earlier.since,
+                earlier.through
             ));
         }
     }

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use crate::{
     coverage::{CandidateCoverage, Coverage, Evidence},
+    gaps,
     kinds::TransactionKind,
     shapes::Shape,
     summary::words,
@@ -38,7 +39,7 @@ impl Requirements {
     pub fn missing(&self, coverage: &Coverage) -> Vec<String> {
         let mut missing = Vec::new();
         if coverage.candidates.is_empty() {
-            missing.push("no candidate was judged on any block: that proves nothing".to_owned());
+            missing.push(gaps::nobody());
         }
         for (name, candidate) in &coverage.candidates {
             let sentences = self.missing_of(candidate);
@@ -87,6 +88,9 @@ fn doubts(evidence: &Evidence) -> Vec<String> {
     if evidence.without_verdict > 0 {
         let blocks = evidence.without_verdict;
         doubts.push(format!("{blocks} blocks since topoheight {since} have no verdict"));
+    }
+    if evidence.suspended > 0 {
+        doubts.push(gaps::left_alone(evidence.suspended));
     }
     doubts
 }

@@ -172,11 +172,13 @@ pub(crate) fn run(
         return failed(summary, seconds(), error.to_string(), code_of(&error));
     }
     let watched = listener.map(|listener| {
-        let node = (options.node == NodeCheck::Compare).then_some(NODE);
-        let candidates = executors.iter().map(|executor| executor.name()).chain(node);
+        let node = (NODE.to_owned(), NODE_BUILD.to_owned());
+        let node = (options.node == NodeCheck::Compare).then_some(node);
+        let name_and_build =
+            |executor: &Arc<dyn BlockExecutor>| (executor.name().to_owned(), executor.build());
         let setup = Setup {
             chain: source.identity().name.clone(),
-            candidates: candidates.map(str::to_owned).collect(),
+            candidates: executors.iter().map(name_and_build).chain(node).collect(),
             options: options.numbers(),
             directory: path.clone(),
             evidence: options.report.clone().unwrap_or_else(|| path.join(EVIDENCE)),

@@ -14,6 +14,7 @@ use crate::{
     coverage::{BlockCounts, Configuration},
     exit_code::ExitCode,
     fingerprint::{Fingerprint, FingerprintId},
+    gaps::{self, Verdicts},
     ledger::{
         CandidateEntry, FirstMismatch, LedgerEntry, LedgerError, LoadCounts, ReOrderCounts,
         StepSeconds, TransactionCounts, entries,
@@ -87,9 +88,9 @@ pub struct Summary {
     /// The candidates that the run was asked for: each has to have been exercised.
     #[serde(skip)]
     asked: Vec<Asked>,
-    /// The verdicts on each candidate since its configuration changed last.
+    /// The verdicts on each candidate, by its configuration; the one of the last verdict is the last.
     #[serde(skip)]
-    latest: BTreeMap<String, Latest>,
+    configurations: BTreeMap<String, Vec<OfConfiguration>>,
     #[serde(skip)]
     acceptances: Acceptances,
 }
@@ -104,9 +105,11 @@ struct Asked {
 
 /// The verdicts on one configuration of a candidate.
 #[derive(Clone, Debug)]
-struct Latest {
+struct OfConfiguration {
     configuration: Configuration,
     blocks: BlockCounts,
+    /// In how many of them it was left alone.
+    suspended: u64,
 }
 
 /// What a run says.
@@ -241,7 +244,7 @@ impl Summary {
             on_mismatch: None,
             error: None,
             asked: candidates.into_iter().map(|name| Asked { name, configuration: None }).collect(),
-            latest: BTreeMap::new(),
+            configurations: BTreeMap::new(),
             acceptances: Acceptances::default(),
         }
     }
@@ -281,7 +284,8 @@ impl Summary {
         self.add_stale(entry.earlier_mismatches, entry);
         self.accepted.blocks += u64::from(self.acceptances.cover_block(entry));
         self.conservation_unchecked_blocks += u64::from(entry.conservation_unchecked > 0);
-        self.blocks.count(entry.severity(), entry.is_exercised());
+        let is_exercised = |judged: &CandidateEntry| self.acceptances.is_exercised(judged);
+        self.blocks.count(entry.severity(), entry.is_exercised_as(is_exercised));
         if let Some(canary) = &entry.canary {
             self.canaries.planted += 1;
             self.canaries.caught += u64::from(canary.was_caught());
@@ -314,11 +318,9 @@ impl Summary {
         let mut reasons = BTreeSet::new();
         for candidate in &entry.candidates {
             let counts = self.candidates.entry(candidate.candidate.clone()).or_default();
-            // An accepted mismatch proves nothing.
-            let exercised =
-                candidate.is_exercised() && self.acceptances.covering(candidate).is_none();
+            let exercised = self.acceptances.is_exercised(candidate);
             counts.count(candidate.verdict, exercised);
-            self.count_latest(entry, candidate, exercised);
+            self.count_configuration(entry, candidate, exercised);
             if let Some(reason) = &candidate.reason {
                 reasons.insert(format!("{}:{reason}", candidate.verdict.word()));
             }
@@ -385,16 +387,26 @@ impl Summary {
         self.on_mismatch = commands;
     }
 
-    fn count_latest(&mut self, entry: &LedgerEntry, judged: &CandidateEntry, exercised: bool) {
-        let begin = || Latest {
-            configuration: Configuration::of(entry, judged),
-            blocks: BlockCounts::default(),
+    fn count_configuration(
+        &mut self,
+        entry: &LedgerEntry,
+        judged: &CandidateEntry,
+        exercised: bool,
+    ) {
+        let all = self.configurations.entry(judged.candidate.clone()).or_default();
+        // Nearly always it is the last one.
+        let place = all.iter().rposition(|one| one.configuration.is_of(entry, judged));
+        let mut one = match place {
+            Some(place) => all.remove(place),
+            None => OfConfiguration {
+                configuration: Configuration::of(entry, judged),
+                blocks: BlockCounts::default(),
+                suspended: 0,
+            },
         };
-        let latest = self.latest.entry(judged.candidate.clone()).or_insert_with(begin);
-        if !latest.configuration.is_of(entry, judged) {
-            *latest = begin();
-        }
-        latest.blocks.count(judged.verdict, exercised);
+        one.blocks.count(judged.verdict, exercised);
+        one.suspended += u64::from(judged.is_suspended());
+        all.push(one);
     }
 
     /// Asks for verdicts on a candidate, by name and build: without them there is not enough evidence.
@@ -501,58 +513,31 @@ impl Summary {
     /// run on the same directory did not ask; a control that can be trusted; and a comparator that can,
     /// because it sees what differs and nothing else.
     pub(crate) fn missing(&self) -> impl Iterator<Item = String> {
-        let nobody = self
-            .asked
-            .is_empty()
-            .then(|| "no candidate was judged on any block: that proves nothing".to_owned());
-        let inconclusive = (self.blocks.inconclusive > 0)
-            .then(|| format!("{} blocks are inconclusive", self.blocks.inconclusive));
+        let nobody = self.asked.is_empty().then(gaps::nobody);
+        let inconclusive = gaps::inconclusive(self.blocks.inconclusive);
         nobody.into_iter().chain(self.gaps()).chain(inconclusive).chain(self.doubts())
     }
 
     /// Why nothing that was found can be trusted, a sentence each.
     pub(crate) fn doubts(&self) -> impl Iterator<Item = String> {
-        let canary = (self.canaries.caught < self.canaries.planted).then(|| {
-            "a result that was altered on purpose was not found to differ: no match of this run can \
-             be trusted; please report it"
-                .to_owned()
-        });
-        let noisy = (self.again.differ > 0).then(|| {
-            format!(
-                "the verifier is noisy: in {} of {} blocks the serial execution differs from itself, so \
-                 no verdict of this run can be trusted; please report it",
-                self.again.differ, self.again.blocks
-            )
-        });
-        canary.into_iter().chain(noisy)
+        let blind = gaps::blind(self.canaries.planted.saturating_sub(self.canaries.caught));
+        let noisy = gaps::noisy(self.again.differ, self.again.blocks);
+        blind.into_iter().chain(noisy)
     }
 
     fn gaps(&self) -> impl Iterator<Item = String> {
         self.asked.iter().filter_map(|Asked { name, configuration }| {
-            let latest = self.latest.get(name).filter(|latest| {
-                configuration.as_ref().is_none_or(|asked| latest.configuration == *asked)
-            });
-            let counts = latest.map(|latest| latest.blocks).unwrap_or_default();
-            let all = self.candidates.get(name).copied().unwrap_or_default();
-            let without = self.blocks.total.saturating_sub(counts.total);
-            if counts.exercised == 0 && all.total > counts.total {
-                Some(format!(
-                    "nothing was exercised for candidate {name} as it is now: what it did in another \
-                     build, or by other rules, says nothing about this one"
-                ))
-            } else if counts.exercised == 0 {
-                Some(format!(
-                    "nothing was exercised for candidate {name}: a green result for it would prove \
-                     nothing"
-                ))
-            } else if without > 0 {
-                Some(format!(
-                    "candidate {name} has no verdict on {without} blocks, because an earlier run was \
-                     not asked for it, or for another build of it; another --state-dir begins anew"
-                ))
-            } else {
-                None
-            }
+            let mut all = self.configurations.get(name).into_iter().flatten().rev();
+            let under_test = all
+                .find(|one| configuration.as_ref().is_none_or(|asked| one.configuration == *asked));
+            let counts = under_test.map(|one| one.blocks).unwrap_or_default();
+            let verdicts = Verdicts {
+                on_any: self.candidates.get(name).map_or(0, |all| all.total),
+                on_this: counts.total,
+                exercised: counts.exercised,
+                suspended: under_test.map_or(0, |one| one.suspended),
+            };
+            verdicts.gap(name, self.blocks.total)
         })
     }
 }

@@ -10,9 +10,8 @@ use std::{
 
 use storage_snapshot::TopoHeight;
 
-use super::NODE;
 use crate::{
-    ledger::{CandidateEntry, LedgerEntry},
+    ledger::LedgerEntry,
     metrics::{Change, Metrics},
     stopwatch::ProcessorClock,
 };
@@ -27,7 +26,7 @@ pub struct Progress {
     pub positions: AtomicU64,
     /// Their transactions.
     pub transactions: AtomicU64,
-    /// Blocks in which a candidate was compared at work.
+    /// Blocks in which every candidate that executes was compared at work.
     pub exercised: AtomicU64,
     /// Differences.
     pub mismatches: AtomicU64,
@@ -64,8 +63,7 @@ impl Pending {
         self.last = Some(entry.topoheight);
         self.blocks += 1;
         self.transactions += entry.transactions.total;
-        let mut executors = entry.candidates.iter().filter(|judged| judged.candidate != NODE);
-        self.exercised += u64::from(executors.any(CandidateEntry::is_exercised));
+        self.exercised += u64::from(entry.is_exercised());
         if let Some(canary) = &entry.canary {
             let caught = u64::from(canary.was_caught());
             self.canaries_caught += caught;

@@ -6,10 +6,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use comparator::Severity;
 use storage_snapshot::TopoHeight;
 
 use super::{
     declared::Instruments,
+    evidence::Evidence,
     words::{CandidateNames, SEVERITIES, fields},
 };
 use crate::{
@@ -29,12 +31,18 @@ pub(super) struct Levels {
     replaced_mismatches: u64,
     last: Option<TopoHeight>,
     missing: u64,
+    evidence: Evidence,
 }
 
 /// How many judged blocks an entry took back: none, usually.
 pub(super) type TakenBack = u64;
 
 impl Levels {
+    /// Asks for verdicts on a build of a candidate. To be told before anything is added.
+    pub(super) fn ask_for(&mut self, candidate: &str, build: &str) {
+        self.evidence.ask_for(candidate, build);
+    }
+
     /// Adds an entry that became durable.
     pub(super) fn add(
         &mut self,
@@ -100,6 +108,11 @@ impl Levels {
         self.last
     }
 
+    /// What speaks for the candidates as they are now.
+    pub(super) const fn evidence(&self) -> &Evidence {
+        &self.evidence
+    }
+
     /// Adds what one entry says, or takes it back.
     fn count(
         &mut self,
@@ -109,7 +122,10 @@ impl Levels {
         to: &Instruments,
     ) {
         let state = match entry.severity() {
-            comparator::Severity::Match | comparator::Severity::Mismatch => "exercised",
+            Severity::Match => "exercised",
+            // One that crashed was not compared at work.
+            Severity::Mismatch if entry.is_exercised() => "exercised",
+            Severity::Mismatch => Severity::NotExercised.word(),
             other => other.word(),
         };
         to.ledger_positions.with_label_values(&[state]).add(sign);
@@ -120,6 +136,7 @@ impl Levels {
         if let Some(canary) = &entry.canary {
             to.ledger_canaries.with_label_values(&[caught(canary.was_caught())]).add(sign);
         }
+        self.evidence.count(entry, sign > 0.0);
         self.replaced_mismatches = if sign > 0.0 {
             self.replaced_mismatches.saturating_add(entry.earlier_mismatches)
         } else {

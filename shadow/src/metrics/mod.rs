@@ -8,6 +8,7 @@
 mod activity;
 mod declared;
 mod describe;
+mod evidence;
 mod found;
 mod head;
 mod levels;
@@ -20,7 +21,7 @@ mod tests;
 mod words;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -83,8 +84,8 @@ pub struct Metrics {
 pub struct Setup {
     /// Which chain it is about.
     pub chain: String,
-    /// Who is put under test.
-    pub candidates: Vec<String>,
+    /// Who is put under test, and which build of it.
+    pub candidates: BTreeMap<String, String>,
     /// The configuration, where it is a number.
     pub options: Vec<(&'static str, f64)>,
     /// Where state and verdicts are.
@@ -402,8 +403,9 @@ impl Metrics {
         self.node().zero();
         {
             let mut state = self.state();
-            for candidate in &self.setup.candidates {
+            for (candidate, build) in &self.setup.candidates {
                 self.know_candidate(candidate, &mut state);
+                state.levels.ask_for(candidate, build);
             }
             state.levels.show(to);
         }

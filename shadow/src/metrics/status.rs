@@ -10,7 +10,7 @@ use super::{
     levels::NONE,
     words::{SEVERITIES, fields},
 };
-use crate::{rules::RULES, summary::RunVerdict};
+use crate::{gaps, rules::RULES, summary::RunVerdict};
 
 /// The state of a run at this moment.
 #[derive(Clone, Debug, Serialize)]
@@ -25,6 +25,8 @@ pub struct Status {
     pub chain: String,
     /// What the ledger says as a whole. What is accepted counts as no difference, and as no evidence.
     pub verdict: RunVerdict,
+    /// What is missing for an answer, a sentence each.
+    pub missing: Vec<String>,
     /// Why nothing is verified any more, if so.
     pub ended: Option<String>,
     /// How long the process has been running.
@@ -97,6 +99,7 @@ impl Metrics {
             rules: RULES,
             chain: self.setup.chain.clone(),
             verdict: RunVerdict::NotEnoughEvidence,
+            missing: state.levels.evidence().missing(),
             ended: state.ended.clone(),
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             head_topoheight: state.head.head(),
@@ -119,7 +122,12 @@ impl Metrics {
             canaries_caught: canaries("caught"),
             canaries_missed: canaries("missed"),
         };
-        status.verdict = self.verdict(&status);
+        let without_entry = status.positions.get("missing").copied().unwrap_or_default();
+        let without_entry = (without_entry > 0)
+            .then(|| format!("the ledger has no entry for {without_entry} blocks"));
+        status.missing.extend(without_entry);
+        status.missing.extend(gaps::blind(status.canaries_missed));
+        status.verdict = verdict(&status);
         status
     }
 
@@ -135,31 +143,6 @@ impl Metrics {
         CandidateStatus {
             blocks: blocks.collect(),
             mismatches: mismatches.filter(|(_, count)| *count > 0).collect(),
-        }
-    }
-
-    /// As the summary of the run would say if it ended now.
-    fn verdict(&self, status: &Status) -> RunVerdict {
-        let found = status.stale_mismatches
-            + status.candidates.values().flat_map(|one| one.mismatches.values()).sum::<u64>();
-        // Without a fingerprint nobody can have accepted it.
-        let differs = status.open_problems > 0 || (found > 0 && status.accepted_problems == 0);
-        let exercised = |name: &String| {
-            status
-                .candidates
-                .get(name)
-                .is_some_and(|candidate| count(&candidate.blocks, "match") > 0)
-        };
-        if differs {
-            RunVerdict::Mismatch
-        } else if count(&status.positions, "inconclusive") > 0
-            || count(&status.positions, "missing") > 0
-            || status.canaries_missed > 0
-            || !self.setup.candidates.iter().all(exercised)
-        {
-            RunVerdict::NotEnoughEvidence
-        } else {
-            RunVerdict::Clean
         }
     }
 
@@ -194,8 +177,19 @@ impl Metrics {
     }
 }
 
-fn count(counts: &BTreeMap<&'static str, u64>, word: &str) -> u64 {
-    counts.get(word).copied().unwrap_or_default()
+/// As the summary of the run would say if it ended now.
+fn verdict(status: &Status) -> RunVerdict {
+    let found = status.stale_mismatches
+        + status.candidates.values().flat_map(|one| one.mismatches.values()).sum::<u64>();
+    // Without a fingerprint nobody can have accepted it.
+    let differs = status.open_problems > 0 || (found > 0 && status.accepted_problems == 0);
+    if differs {
+        RunVerdict::Mismatch
+    } else if status.missing.is_empty() {
+        RunVerdict::Clean
+    } else {
+        RunVerdict::NotEnoughEvidence
+    }
 }
 
 fn check(name: &'static str, holds: bool, problem: impl FnOnce() -> String) -> Check {

@@ -8,7 +8,14 @@ use serde_json::json;
 use storage_snapshot::TopoHeight;
 
 use super::*;
-use crate::{kinds::TransactionKind, rules::Quirk, shapes::Shape, summary::RunVerdict};
+use crate::{
+    again::AgainEntry,
+    canary::CanaryEntry,
+    kinds::TransactionKind,
+    rules::Quirk,
+    shapes::Shape,
+    summary::{RunVerdict, Summary},
+};
 
 /// What happens to a ledger.
 #[derive(Clone, Debug)]
@@ -112,6 +119,8 @@ fn entry(at: TopoHeight, number: u64, verdict: usize, candidate: usize) -> Ledge
         "format_version": 1,
         "topoheight": at,
         "block_hash": format!("{number:064x}"),
+        "rules": RULES,
+        "control_build": SerialExecutor.build(),
         "state_digest": format!("{number:064x}"),
         "candidates": [{
             "candidate": CANDIDATES[candidate],
@@ -136,7 +145,7 @@ fn entry(at: TopoHeight, number: u64, verdict: usize, candidate: usize) -> Ledge
 fn metrics() -> Metrics {
     Metrics::new(Setup {
         chain: "a chain of a test".to_owned(),
-        candidates: CANDIDATES.map(str::to_owned).to_vec(),
+        candidates: CANDIDATES.map(|name| (name.to_owned(), "1".to_owned())).into(),
         options: vec![("workers", 2.0)],
         directory: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src/metrics")),
         evidence: PathBuf::from("there is none"),
@@ -251,7 +260,7 @@ fn what_is_found_later_is_shown_and_counts_no_block_twice() {
             metrics.judged(vec![model.commit(0, 0)]);
         }
         let below = blocks_above as u64 + 2;
-        assert_eq!(metrics.status().verdict, RunVerdict::Clean);
+        assert_eq!(metrics.status().verdict, RunVerdict::NotEnoughEvidence);
         metrics.changed(model.amend(below));
         assert_eq!(metrics.status().verdict, RunVerdict::Mismatch);
         assert_eq!(standings(&metrics), model.standings());
@@ -390,23 +399,88 @@ fn a_run_that_falls_behind_is_not_up_to_date() {
     check(LagLimit { age: long, blocks: Some(7) }, Some("or 7 blocks;"));
 }
 
+/// The same with this verdict on every candidate.
+fn of_all(mut entry: LedgerEntry) -> LedgerEntry {
+    let judged = entry.candidates.remove(0);
+    let name = |candidate: &str| {
+        let mut judged = judged.clone();
+        judged.candidate = candidate.to_owned();
+        judged
+    };
+    entry.candidates = CANDIDATES.map(name).into();
+    entry
+}
+
 #[test]
 fn the_answer_at_this_moment_is_never_green_by_accident() {
     let metrics = metrics();
     let verdict = || metrics.status().verdict;
     assert_eq!(verdict(), RunVerdict::NotEnoughEvidence);
     let mut model = Model::default();
-    for candidate in 0..CANDIDATES.len() {
-        assert_eq!(verdict(), RunVerdict::NotEnoughEvidence, "{candidate} were exercised");
-        metrics.judged(vec![model.commit(0, candidate)]);
-    }
+    metrics.judged(vec![of_all(model.commit(0, 0))]);
     assert_eq!(verdict(), RunVerdict::Clean);
-    metrics.judged(vec![model.commit(1, 0)]);
+    metrics.judged(vec![of_all(model.commit(1, 0))]);
     assert_eq!(verdict(), RunVerdict::Mismatch);
     // It was real, even if the block is gone.
     model.revert(1);
-    metrics.judged(vec![model.commit(0, 0)]);
+    metrics.judged(vec![of_all(model.commit(0, 0))]);
     assert_eq!(verdict(), RunVerdict::Mismatch);
     assert_eq!(metrics.status().stale_mismatches, 2);
-    assert_eq!(metrics.mismatches_before(TopoHeight::MAX, 10), [TopoHeight::new(3)]);
+    assert_eq!(metrics.mismatches_before(TopoHeight::MAX, 10), [TopoHeight::new(1)]);
+}
+
+#[test]
+fn what_is_missing_at_this_moment_is_what_would_be_missing_at_the_end() {
+    #[track_caller]
+    fn check(alter: impl FnOnce(&mut LedgerEntry), expected: &str) {
+        let metrics = metrics();
+        let mut summary = Summary::new([]);
+        for candidate in CANDIDATES {
+            summary.ask_for(candidate, "1");
+        }
+        let mut model = Model::default();
+        let mut entries = [0; 3].map(|match_| of_all(model.commit(match_, 0)));
+        alter(&mut entries[1]);
+        for entry in &entries {
+            summary.add(entry);
+        }
+        metrics.judged(entries.into());
+        let mut missing: Vec<_> = summary.missing().collect();
+        let mut status = metrics.status();
+        missing.sort_unstable();
+        status.missing.sort_unstable();
+        assert_eq!(status.missing, missing);
+        assert_eq!(missing.is_empty(), expected.is_empty(), "{missing:#?}");
+        assert!(missing.concat().contains(expected), "{missing:#?}");
+        let verdict = summary.finish(None, 0.0, None).verdict();
+        assert_eq!(status.verdict, verdict);
+    }
+    check(|_| (), "");
+    check(|entry| drop(entry.candidates.pop()), "external-engine has no verdict on 1 blocks");
+    check(|entry| entry.candidates[0].build = "2".to_owned(), "v3 has no verdict on 1 blocks");
+    check(|entry| entry.rules = "others".to_owned(), "no verdict on 1 blocks");
+    let suspend = |entry: &mut LedgerEntry| {
+        entry.candidates[0].verdict = comparator::Severity::NotExercised;
+        entry.candidates[0].reason = Some("suspended".to_owned());
+    };
+    check(suspend, "v3: left alone in 1 blocks");
+    let noisy = |entry: &mut LedgerEntry| {
+        let differs = json!({
+            "topoheight": 1, "block_hash": entry.block_hash, "candidate": "serial", "field": "balance",
+            "control": "absent", "observed": 1,
+        });
+        entry.again = Some(AgainEntry { differs: serde_json::from_value(differs).unwrap() });
+    };
+    check(noisy, "in 1 of 1 blocks the serial execution differs from itself");
+    let blind = |entry: &mut LedgerEntry| {
+        let verdict = entry.candidates[0].clone();
+        entry.canary = Some(CanaryEntry { planted: Field::Fees, verdict });
+    };
+    check(blind, "altered on purpose was not found to differ");
+    let inconclusive = |entry: &mut LedgerEntry| {
+        for judged in &mut entry.candidates {
+            judged.verdict = comparator::Severity::Inconclusive;
+        }
+    };
+    check(inconclusive, "1 blocks are inconclusive");
 }

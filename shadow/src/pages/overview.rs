@@ -93,6 +93,7 @@ fn safe(status: &Status) -> Answer {
         }
         RunVerdict::NotEnoughEvidence | RunVerdict::Error => {
             because.push(html! { "Nothing differs so far, and that proves too little." });
+            because.extend(status.missing.iter().map(|sentence| html! { (Told(sentence)) "." }));
             ("open", "?", "Not known yet")
         }
     };

@@ -88,7 +88,7 @@ struct EarlierJson<'a> {
     #[serde(flatten)]
     configuration: &'a Configuration,
     #[serde(flatten)]
-    evidence: EarlierEvidence,
+    evidence: &'a EarlierEvidence,
 }
 
 #[derive(Serialize)]
@@ -154,7 +154,7 @@ impl<'a> CandidateJson<'a> {
             earlier: candidate
                 .earlier
                 .iter()
-                .map(|(configuration, evidence)| EarlierJson { configuration, evidence: *evidence })
+                .map(|(configuration, evidence)| EarlierJson { configuration, evidence })
                 .collect(),
         }
     }

@@ -81,21 +81,31 @@ fn write_candidate(
         writeln!(text, "  {:<14} {blocks} blocks: {without_verdict}", "no verdict")?;
     }
     for (configuration, found) in earlier {
+        let (counted, differ) = match *configuration == evidence.configuration {
+            true => {
+                ("only mismatches counted", "of them mismatches, the same configuration".to_owned())
+            }
+            false => ("not counted", format!("of them mismatches, {configuration}")),
+        };
         writeln!(
             text,
-            "  not counted: topoheights {}-{}, {} blocks, {} of them mismatches, {configuration}",
+            "  {counted}: topoheights {}-{}, {} blocks, {} {differ}",
             found.since, found.through, found.blocks.total, found.blocks.mismatch
         )?;
     }
     let blocks = &evidence.blocks;
     writeln!(
         text,
-        "  counted since topoheight {}, through {}: {} of {} blocks exercised, {} mismatches",
+        "  counted since topoheight {}, through {}: {} of {} blocks exercised, {} mismatches{}",
         evidence.since,
         evidence.through,
         blocks.exercised,
         blocks.total,
-        evidence.mismatches()
+        evidence.mismatches(),
+        match evidence.accepted_mismatches {
+            0 => String::new(),
+            accepted => format!(", {accepted} accepted"),
+        }
     )?;
     let counts = |text: &mut String, title: &str, counts: Vec<String>| match counts.is_empty() {
         true => Ok(()),

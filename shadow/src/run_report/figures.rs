@@ -78,6 +78,7 @@ pub(crate) struct Mismatches {
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct Accepted {
+    pub(crate) blocks: u64,
     pub(crate) mismatches: u64,
 }
 

@@ -43,7 +43,7 @@ fn mismatch(figures: &Figures) -> String {
     let of_all = format!(
         "{} in {} of {} blocks",
         counted(figures.mismatches.total, "difference"),
-        figures.blocks.mismatch,
+        figures.blocks.mismatch.saturating_sub(figures.accepted.blocks),
         figures.blocks.total
     );
     let gone = match figures.stale_mismatches {

@@ -57,6 +57,14 @@ impl Entry {
         self
     }
 
+    /// The candidate was not run, because it had failed before.
+    pub(crate) fn left_alone(self, name: &str, build: &str) -> Self {
+        let mut entry = self.judged(name, build, "not_exercised", 0);
+        let candidate = entry.0["candidates"].as_array_mut().unwrap().last_mut().unwrap();
+        candidate["reason"] = json!("suspended");
+        entry
+    }
+
     pub(crate) fn entry(&self) -> LedgerEntry {
         LedgerEntry::decode(self.0.to_string().as_bytes()).unwrap()
     }
@@ -190,6 +198,26 @@ fn a_build_that_comes_back_begins_anew() {
     let blocks: Vec<_> =
         earlier.iter().map(|(of, found)| (of.build.as_str(), found.blocks.total)).collect();
     assert_eq!(blocks, [("1", 2), ("2", 1)]);
+}
+
+#[test]
+fn what_spoke_against_a_build_still_does_when_it_comes_back() {
+    let of_build =
+        |at, build, verdict| Entry::new(at).transfers(10).judged("v3", build, verdict, 2);
+    let coverage = coverage(&[
+        of_build(0, "1", "mismatch"),
+        of_build(1, "2", "match"),
+        of_build(2, "1", "match"),
+        of_build(3, "2", "match"),
+        of_build(4, "1", "match"),
+    ]);
+    let evidence = evidence(&coverage);
+    assert_eq!((evidence.since.as_u64(), evidence.blocks.mismatch), (4, 0));
+    let class = evidence.of_kind(TransactionKind::Transfer, 0);
+    assert_eq!((class.mismatch_blocks, class.divergence_below), (1, None));
+    let earlier = &coverage.candidates["v3"].earlier[&evidence.configuration];
+    assert_eq!((earlier.mismatches, earlier.blocks.total), (2, 2));
+    assert_eq!((earlier.since.as_u64(), earlier.through.as_u64()), (0, 2));
 }
 
 #[test]

@@ -87,6 +87,10 @@ fn a_ledger_leads_to_one_exit_code() {
     let silent = and(at_end().judged("v3", "1", "match", 2).with("again", json!({})));
     check("no noise, and enough", &silent, met, 0, "");
 
+    let suspended = and(at_end().left_alone("v3", "1"));
+    check("left alone", &suspended, None, 3, "candidate v3: left alone in 1 blocks");
+    check("left alone, and enough", &suspended, met, 3, "candidate v3: left alone in 1 blocks");
+
     let broken = and(at_end().judged("v3", "1", "mismatch", 0));
     check("a crash is not exercised", &broken, Some("exercised=31"), 1, "30 of 31 blocks");
 
@@ -112,6 +116,10 @@ fn another_build_has_to_earn_its_own_evidence() {
     check("a new build, both right, and enough", &both, Some("exercised=10"), 0, "");
     let last = [&both[..20], &[Entry::new(20).judged("v3", "2", "not_exercised", 2)]].concat();
     check("a new build that did nothing", &last, None, 3, "as it is now");
+    let again = Entry::new(50).transfers(10).judged("v3", "1", "match", 2);
+    let again = [entries.clone(), vec![again]].concat();
+    let known = "60 mismatches in 30 blocks from topoheight 0 through 29, of the same build";
+    check("the wrong build once more", &again, Some("exercised=1"), 1, known);
     let (_directory, store) = ledger(&entries);
     let report = Report::read(&store, None).unwrap();
     let text = report.to_text();
