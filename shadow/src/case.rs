@@ -11,7 +11,8 @@ use crate::{
     execute::{BlockExecutor, Control, ExecutableBlock, PreState, SerialExecutor},
     kinds::KindCounts,
     ledger::{
-        FORMAT_VERSION, LedgerEntry, LoadCounts, ReOrderCounts, StepSeconds, TransactionCounts,
+        Doubts, FORMAT_VERSION, LedgerEntry, LoadCounts, ReOrderCounts, StepSeconds,
+        TransactionCounts,
     },
     node::{NodeCounts, NodeFindings},
     rules::{Quirks, RULES},
@@ -89,6 +90,7 @@ impl Case {
             node: self.node_counts,
             earlier_mismatches: 0,
             earlier_problems: Vec::new(),
+            earlier_doubts: Doubts::default(),
             re_orders: ReOrderCounts::default(),
             conservation_unchecked: self.conservation_unchecked,
             quirks,

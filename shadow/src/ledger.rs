@@ -74,6 +74,9 @@ pub struct LedgerEntry {
     /// Of which problems they are cases, as far as that is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier_problems: Vec<FoundProblem>,
+    /// Why verdicts could not be trusted here, in blocks that have since been ordered away.
+    #[serde(default, skip_serializing_if = "Doubts::is_empty")]
+    pub earlier_doubts: Doubts,
     /// What has been ordered away from here.
     #[serde(default, skip_serializing_if = "ReOrderCounts::is_empty")]
     pub re_orders: ReOrderCounts,
@@ -87,6 +90,41 @@ pub struct LedgerEntry {
     pub loads: LoadCounts,
     /// Where the time went.
     pub seconds: StepSeconds,
+}
+
+/// Why verdicts cannot be trusted. A verifier that was blind or noisy once does not become sound because the chain
+/// went another way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doubts {
+    /// Results that were altered on purpose, which was not noticed.
+    pub canaries_missed: u64,
+    /// Controls that did something else when they were executed again.
+    pub again_differ: u64,
+}
+
+impl Doubts {
+    /// These and others.
+    #[must_use]
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self {
+            canaries_missed: self.canaries_missed + other.canaries_missed,
+            again_differ: self.again_differ + other.again_differ,
+        }
+    }
+
+    /// These without others.
+    #[must_use]
+    const fn without(self, other: Self) -> Self {
+        Self {
+            canaries_missed: self.canaries_missed.saturating_sub(other.canaries_missed),
+            again_differ: self.again_differ.saturating_sub(other.again_differ),
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "this is how serde asks")]
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Blocks that were judged and have since been ordered away.
@@ -370,15 +408,51 @@ impl LedgerEntry {
             self.block_hash == replaced.block_hash && self.state_digest == replaced.state_digest;
         if is_again {
             self.re_orders = replaced.re_orders;
-            self.earlier_problems.clone_from(&replaced.earlier_problems);
-            self.earlier_mismatches = replaced.mismatches().saturating_sub(self.mismatches_here());
-            self.earlier_mismatches = self.earlier_mismatches.max(replaced.earlier_mismatches);
+            self.earlier_doubts = replaced.doubts().without(self.doubts_here());
+            let lost: Vec<_> = replaced
+                .candidates
+                .iter()
+                .map(|before| (before, self.fields_not_found_again(before)))
+                .collect();
+            let differences = lost.iter().flat_map(|(_, fields)| fields.values());
+            self.earlier_mismatches = replaced.earlier_mismatches + differences.sum::<u64>();
+            let lost = lost.into_iter().filter(|(_, fields)| !fields.is_empty());
+            let lost = lost.filter_map(|(before, fields)| {
+                FoundProblem::of(before).map(|found| FoundProblem { fields, ..found })
+            });
+            self.earlier_problems = replaced.earlier_problems.iter().cloned().chain(lost).collect();
         } else {
             self.re_orders = replaced.ordered_away();
+            self.earlier_doubts = replaced.doubts();
             self.earlier_mismatches = replaced.mismatches();
             self.earlier_problems = replaced.problems().collect();
-            self.earlier_problems.truncate(EARLIER_PROBLEMS_MAX);
         }
+        self.earlier_problems.truncate(EARLIER_PROBLEMS_MAX);
+    }
+
+    /// What differed when the block was judged before, and is not among what differs now.
+    fn fields_not_found_again(&self, before: &CandidateEntry) -> BTreeMap<Field, u64> {
+        let problem = |judged: &CandidateEntry| judged.fingerprint.as_ref().map(Fingerprint::id);
+        let now = self.candidates.iter().find(|now| {
+            now.candidate == before.candidate
+                && now.build == before.build
+                && problem(now) == problem(before)
+        });
+        let found = |field| now.and_then(|now| now.fields.get(field)).copied().unwrap_or_default();
+        let left =
+            before.fields.iter().map(|(field, count)| (*field, count.saturating_sub(found(field))));
+        left.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Why verdicts cannot be trusted, of this block and of those that were here before it.
+    pub fn doubts(&self) -> Doubts {
+        self.earlier_doubts.and(self.doubts_here())
+    }
+
+    fn doubts_here(&self) -> Doubts {
+        let missed = self.canary.as_ref().is_some_and(|canary| !canary.was_caught());
+        let differs = self.again.as_ref().is_some_and(|again| again.differs.is_some());
+        Doubts { canaries_missed: u64::from(missed), again_differ: u64::from(differs) }
     }
 
     /// The problems that were found here, in this block and in those that were here before it.
@@ -517,3 +591,6 @@ impl std::error::Error for LedgerError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

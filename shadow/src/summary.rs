@@ -276,6 +276,10 @@ impl Summary {
     /// the first.
     pub fn add(&mut self, entry: &LedgerEntry) {
         self.re_orders = self.re_orders.and(entry.ordered_away());
+        let doubts = if entry.stale { entry.doubts() } else { entry.earlier_doubts };
+        self.canaries.planted += doubts.canaries_missed;
+        self.again.blocks += doubts.again_differ;
+        self.again.differ += doubts.again_differ;
         if entry.stale {
             self.stale += 1;
             self.add_stale(entry.mismatches(), entry);

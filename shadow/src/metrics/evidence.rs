@@ -56,6 +56,13 @@ impl Evidence {
         }
     }
 
+    /// Adds controls of blocks that were ordered away which did not do the same again, or takes them back.
+    pub(super) fn count_again(&mut self, differ: u64, is_added: bool) {
+        for count in [&mut self.again_blocks, &mut self.again_differ] {
+            *count = if is_added { *count + differ } else { count.saturating_sub(differ) };
+        }
+    }
+
     /// What is missing for an answer, a sentence each.
     pub(super) fn missing(&self) -> Vec<String> {
         let nobody = self.candidates.is_empty().then(gaps::nobody);

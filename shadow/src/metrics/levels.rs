@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     kinds::TransactionKind,
-    ledger::{CandidateEntry, LedgerEntry},
+    ledger::{CandidateEntry, Doubts, LedgerEntry},
     shapes::Shape,
 };
 
@@ -25,8 +25,8 @@ use crate::{
 pub(super) struct Levels {
     /// The newest blocks that stand, in order.
     newest: VecDeque<LedgerEntry>,
-    /// Blocks that were ordered away and not replaced, with the differences found there.
-    stale: BTreeMap<TopoHeight, u64>,
+    /// Blocks that were ordered away and not replaced, with the differences found there, and the doubts.
+    stale: BTreeMap<TopoHeight, (u64, Doubts)>,
     /// Differences of blocks that were ordered away and replaced.
     replaced_mismatches: u64,
     last: Option<TopoHeight>,
@@ -63,19 +63,19 @@ impl Levels {
             && let Some(newest) = self.newest.pop_back()
         {
             self.count(&newest, -1.0, names, to);
-            self.stale.insert(newest.topoheight, newest.mismatches());
+            self.add_stale(&newest, to);
             self.last = newest.topoheight.previous();
             taken_back += 1;
         }
         if entry.stale {
-            self.stale.insert(at, entry.mismatches());
+            self.add_stale(&entry, to);
             self.show(to);
             return taken_back;
         }
         if let Some(last) = self.last {
             self.missing += at.as_u64().saturating_sub(last.as_u64() + 1);
         }
-        self.stale.remove(&at);
+        self.remove_stale(at, to);
         self.last = Some(at);
         self.count(&entry, 1.0, names, to);
         self.newest.push_back(entry);
@@ -136,6 +136,7 @@ impl Levels {
         if let Some(canary) = &entry.canary {
             to.ledger_canaries.with_label_values(&[caught(canary.was_caught())]).add(sign);
         }
+        self.count_doubts(entry.earlier_doubts, sign, to);
         self.evidence.count(entry, sign > 0.0);
         self.replaced_mismatches = if sign > 0.0 {
             self.replaced_mismatches.saturating_add(entry.earlier_mismatches)
@@ -144,10 +145,30 @@ impl Levels {
         };
     }
 
+    fn add_stale(&mut self, entry: &LedgerEntry, to: &Instruments) {
+        self.remove_stale(entry.topoheight, to);
+        self.count_doubts(entry.doubts(), 1.0, to);
+        self.stale.insert(entry.topoheight, (entry.mismatches(), entry.doubts()));
+    }
+
+    /// Whatever takes its place has taken over what was found there.
+    fn remove_stale(&mut self, at: TopoHeight, to: &Instruments) {
+        if let Some((_, doubts)) = self.stale.remove(&at) {
+            self.count_doubts(doubts, -1.0, to);
+        }
+    }
+
+    /// Adds the doubts of blocks that were ordered away, or takes them back.
+    fn count_doubts(&mut self, doubts: Doubts, sign: f64, to: &Instruments) {
+        let missed = sign * doubts.canaries_missed as f64;
+        to.ledger_canaries.with_label_values(&[caught(false)]).add(missed);
+        self.evidence.count_again(doubts.again_differ, sign > 0.0);
+    }
+
     pub(super) fn show(&self, to: &Instruments) {
         to.ledger_positions.with_label_values(&["stale"]).set(self.stale.len() as f64);
         to.ledger_positions.with_label_values(&["missing"]).set(self.missing as f64);
-        let stale: u64 = self.stale.values().sum();
+        let stale: u64 = self.stale.values().map(|(mismatches, _)| mismatches).sum();
         let mismatches = stale.saturating_add(self.replaced_mismatches);
         to.ledger_stale_mismatches.with_label_values(&NONE).set(mismatches as f64);
     }

@@ -90,6 +90,7 @@ impl Model {
         again.block_hash = before.block_hash;
         again.state_digest.clone_from(&before.state_digest);
         again.earlier_mismatches = before.earlier_mismatches;
+        again.earlier_doubts = before.earlier_doubts;
         self.ledger.insert(at, again.clone());
         Some(again)
     }
@@ -130,7 +131,10 @@ fn entry(at: TopoHeight, number: u64, verdict: usize, candidate: usize) -> Ledge
             "fields": fields,
             "exercise": { "workers": 4, "seed": 0, "batches": 2, "max_in_flight": 3, "seconds": 0.5 },
         }],
-        "canary": null,
+        "canary": (number % 4 == 1).then(|| json!({
+            "planted": "fees",
+            "verdict": { "candidate": "canary", "build": "1", "verdict": "match" },
+        })),
         "transactions": { "total": 9, "executed": 7, "skipped": 1, "failed": 1, "opaque": 0 },
         "kinds": { "burn": { "total": 3, "executed": 2 } },
         "shapes": { "self_transfer": number % 3 },
@@ -408,6 +412,7 @@ fn of_all(mut entry: LedgerEntry) -> LedgerEntry {
         judged
     };
     entry.candidates = CANDIDATES.map(name).into();
+    entry.canary = None;
     entry
 }
 
