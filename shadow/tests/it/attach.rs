@@ -96,6 +96,31 @@ fn blocks_that_are_ordered_anew_are_verified_anew() {
 }
 
 #[test]
+fn whoever_goes_on_asks_again_about_everything_that_was_asked_about() {
+    let node = serve(generated(11, 150), Pace::OnRequest);
+    let state = tempfile::tempdir().unwrap();
+    loop {
+        let progress = node.advance(40).unwrap();
+        let until = progress.topoheight.as_u64().to_string();
+        let ran = attach(&node, &with_state(&state, &["--until", &until, "--candidate", "node"]));
+        assert_eq!(ran.code, 0, "{ran:#?}");
+        if progress.is_complete {
+            break;
+        }
+    }
+    let store = Store::open(state.path(), StoreOptions::default()).unwrap();
+    let (mut again, mut is_last) = (0, false);
+    for entry in entries(&store, TopoHeight::GENESIS) {
+        let node = entry.unwrap().node;
+        // Contracts, and what is not stable yet.
+        is_last |= node.early > 0 && node.again == 0;
+        assert!(is_last || node.again == node.early, "{node:?}");
+        again += node.again;
+    }
+    assert!(again > 1000, "{again}");
+}
+
+#[test]
 fn a_run_that_is_killed_again_and_again_ends_like_one_that_never_was() {
     let seed = std::env::var("SHADOW_SEED").map_or(5, |seed| seed.parse().unwrap());
     let expected = undisturbed(seed, 150);

@@ -25,7 +25,7 @@ use super::{
     questions::{Questions, Tops},
     status::FollowStatus,
     transit::Transit,
-    unsettled::Unsettled,
+    unsettled::{Unsettled, Waiting},
 };
 use crate::{
     chain::Block,
@@ -244,7 +244,8 @@ impl Follower {
             if early {
                 committed.answers.early = true;
                 let asked = committed.answers.versions.iter().map(|(key, _)| *key);
-                self.unsettled.push(block, asked.collect());
+                let keys = asked.collect();
+                self.unsettled.push(Waiting { block, keys, is_whole: true });
             }
             let learned = committed.answers.before.iter().flat_map(|before| &before.in_force);
             self.transit.send(learned.map(|(key, _)| *key));
@@ -296,11 +297,12 @@ impl Follower {
     /// Asks again about blocks that have become stable; whether somebody still takes the answers.
     async fn settle(&mut self) -> Result<bool, NodeError> {
         for _ in 0..SETTLED_AT_ONCE {
-            let Some((block, keys)) = self.unsettled.stable(self.tops.stable) else { break };
+            let Some(waiting) = self.unsettled.stable(self.tops.stable) else { break };
+            let (block, keys) = (waiting.block, self.keys_of(waiting).await?);
             let questions: Vec<_> = keys.iter().map(|key| (*key, block.topoheight)).collect();
             let versions = self.questions.versions(&questions).await?;
             let again = AnswersAgain {
-                block: *block,
+                block,
                 versions: keys
                     .iter()
                     .zip(versions)
@@ -314,6 +316,23 @@ impl Follower {
             }
         }
         Ok(true)
+    }
+
+    /// What is to be asked about a block again.
+    async fn keys_of(&self, waiting: &Waiting) -> Result<Vec<StateKey>, NodeError> {
+        let mut keys = waiting.keys.clone();
+        if waiting.is_whole {
+            return Ok(keys);
+        }
+        let found = Questions::block(&self.questions.client, waiting.block.topoheight).await?;
+        // If it is another one, nobody wants to hear of this one any more.
+        if let Some(found) = found.filter(|found| found.hash == waiting.block.hash) {
+            let named = NamedKeys::of_block(&found.miner, &self.dev, found.transactions.iter());
+            keys.extend(named.iter().filter(|key| !matches!(key, StateKey::Registered(_))));
+            keys.sort_unstable();
+            keys.dedup();
+        }
+        Ok(keys)
     }
 
     /// Blocks together with what the node says about them.

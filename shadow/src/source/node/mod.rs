@@ -48,7 +48,7 @@ use self::{
     order::{KEPT_MAX, KnownOrder},
     questions::{Questions, Tops},
     transit::Transit,
-    unsettled::Unsettled,
+    unsettled::{Unsettled, Waiting},
 };
 use super::{BlockSource, ChainEvent, ChainIdentity, Held, SourceError};
 use crate::{
@@ -241,7 +241,8 @@ impl NodeSource {
                     held.store.block(at).map_err(|error| input(LedgerError::Store(error)))?;
                 let keys = written.iter().flat_map(|written| written.commit.delta.keys());
                 let keys = keys.filter(|key| !matches!(key, StateKey::Registered(_)));
-                unsettled.push(block, keys.copied().collect());
+                let keys = keys.copied().collect();
+                unsettled.push(Waiting { block, keys, is_whole: false });
             }
         }
         Ok((known, unsettled))

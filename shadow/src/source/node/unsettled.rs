@@ -7,40 +7,50 @@ use storage_snapshot::{BlockRef, StateKey, TopoHeight};
 /// The blocks that wait to become stable, in order.
 #[derive(Debug, Default)]
 pub(super) struct Unsettled {
-    blocks: VecDeque<(BlockRef, Vec<StateKey>)>,
+    blocks: VecDeque<Waiting>,
     keys: usize,
 }
 
+/// A block that waits.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) block: BlockRef,
+    /// The keys that are to be asked for again.
+    pub(super) keys: Vec<StateKey>,
+    /// Whether these are all that it names. Of a block that an earlier process followed only those are held that
+    /// it wrote, and a node writes to the wrong place just where nothing is to be written.
+    pub(super) is_whole: bool,
+}
+
 impl Unsettled {
-    /// Adds a block and the keys that are to be asked for again. When too many wait, it is left out:
-    /// it was compared once.
-    pub(super) fn push(&mut self, block: BlockRef, keys: Vec<StateKey>) {
-        if self.keys + keys.len() > KEYS_MAX {
-            tracing::warn!(topoheight = %block.topoheight, "too much waits to become stable; the node \
-                is not asked about this block again");
+    /// Adds a block. When too many keys wait, it is left out: it was compared once.
+    pub(super) fn push(&mut self, waiting: Waiting) {
+        if self.keys + waiting.keys.len() > KEYS_MAX {
+            tracing::warn!(topoheight = %waiting.block.topoheight, "too much waits to become stable; the \
+                node is not asked about this block again");
             return;
         }
-        self.keys += keys.len();
-        self.blocks.push_back((block, keys));
+        self.keys += waiting.keys.len();
+        self.blocks.push_back(waiting);
     }
 
     /// The first block, if it is stable by now.
-    pub(super) fn stable(&self, stable: TopoHeight) -> Option<&(BlockRef, Vec<StateKey>)> {
-        self.blocks.front().filter(|(block, _)| block.topoheight <= stable)
+    pub(super) fn stable(&self, stable: TopoHeight) -> Option<&Waiting> {
+        self.blocks.front().filter(|waiting| waiting.block.topoheight <= stable)
     }
 
     /// Forgets the first block.
     pub(super) fn pop(&mut self) {
-        if let Some((_, keys)) = self.blocks.pop_front() {
-            self.keys -= keys.len();
+        if let Some(waiting) = self.blocks.pop_front() {
+            self.keys -= waiting.keys.len();
         }
     }
 
     /// Forgets the blocks above a position: they are not there any more.
     pub(super) fn revert_to(&mut self, to: TopoHeight) {
-        while self.blocks.back().is_some_and(|(block, _)| block.topoheight > to) {
-            if let Some((_, keys)) = self.blocks.pop_back() {
-                self.keys -= keys.len();
+        while self.blocks.back().is_some_and(|waiting| waiting.block.topoheight > to) {
+            if let Some(waiting) = self.blocks.pop_back() {
+                self.keys -= waiting.keys.len();
             }
         }
     }
