@@ -272,6 +272,8 @@ fields! {
     Fees = "fees",
     /// What the block burned.
     Burned = "burned",
+    /// What was emitted up to the block; an executor's follows from the rewards, a node tells it.
+    Emitted = "emitted",
     /// The miner's reward.
     MinerReward = "miner_reward",
     /// The developers' reward.

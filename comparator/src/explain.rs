@@ -186,9 +186,14 @@ impl Group {
         match (&difference.key, difference.field) {
             (Some(key), _) => Self::Account(*key.account()),
             (None, Field::Outcome) => Self::Transactions,
-            (None, Field::Fees | Field::Burned | Field::MinerReward | Field::DevReward) => {
-                Self::Totals
-            }
+            (
+                None,
+                Field::Fees
+                | Field::Burned
+                | Field::Emitted
+                | Field::MinerReward
+                | Field::DevReward,
+            ) => Self::Totals,
             (None, _) => Self::Run,
         }
     }

@@ -193,6 +193,7 @@ impl RecordedDifference {
             Field::Outcome
             | Field::Fees
             | Field::Burned
+            | Field::Emitted
             | Field::MinerReward
             | Field::DevReward
             | Field::Schedule

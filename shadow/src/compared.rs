@@ -57,7 +57,9 @@ const fn scope(field: Field) -> Option<Scope> {
             Some(Scope::State)
         }
         Field::Outcome => Some(Scope::Transaction),
-        Field::Fees | Field::Burned | Field::MinerReward | Field::DevReward => Some(Scope::Block),
+        Field::Fees | Field::Burned | Field::Emitted | Field::MinerReward | Field::DevReward => {
+            Some(Scope::Block)
+        }
         Field::Schedule | Field::Protocol | Field::Error | Field::Crashed | Field::Hang => None,
     }
 }

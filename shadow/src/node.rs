@@ -17,7 +17,7 @@ use crate::{
     execute::ExecutableBlock,
     known::KnownState,
     rules::NamedKeys,
-    source::{NodeAnswers, VersionAnswer},
+    source::{CurrentValue, NodeAnswers, VersionAnswer},
 };
 
 /// Whether the node's answers are compared.
@@ -101,6 +101,8 @@ pub struct Compared<'a> {
     pub parent: &'a KnownState,
     /// The burned supply after the block, if it can be told.
     pub burned_supply: Option<Amount>,
+    /// The emitted supply after it.
+    pub emitted_supply: Amount,
     /// What is held of the blocks before.
     pub history: &'a dyn History,
 }
@@ -258,32 +260,9 @@ impl NodeFindings {
         answers: &NodeAnswers,
     ) -> Result<(), ReadError> {
         let Some(previous) = answers.previous.get(key).copied() else { return Ok(()) };
-        let history = compared.history;
-        let held = match compared.parent.last_write(key)? {
-            Some((_, Version::Unknown)) => return Ok(()),
-            Some((None, Version::Known(None))) | None => LastWrite::Never,
-            Some((None, Version::Known(Some(_)))) => LastWrite::Before(history.first()),
-            Some((Some(at), Version::Known(_))) => LastWrite::At(at),
-        };
+        let Some(held) = compared.last_write(key)? else { return Ok(()) };
         self.counts.compared += 1;
-        let is_right = match (held, previous) {
-            (LastWrite::Never, previous) => previous.is_none(),
-            (LastWrite::Before(first), previous) => previous.is_some_and(|at| at < first),
-            (LastWrite::At(held), previous) => previous == Some(held),
-        };
-        let here = compared.block.block.topoheight;
-        let is_explained = || match (held, previous) {
-            // Versions lead down.
-            (_, Some(at)) if at >= here => false,
-            // The block there was not executed here, so it may have written anything.
-            (LastWrite::Never | LastWrite::Before(_), Some(at)) => {
-                at >= history.first() && !history.was_executed_here(at)
-            }
-            (LastWrite::At(held), Some(at)) if at > held => !history.was_executed_here(at),
-            (LastWrite::At(held), _) => !history.wrote_itself(held, key),
-            (LastWrite::Never | LastWrite::Before(_), None) => false,
-        };
-        if !is_right && !is_explained() {
+        if !compared.is_where(held, previous) && !compared.is_explained(key, held, previous) {
             let observed = match previous {
                 Some(at) => Side::Text(format!("previously written at {at}")),
                 None => Side::Text("never written before".to_owned()),
@@ -320,11 +299,49 @@ impl NodeFindings {
         // the shares are compared as balances and the reward as their sum.
         let reward = totals.miner_reward.wrapping_add(totals.dev_reward);
         compare(Field::MinerReward, reward, Some(claimed.reward));
+        // A wrong reward makes the supply wrong too, and is told once.
+        if reward == claimed.reward {
+            compare(Field::Emitted, compared.emitted_supply, Some(claimed.supply));
+        }
         match compared.burned_supply {
             Some(burned_supply) => compare(Field::Burned, burned_supply, answers.burned_supply),
-            // There is nothing to compare with.
-            None => self.counts.not_asked += u64::from(answers.burned_supply.is_some()),
+            // There is nothing to compare with, and from here on there is.
+            None => self.counts.taken += u64::from(answers.burned_supply.is_some()),
         }
+    }
+
+    /// Compares where the newest version is whose value is right. None at all and one that says so are two things.
+    fn compare_place(
+        &mut self,
+        compared: &Compared<'_>,
+        current: &CurrentValue,
+    ) -> Result<(), ReadError> {
+        let CurrentValue { key, written_at: node, .. } = current;
+        let here = compared.block.block.topoheight;
+        let is_written = compared.control.delta.get(key).is_some();
+        // The block's own version was compared by itself.
+        let is_known_wrong =
+            self.differences.iter().any(|difference| difference.key.as_ref() == Some(key));
+        if is_known_wrong {
+            return Ok(());
+        }
+        let held = match is_written {
+            true => Some(LastWrite::At(here)),
+            false => compared.last_write(key)?,
+        };
+        let Some(held) = held else { return Ok(()) };
+        let is_explained = || !is_written && compared.is_explained(key, held, *node);
+        if !compared.is_where(held, *node) && !is_explained() {
+            let observed = match node {
+                Some(at) => format!("last written at {at}"),
+                None => "never written".to_owned(),
+            };
+            self.differences.push(Difference {
+                field: Field::Version,
+                ..Difference::of_key(*key, Side::Text(held.to_string()), Side::Text(observed))
+            });
+        }
+        Ok(())
     }
 
     /// The newest values that the node has, compared with the state after the block.
@@ -347,19 +364,8 @@ impl NodeFindings {
                 },
             };
             self.counts.compared += 1;
-            let written_at = match compared.control.delta.get(&current.key) {
-                Some(_) => Some(compared.block.block.topoheight),
-                None => compared.parent.written_at(&current.key)?,
-            };
-            if after == current.value
-                && let (Some(control), Some(observed)) = (written_at, current.written_at)
-                && control != observed
-            {
-                let at = |topoheight| Side::Text(format!("last written at {topoheight}"));
-                self.differences.push(Difference {
-                    field: Field::Version,
-                    ..Difference::of_key(current.key, at(control), at(observed))
-                });
+            if after == current.value {
+                self.compare_place(compared, current)?;
             }
             if after != current.value {
                 self.differences.push(Difference::of_key(
@@ -371,6 +377,44 @@ impl NodeFindings {
             }
         }
         Ok(())
+    }
+}
+
+impl Compared<'_> {
+    /// Where the last version of a key before the block is; `None` if it is not known.
+    fn last_write(&self, key: &StateKey) -> Result<Option<LastWrite>, ReadError> {
+        Ok(match self.parent.last_write(key)? {
+            Some((_, Version::Unknown)) => None,
+            Some((None, Version::Known(None))) | None => Some(LastWrite::Never),
+            Some((None, Version::Known(Some(_)))) => Some(LastWrite::Before(self.history.first())),
+            Some((Some(at), Version::Known(_))) => Some(LastWrite::At(at)),
+        })
+    }
+
+    /// Whether the node has its version there.
+    fn is_where(&self, held: LastWrite, node: Option<TopoHeight>) -> bool {
+        match (held, node) {
+            (LastWrite::Never, node) => node.is_none(),
+            (LastWrite::Before(first), node) => node.is_some_and(|at| at < first),
+            (LastWrite::At(held), node) => node == Some(held),
+        }
+    }
+
+    /// Whether it may well have it somewhere else: what was not executed here may have written anything, and what
+    /// the node did not write itself was found to be wrong there.
+    fn is_explained(&self, key: &StateKey, held: LastWrite, node: Option<TopoHeight>) -> bool {
+        let history = self.history;
+        match (held, node) {
+            // Versions lead down.
+            (_, Some(at)) if at >= self.block.block.topoheight => false,
+            // The block there was not executed here, so it may have written anything.
+            (LastWrite::Never | LastWrite::Before(_), Some(at)) => {
+                at >= history.first() && !history.was_executed_here(at)
+            }
+            (LastWrite::At(held), Some(at)) if at > held => !history.was_executed_here(at),
+            (LastWrite::At(held), _) => !history.wrote_itself(held, key),
+            (LastWrite::Never | LastWrite::Before(_), None) => false,
+        }
     }
 }
 

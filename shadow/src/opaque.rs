@@ -12,7 +12,7 @@ use storage_snapshot::{
 };
 
 use crate::{
-    chain::{OpaqueKind, Transaction, TransactionData},
+    chain::{OpaqueData, OpaqueKind, Transaction, TransactionData},
     execute::{ExecutableBlock, ExecutableTransaction},
     rules::NamedKeys,
     source::{NodeAnswers, Payout, VersionAnswer},
@@ -49,7 +49,9 @@ pub fn take_state(
     parent: &impl StateRead,
     answers: &NodeAnswers,
 ) -> Result<TakenState, ReadError> {
-    let mut taken = TakenState::default();
+    let mut executed = block.transactions.iter().filter(|listed| was_executed(listed, answers));
+    let blind = executed.any(|listed| may_have_paid_anybody(listed, answers));
+    let mut taken = TakenState { blind, ..TakenState::default() };
     let payouts = payouts(block, answers);
     let mut keys: BTreeSet<StateKey> = named_keys.iter().collect();
     keys.extend(answers.versions.iter().map(|(key, _)| *key));
@@ -69,7 +71,8 @@ pub fn take_state(
     taken.register_accounts(parent)?;
     taken.take_outcomes(block, answers);
     // What the node has after its last block is compared with what a control left there.
-    taken.not_asked += answers.current.len() as u64 + u64::from(answers.burned_supply.is_some());
+    taken.not_asked += answers.current.len() as u64;
+    taken.taken += u64::from(answers.burned_supply.is_some());
     Ok(taken)
 }
 
@@ -107,7 +110,9 @@ impl TakenState {
             StateKey::Balance(account, asset) => payouts.get(&(*account, *asset)),
             _ => None,
         };
-        if let (Some(paid), StateKey::Balance(account, asset)) = (paid, key)
+        // In a block that is blind this may be a part of what was paid.
+        if !self.blind
+            && let (Some(paid), StateKey::Balance(account, asset)) = (paid, key)
             && !named_keys.contains(key)
         {
             let before = match parent.read(key) {
@@ -158,18 +163,14 @@ impl TakenState {
                 continue;
             }
             self.executed.push(body.hash);
-            if may_pay_anybody(body) && !answers.payouts.contains_key(&body.hash) {
-                self.not_asked += 1;
-                self.blind = true;
-            }
+            self.not_asked += u64::from(may_have_paid_anybody(transaction, answers));
             let more = match &body.data {
                 TransactionData::Burn { asset, amount } if *asset == AssetId::NATIVE => {
                     Some(*amount)
                 }
-                TransactionData::Opaque(opaque) => match opaque.max_gas() {
-                    Some(max_gas) => burned_gas(max_gas, answers.payouts.get(&body.hash)),
-                    None => Some(Amount::ZERO),
-                },
+                TransactionData::Opaque(opaque) => {
+                    burned_by_opaque(opaque, answers.payouts.get(&body.hash))
+                }
                 _ => Some(Amount::ZERO),
             };
             burned = burned.zip(more).map(|(sum, more)| sum.saturating_add(more));
@@ -183,6 +184,12 @@ impl TakenState {
 fn was_executed(transaction: &ExecutableTransaction, answers: &NodeAnswers) -> bool {
     let answer = answers.executed.get(&transaction.body.hash);
     answer.copied().unwrap_or(!transaction.already_executed)
+}
+
+/// Whether an executed transaction may have paid somebody of whom nobody knows.
+fn may_have_paid_anybody(transaction: &ExecutableTransaction, answers: &NodeAnswers) -> bool {
+    let body = &transaction.body;
+    may_pay_anybody(body) && !answers.payouts.contains_key(&body.hash)
 }
 
 /// Whether a transaction can pay accounts that it does not name. Energy moves no coins to others.
@@ -199,6 +206,26 @@ pub(crate) fn may_pay_anybody(transaction: &Transaction) -> bool {
     }
 }
 
+/// What a transaction that is not executed here burned of the native asset; `None` if that cannot be told.
+pub(crate) fn burned_by_opaque(
+    opaque: &OpaqueData,
+    payouts: Option<&Vec<Payout>>,
+) -> Option<Amount> {
+    match (opaque.kind(), opaque.max_gas()) {
+        (OpaqueKind::InvokeContract | OpaqueKind::DeployContract, Some(max_gas)) => {
+            burned_gas(max_gas, payouts)
+        }
+        // Nothing runs where there is no constructor, as far as the form tells.
+        (OpaqueKind::DeployContract, None) => opaque.json().map(|_| Amount::ZERO),
+        (OpaqueKind::Energy | OpaqueKind::EnergyFee | OpaqueKind::AiMining, _) => {
+            Some(Amount::ZERO)
+        }
+        (OpaqueKind::InvokeContract | OpaqueKind::UnknownKind | OpaqueKind::UnknownVersion, _) => {
+            None
+        }
+    }
+}
+
 /// 30 % of the gas that a contract used is burned; how much it used is known from what came back.
 pub(crate) fn burned_gas(max_gas: Amount, payouts: Option<&Vec<Payout>>) -> Option<Amount> {
     let refunded = payouts?.iter().fold(Amount::ZERO, |sum, payout| match payout {
@@ -207,4 +234,29 @@ pub(crate) fn burned_gas(max_gas: Amount, payouts: Option<&Vec<Payout>>) -> Opti
     });
     let used = u128::from(max_gas.checked_sub(refunded)?.as_u64());
     u64::try_from(used * 30 / 100).ok().map(Amount::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_unknown_transaction_burned_nobody_can_tell() {
+        #[track_caller]
+        fn check(json: &str, expected: Option<u64>) {
+            let data = OpaqueData::from_json(0, json).unwrap();
+            let payouts = vec![Payout::RefundedGas(Amount::new(900))];
+            let burned = burned_by_opaque(&data, Some(&payouts));
+            assert_eq!(burned, expected.map(Amount::new), "{json}");
+            let untold = expected.filter(|burned| *burned == 0).map(Amount::new);
+            assert_eq!(burned_by_opaque(&data, None), untold, "{json}");
+        }
+        check(r#"{"something_new":{}}"#, None);
+        check(r#"{"invoke_contract":{"something":"new"}}"#, None);
+        check(r#"{"a_i_mining":{"reveal":1}}"#, Some(0));
+        check(r#"{"energy":{"UnfreezeTos":{"amount":3}}}"#, Some(0));
+        check(r#"{"deploy_contract":{"module":"00","invoke":null}}"#, Some(0));
+        let invoked = r#"{"module":"00","invoke":{"max_gas":1000,"deposits":{}}}"#;
+        check(&format!(r#"{{"deploy_contract":{invoked}}}"#), Some(30));
+    }
 }

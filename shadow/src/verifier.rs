@@ -315,10 +315,14 @@ impl Verifier {
                     control: &control.control.execution,
                     parent,
                     burned_supply: facts.burned_supply,
+                    emitted_supply: facts.emitted_supply,
                     history: self,
                 };
+                let findings = compare_answers(compared, answers)?;
+                // As with the state: the next block is judged by what the node goes on from.
                 facts.emitted_supply = prepared.claimed.supply;
-                Some(compare_answers(compared, answers)?)
+                facts.burned_supply = answers.burned_supply.or(facts.burned_supply);
+                Some(findings)
             }
         };
         let answers = node.is_some().then_some(answers);
@@ -350,8 +354,9 @@ impl Verifier {
         let TakenState { writes, unknown, executed, burned, blind, taken, not_asked } = taken;
         let mut facts = prepared.facts;
         facts.emitted_supply = prepared.claimed.supply;
-        facts.burned_supply =
+        let burned_supply =
             facts.burned_supply.zip(burned).and_then(|(supply, burned)| supply.checked_add(burned));
+        facts.burned_supply = answers.burned_supply.or(burned_supply);
         let commit = BlockCommit {
             unknown,
             executed,

@@ -124,7 +124,7 @@ fn hypotheses(facts: &Facts<'_>, index: usize) -> Hypotheses {
         Field::Protocol | Field::Error | Field::Crashed | Field::Hang => {
             outcomes::explain_failure(facts, index, difference, &mut fitting);
         }
-        Field::Fees | Field::Burned | Field::MinerReward | Field::DevReward => {
+        Field::Fees | Field::Burned | Field::Emitted | Field::MinerReward | Field::DevReward => {
             rewards::explain(facts, index, &mut fitting);
             totals::explain(facts, index, difference, &mut fitting);
         }

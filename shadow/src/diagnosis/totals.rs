@@ -29,6 +29,7 @@ pub(super) fn explain(
     match difference.field {
         Field::Fees => total.explain_fees(fitting),
         Field::Burned => total.explain_burned(fitting),
+        Field::Emitted => {}
         _ => total.explain_reward(fitting),
     }
     total.explain_by_limits(fitting);
@@ -57,6 +58,7 @@ impl Total<'_> {
         let name = match self.field {
             Field::Fees => "the total of fees",
             Field::Burned => "the counter of burned units",
+            Field::Emitted => "the counter of emitted units",
             Field::MinerReward => "the total of the miner's reward",
             _ => "the total of the dev share",
         };

@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use shadow::{
     devnet::{DevnetChain, DevnetNode, DevnetOptions, Pace},
-    ledger::entries,
+    ledger::{entries, entry_at},
     source::{GeneratedOptions, Profile},
 };
 use storage_snapshot::{BlockHash, Store, StoreOptions, TopoHeight};
@@ -118,6 +118,26 @@ fn whoever_goes_on_asks_again_about_everything_that_was_asked_about() {
         again += node.again;
     }
     assert!(again > 1000, "{again}");
+}
+
+#[test]
+fn the_burned_supply_is_compared_where_the_node_tells_it() {
+    let node = serve(generated(12, 60), Pace::OnRequest);
+    let compared = |at: u64| {
+        let state = tempfile::tempdir().unwrap();
+        let ran = attach(&node, &with_state(&state, &["--until", "30", "--candidate", "node"]));
+        assert_eq!(ran.code, 0, "{ran:#?}");
+        let store = Store::open(state.path(), StoreOptions::default()).unwrap();
+        entry_at(&store, TopoHeight::new(at)).unwrap().unwrap().node.compared
+    };
+    while node.progress().topoheight < TopoHeight::new(30) {
+        node.advance(1).unwrap();
+    }
+    let (below, top) = (compared(29), compared(30));
+    while !node.progress().is_complete {
+        node.advance(20).unwrap();
+    }
+    assert_eq!((compared(29), compared(30)), (below, top - 1));
 }
 
 #[test]

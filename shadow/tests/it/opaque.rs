@@ -46,7 +46,7 @@ fn what_the_node_has_after_an_opaque_block_is_compared_with_nothing_and_counted(
         ..NodeAnswers::default()
     };
     let taken = take(&world, &answers);
-    assert_eq!(taken.not_asked, before + 2);
+    assert_eq!((taken.not_asked, taken.taken), (before + 1, 1));
     assert_eq!(written(&taken, key), None);
 }
 
@@ -108,15 +108,29 @@ fn thirty_percent_of_the_used_gas_are_burned() {
     assert_eq!(take(&world, &NodeAnswers::default()).burned, None);
 }
 
+#[test]
+fn where_one_of_two_calls_tells_what_it_paid_nothing_is_added_up() {
+    let world = call_at(1, call(World::new().account(A, 0, 100)));
+    let taken = take(&world, &paying(&world, &[(B, 10)]));
+    assert!(taken.blind);
+    assert_eq!(written(&taken, StateKey::Balance(B, GOLD)), None);
+    assert!(taken.unknown.contains(&StateKey::Balance(B, GOLD)));
+}
+
 /// A contract call by A that may use 1,000 units of gas.
 fn call(world: World) -> World {
+    call_at(0, world)
+}
+
+/// The same with this nonce.
+fn call_at(nonce: u64, world: World) -> World {
     let data = format!(
         r#"{{"invoke_contract":{{"contract":"{}","deposits":{{}},"chunk_id":0,"max_gas":1000,"parameters":[]}}}}"#,
         "11".repeat(32)
     );
     world.transaction(
         A,
-        0,
+        nonce,
         1,
         TransactionData::Opaque(Box::new(OpaqueData::from_json(0, &data).unwrap())),
     )

@@ -136,6 +136,71 @@ fn fees_that_the_node_does_not_tell_are_not_compared_and_counted() {
     assert_eq!(summary["candidates"]["node"]["not_exercised"], 1);
 }
 
+#[test]
+fn deleted_and_never_there_are_two_things_at_the_end() {
+    #[track_caller]
+    fn check(old: &str, new: &str) {
+        let copy = Copy::of("serial-main").edit("final_state.jsonl.gz", |lines| {
+            let is_multisig = |line: &&mut String| line.contains("\"get_multisig\"");
+            let mut lines = lines.iter_mut().filter(is_multisig);
+            let line = lines.find(|line| line.contains(old)).unwrap();
+            let question = line.split(", \"result\"").next().unwrap();
+            let question = question.split(", \"error\"").next().unwrap();
+            *line = format!("{question}, {new}}}");
+        });
+        let ran = replay(copy.path(), &[]);
+        assert_eq!(ran.code, 1, "{ran:#?}");
+        assert_eq!(ran.summary()["mismatches"]["by_field"], json!({"version": 1}));
+    }
+    check("-320", "\"result\": {\"state\": \"deleted\", \"topoheight\": 400}");
+    check("deleted", "\"error\": {\"code\": -32004, \"message\": \"no multisig found\"}");
+}
+
+#[test]
+fn a_lost_version_is_not_lost_once_more_at_the_end() {
+    // The nonce that this account wrote last, at 134, and the one before it, at 110.
+    let (at, before) = (json!(134), json!(110));
+    let mut account = Value::Null;
+    let copy = Copy::of("serial-main").edit("final_state.jsonl.gz", |lines| {
+        let (line, mut exchange) = lines
+            .iter_mut()
+            .filter(|line| line.contains("\"get_nonce\""))
+            .map(|line| {
+                let exchange: Value = serde_json::from_str(line).unwrap();
+                (line, exchange)
+            })
+            .find(|(_, exchange)| {
+                let result = &exchange["result"];
+                result["topoheight"] == at && result["previous_topoheight"] == before
+            })
+            .unwrap();
+        account = exchange["params"]["address"].take();
+        exchange["params"]["address"] = account.clone();
+        exchange["result"]["topoheight"] = before.clone();
+        exchange["result"]["nonce"] = json!(exchange["result"]["nonce"].as_u64().unwrap() - 1);
+        *line = exchange.to_string();
+    });
+    let is_it = |line: &str, topoheight: &Value, address: &Value| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let params = line.get("params").unwrap_or(&line);
+        params["address"] == *address
+            && params["topoheight"] == *topoheight
+            && (line["k"] == "nonce" || line["method"] == "get_nonce_at_topoheight")
+    };
+    let copy = copy
+        .edit("history.jsonl.gz", |lines| lines.retain(|line| !is_it(line, &at, &account)))
+        .edit("versions.jsonl.gz", |lines| {
+            let line = lines.iter_mut().find(|line| is_it(line, &at, &account)).unwrap();
+            let question = line.split(", \"result\"").next().unwrap();
+            *line = format!("{question}, \"error\": {{\"code\": -32004, \"message\": \"lost\"}}}}");
+        });
+    let ran = replay(copy.path(), &[]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    let summary = ran.summary();
+    assert_eq!(summary["mismatches"]["total"], 1, "{summary:#}");
+    assert_eq!(summary["mismatches"]["first"]["topoheight"], at);
+}
+
 const ACTIVE: &str = "\"state\": {\"active\": {\"participants\": [], \"threshold\": 1}}";
 
 #[test]

@@ -45,6 +45,27 @@ fn every_candidate_has_a_verdict_of_its_own() {
 }
 
 #[test]
+fn a_supply_that_jumps_is_the_nodes_mismatch_where_it_does() {
+    let bench = Bench::new();
+    let blocks = chain().take(21).map(|mut committed| {
+        if committed.block.topoheight >= TopoHeight::new(7) {
+            let supply = &mut committed.block.claimed.supply;
+            *supply = supply.checked_add(Amount::new(1000)).unwrap();
+        }
+        committed
+    });
+    let candidate = Candidate { executor: engine(), schedules: Schedules::plain(2) };
+    bench.verify_node(NodeCheck::Compare, blocks.map(committed), vec![candidate]);
+    let records = bench.records.lock().unwrap();
+    let found: Vec<_> = records
+        .iter()
+        .map(|record| (record.subject.block.topoheight.as_u64(), record.differences[0].field))
+        .collect();
+    // A thousand units more or less emitted change no reward, as small as the chain is.
+    assert_eq!(found, [(7, Field::Emitted)]);
+}
+
+#[test]
 fn a_mismatch_does_not_reach_the_next_block() {
     let bench = Bench::new();
     let wrong = Altered(|block: &ExecutableBlock, _: &_, execution: &mut Execution| {
@@ -411,6 +432,15 @@ impl Bench {
     }
 
     fn verify_with(&self, events: impl Iterator<Item = ChainEvent>, candidates: Vec<Candidate>) {
+        self.verify_node(NodeCheck::Ignore, events, candidates);
+    }
+
+    fn verify_node(
+        &self,
+        node: NodeCheck,
+        events: impl Iterator<Item = ChainEvent>,
+        candidates: Vec<Candidate>,
+    ) {
         let progress = Arc::new(Progress::default());
         let judge = Judge::start(
             self.store.clone(),
@@ -421,8 +451,7 @@ impl Bench {
         )
         .unwrap();
         let source = GeneratedChain::new(OPTIONS);
-        let mut verifier =
-            Verifier::new(self.store.clone(), &source, NodeCheck::Ignore, judge).unwrap();
+        let mut verifier = Verifier::new(self.store.clone(), &source, node, judge).unwrap();
         for event in events {
             verifier.take(event).unwrap();
         }

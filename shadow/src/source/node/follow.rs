@@ -232,11 +232,17 @@ impl Follower {
         self.block_bytes = bytes / count;
         let blocks: Vec<Block> = fetched.into_iter().map(|(block, _)| block).collect();
         let stable = self.tops.stable;
-        let committed = self.with_answers(blocks).await?;
+        let mut committed = self.with_answers(blocks).await?;
 
         let hashes: Vec<_> = committed.iter().map(|committed| committed.block.hash).collect();
         if !self.is_still_ordered(&range, &hashes).await? {
             return Ok(Look::WentOn);
+        }
+        if self.options.node == NodeCheck::Compare
+            && let Some(last) = committed.last_mut()
+            && last.block.topoheight >= self.tops.top
+        {
+            last.answers.burned_supply = self.questions.burned_supply(&last.block).await?;
         }
         for mut committed in committed {
             let block = committed.block.reference();

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
-use storage_snapshot::{Address, BlockHash, StateKey, StateValue, TopoHeight, TxHash};
+use storage_snapshot::{Address, Amount, BlockHash, StateKey, StateValue, TopoHeight, TxHash};
 
 use super::{
     client::{Answer, Call, NodeClient},
@@ -42,6 +42,15 @@ pub(super) struct Tops {
     pub(super) stable: TopoHeight,
 }
 
+/// What a node says of supplies at its top.
+#[derive(Deserialize)]
+struct SupplyInfo {
+    topoheight: TopoHeight,
+    top_block_hash: BlockHash,
+    emitted_supply: Amount,
+    burned_supply: Amount,
+}
+
 impl Questions {
     /// How far the node is, and with the same request the order of some blocks.
     pub(super) async fn tops(
@@ -59,6 +68,25 @@ impl Questions {
         };
         let tops = Tops { top: number(TOP)?, stable: number(STABLE)? };
         Ok((tops, hashes_of(answers)?))
+    }
+
+    /// What was ever burned up to a block, if the node has it at its top now. What it says of the block's own
+    /// supply has to be what the block says: then both were read of one state.
+    pub(super) async fn burned_supply(&self, block: &Block) -> Result<Option<Amount>, NodeError> {
+        const METHOD: &str = "get_info";
+        let text = match self.client.ask(Call::plain(METHOD)).await {
+            Ok(Answer::Found(text)) => text,
+            Ok(Answer::NotFound { .. }) | Err(NodeError::Refused { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // A node may tell less of itself.
+        let info: Option<SupplyInfo> = parsed(METHOD, &text).ok();
+        let is_of_block = |info: &SupplyInfo| {
+            info.topoheight == block.topoheight
+                && info.top_block_hash == block.hash
+                && info.emitted_supply == block.claimed.supply
+        };
+        Ok(info.filter(is_of_block).map(|info| info.burned_supply))
     }
 
     /// The hashes of blocks in their order.
