@@ -46,6 +46,21 @@ fn every_block_of_a_recorded_chain_is_verified_from_its_beginning_and_from_its_m
 }
 
 #[test]
+fn the_state_is_the_same_whoever_is_asked_about_it() {
+    let recorded = recording("serial-main");
+    let replayed = shadow(["replay".as_ref(), recorded.as_os_str(), "--json".as_ref()]);
+    let expected = replayed.summary()["state_digest"].clone();
+    let node = serve(DevnetChain::Recording(recorded), Pace::AllAtOnce);
+    for candidates in [&[][..], &["node"]] {
+        let candidates = candidates.iter().flat_map(|name| ["--candidate", name]);
+        let arguments: Vec<_> = ["--until", "434"].into_iter().chain(candidates).collect();
+        let ran = attach(&node, &arguments);
+        assert_eq!(ran.code, 0, "{ran:#?}");
+        assert_eq!(ran.summary()["state_digest"], expected, "{arguments:?}");
+    }
+}
+
+#[test]
 fn what_a_node_executed_wrongly_on_its_parallel_path_is_found_and_nothing_else() {
     let node = serve(DevnetChain::Recording(recording("parallel-a")), Pace::AllAtOnce);
     for from in ["genesis", "20"] {

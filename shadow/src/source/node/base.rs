@@ -64,13 +64,7 @@ pub(super) async fn values_before(
     keys: impl IntoIterator<Item = (StateKey, TopoHeight, Option<Option<NodeVersion>>)>,
 ) -> Result<Vec<(TopoHeight, Learned)>, NodeError> {
     let walks = keys.into_iter().map(|(key, before, version)| {
-        let at = match version {
-            // A version that is there already costs nothing, and a node on trial may have written
-            // another one before it.
-            None | Some(None) if all_named => Step::Genesis,
-            Some(version) => after_block(version, before),
-            None => Step::Block,
-        };
+        let at = beginning(before, all_named, version);
         Walk { key, before, at, steps: 0 }
     });
     let mut walks: Vec<Walk> = walks.collect();
@@ -129,6 +123,19 @@ impl Walk {
         if self.steps > STEPS_MAX && !matches!(self.at, Step::Found(..)) {
             self.at = Step::Lost;
         }
+    }
+}
+
+/// What there is to begin with, and perhaps whether the block itself wrote the key.
+fn beginning(before: TopoHeight, all_named: bool, version: Option<Option<NodeVersion>>) -> Step {
+    match version {
+        // What the first block wrote was not there before it.
+        _ if before == TopoHeight::GENESIS => Step::Found(None, None),
+        // A version that is there already costs nothing, and a node on trial may have written
+        // another one before it.
+        None | Some(None) if all_named => Step::Genesis,
+        Some(version) => after_block(version, before),
+        None => Step::Block,
     }
 }
 
@@ -247,6 +254,18 @@ mod tests {
         assert_eq!(found, Step::Found(Some(value(0)), Some(TopoHeight::GENESIS)));
         let found = walked(&Node(vec![later]), TopoHeight::new(7), Step::Genesis);
         assert_eq!(found, Step::Found(None, None));
+    }
+
+    #[test]
+    fn nothing_was_before_the_first_block() {
+        let version = NodeVersion { value: Some(value(0)), previous: None };
+        for version in [None, Some(None), Some(Some(version))] {
+            for all_named in [false, true] {
+                let step = beginning(TopoHeight::GENESIS, all_named, version.clone());
+                assert_eq!(step, Step::Found(None, None));
+            }
+        }
+        assert_eq!(beginning(TopoHeight::new(1), true, None), Step::Genesis);
     }
 
     #[test]
