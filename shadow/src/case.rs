@@ -40,6 +40,8 @@ pub struct Case {
     pub quirks: Quirks,
     /// Whether the block may have paid accounts that nobody knows of.
     pub blind: bool,
+    /// Whether the block could still be ordered away when it was fetched.
+    pub early: bool,
     /// How long the control took.
     pub serial: Duration,
     /// How long checking the control's invariants took.
@@ -79,6 +81,7 @@ impl Case {
             stale: false,
             stale_depth: 0,
             blind: self.blind,
+            early: self.early,
             rules: RULES.to_owned(),
             control_build: SerialExecutor.build(),
             candidates: Vec::new(),

@@ -44,6 +44,9 @@ pub struct LedgerEntry {
     /// Whether the block may have paid accounts that nobody knows of.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub blind: bool,
+    /// Whether the block could still be ordered away when it was fetched, as far as the source says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub early: bool,
     /// The rules that it was judged by; empty where a build wrote it that did not say.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub rules: String,

@@ -121,6 +121,7 @@ impl Verifier {
         if self.was_judged(place)? {
             return Ok(());
         }
+        let early = answers.early;
         let before = answers.before.take().map(|before| *before);
         let parent = self.parent_of(place.topoheight, &answers, before.as_ref())?;
         let before = before.unwrap_or_default();
@@ -156,6 +157,7 @@ impl Verifier {
             conservation_unchecked: step.conservation_unchecked,
             quirks: prepared.quirks,
             blind: step.blind,
+            early,
             serial,
             check,
             staging,

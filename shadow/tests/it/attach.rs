@@ -87,6 +87,29 @@ fn a_generated_chain_is_verified_from_anywhere() {
 }
 
 #[test]
+fn a_node_that_orders_anew_what_it_called_stable_ends_the_run() {
+    let chain = |profile| {
+        DevnetChain::Generated(GeneratedOptions {
+            profile,
+            seed: 3,
+            blocks: 200,
+            transactions_per_block: 12,
+            conflict_rate: 0.2,
+        })
+    };
+    let state = tempfile::tempdir().unwrap();
+    let node = serve(chain(Profile::SideBlocks), Pace::AllAtOnce);
+    let ran = attach(&node, &with_state(&state, &["--until", "100"]));
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    drop(node);
+    // Another chain that begins with the same block.
+    let node = serve(chain(Profile::Transfers), Pace::AllAtOnce);
+    let ran = attach(&node, &with_state(&state, &["--until", "150"]));
+    assert_eq!(ran.code, 2, "{ran:#?}");
+    assert!(ran.stderr.contains("which it had called stable"), "{ran:#?}");
+}
+
+#[test]
 fn blocks_that_are_ordered_anew_are_verified_anew() {
     let expected = undisturbed(7, 150);
     let node = serve(generated(7, 150), Pace::OnRequest);

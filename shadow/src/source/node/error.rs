@@ -83,7 +83,7 @@ pub enum NodeError {
         /// What the node has there.
         found: BlockHash,
     },
-    /// Blocks were ordered anew that are not kept any more, or were never followed.
+    /// Blocks were ordered anew that the node had called stable, or that are not remembered any more.
     DeepReOrder {
         /// The lowest position that is known to have changed.
         at: TopoHeight,
@@ -192,8 +192,8 @@ impl fmt::Display for NodeError {
             Self::DeepReOrder { at } => write!(
                 f,
                 "the node ordered blocks anew down to topoheight {at} at least, which it had called \
-                 stable, and which is further than what was followed or is remembered: what was found \
-                 stays in this state directory, go on with another --state-dir and --from tip"
+                 stable, or which is further than what is remembered of it: what was found stays in this \
+                 state directory, go on with another --state-dir"
             ),
             Self::Pruned { from } => write!(
                 f,

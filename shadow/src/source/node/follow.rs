@@ -63,6 +63,8 @@ pub(super) struct Follower {
     pub(super) status: Arc<FollowStatus>,
     pub(super) sender: Sender<Message>,
     pub(super) tops: Tops,
+    /// The last of the blocks that were followed which the node has called stable.
+    pub(super) settled: Option<TopoHeight>,
     pub(super) before: Option<Arc<Vec<(BlockRef, BlockFacts)>>>,
     /// Whether every block from the first one of the chain on was followed, and none of them may have
     /// written what it does not name.
@@ -145,6 +147,8 @@ impl Follower {
         {
             return self.follow_re_order(at).await;
         }
+        let settled = self.known.last().map(|last| last.topoheight.min(tops.stable));
+        self.settled = self.settled.max(settled);
         let next = self.known.next();
         let limit = match self.options.follow {
             FollowMode::Tip => tops.top,
@@ -215,6 +219,9 @@ impl Follower {
                 _ => NodeError::DeepReOrder { at },
             });
         }
+        if Some(at) <= self.settled {
+            return Err(NodeError::DeepReOrder { at });
+        }
         let Some(to) = at.previous() else { return Ok(Look::WentOn) };
         tracing::info!(from = %at, top = %self.tops.top, "the node ordered blocks anew");
         self.known.revert_to(to);
@@ -246,9 +253,8 @@ impl Follower {
         }
         for mut committed in committed {
             let block = committed.block.reference();
-            let early = self.options.node == NodeCheck::Compare && block.topoheight > stable;
-            if early {
-                committed.answers.early = true;
+            committed.answers.early = block.topoheight > stable;
+            if committed.answers.early && self.options.node == NodeCheck::Compare {
                 let asked = committed.answers.versions.iter().map(|(key, _)| *key);
                 let keys = asked.collect();
                 self.unsettled.push(Waiting { block, keys, is_whole: true });

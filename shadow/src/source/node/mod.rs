@@ -188,7 +188,7 @@ impl NodeSource {
         // Blocks without a verdict are fetched again: they may have been ordered away meanwhile, and
         // what they needed to know of the time before the first block may not have been kept.
         held.store.rollback(held.judged).map_err(NodeError::Store)?;
-        let (known, unsettled) = self.known(held, first)?;
+        let (known, unsettled, settled) = self.known(held, first)?;
         let Some(runtime) = &self.runtime else { return Ok(()) };
         let questions = Questions { client: self.client.clone(), network: self.network };
         let (sender, messages) = channel(QUEUE_LENGTH_MAX);
@@ -208,6 +208,7 @@ impl NodeSource {
             status: Arc::clone(&self.status),
             sender,
             tops: Tops { top: self.facts.top, stable: TopoHeight::GENESIS },
+            settled,
             before: None,
             all_named: all_named(held, first)?,
             block_bytes: BLOCK_BYTES_TYPICAL,
@@ -218,16 +219,17 @@ impl NodeSource {
         Ok(())
     }
 
-    /// The blocks that were judged, as far as the order may still change, and those of them that are
-    /// to be asked about again. Blocks above them are there perhaps, but have no verdict.
+    /// The blocks that were judged, as far as the order may still change; those of them that are to be asked
+    /// about again; and the last of them that the node has called stable. Blocks above them are there perhaps,
+    /// but have no verdict.
     fn known(
         &self,
         held: &Held<'_>,
         first: TopoHeight,
-    ) -> Result<(KnownOrder, Unsettled), SourceError> {
-        let mut unsettled = Unsettled::default();
+    ) -> Result<(KnownOrder, Unsettled, Option<TopoHeight>), SourceError> {
+        let (mut unsettled, mut settled) = (Unsettled::default(), None);
         let Some(judged) = held.judged else {
-            return Ok((KnownOrder::beginning_at(first), unsettled));
+            return Ok((KnownOrder::beginning_at(first), unsettled, settled));
         };
         let lowest = judged.as_u64().saturating_sub(KEPT_MAX as u64 - 1).max(first.as_u64());
         let mut known = KnownOrder::beginning_at(TopoHeight::new(lowest));
@@ -235,6 +237,9 @@ impl NodeSource {
         for at in (lowest..=judged.as_u64()).map(TopoHeight::new) {
             let Some(entry) = entry_at(held.store, at).map_err(input)? else { break };
             known.push(entry.block_hash);
+            if !entry.early || entry.node.again > 0 {
+                settled = Some(at);
+            }
             if self.options.node == NodeCheck::Compare && entry.node.is_to_be_asked_again() {
                 let block = BlockRef { topoheight: at, hash: entry.block_hash };
                 let written =
@@ -245,7 +250,7 @@ impl NodeSource {
                 unsettled.push(Waiting { block, keys, is_whole: false });
             }
         }
-        Ok((known, unsettled))
+        Ok((known, unsettled, settled))
     }
 }
 
