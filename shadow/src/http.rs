@@ -29,7 +29,7 @@ use storage_snapshot::{Store, TopoHeight};
 use tokio::sync::oneshot;
 
 use crate::{
-    ledger::{CandidateEntry, LedgerEntry, LedgerError, entries, entry_at},
+    ledger::{CandidateEntry, FoundProblem, LedgerEntry, LedgerError, entries, entry_at},
     metrics::{Metrics, Status},
     pages::{self, Pages},
 };
@@ -227,6 +227,8 @@ struct MismatchBlock {
     stale: bool,
     /// How many differences there were in blocks that have since been ordered away from here.
     earlier_mismatches: u64,
+    /// What was found in those.
+    earlier: Vec<FoundProblem>,
     /// Those that differ.
     candidates: Vec<CandidateEntry>,
     /// The first difference, in words.
@@ -238,9 +240,11 @@ impl From<LedgerEntry> for MismatchBlock {
         let LedgerEntry { topoheight, block_hash, stale, earlier_mismatches, .. } = entry;
         let mut candidates = entry.candidates;
         candidates.retain(|candidate| !candidate.fields.is_empty());
-        let first = candidates.iter().find_map(|candidate| candidate.first.as_ref());
-        let sentence = first.map(|first| first.sentence());
-        Self { topoheight, block_hash, stale, earlier_mismatches, candidates, sentence }
+        let earlier = entry.earlier_problems;
+        let here = candidates.iter().filter_map(|candidate| candidate.first.as_ref());
+        let gone = earlier.iter().filter_map(|found| found.first.as_ref());
+        let sentence = here.chain(gone).next().map(|first| first.sentence());
+        Self { topoheight, block_hash, stale, earlier_mismatches, earlier, candidates, sentence }
     }
 }
 

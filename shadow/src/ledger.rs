@@ -228,6 +228,15 @@ pub struct FoundProblem {
     pub fingerprint: FingerprintId,
     /// How many differences there were of each field.
     pub fields: BTreeMap<Field, u64>,
+    /// What the problem is, in its parts; nothing where a build wrote it that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Fingerprint>,
+    /// The directory with its evidence, if it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<String>,
+    /// The first difference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<FirstMismatch>,
 }
 
 impl FoundProblem {
@@ -238,6 +247,9 @@ impl FoundProblem {
             build: entry.build.clone(),
             fingerprint: entry.fingerprint.as_ref()?.id(),
             fields: entry.fields.clone(),
+            problem: entry.fingerprint.clone(),
+            evidence: entry.evidence.clone(),
+            first: entry.first.clone(),
         })
     }
 

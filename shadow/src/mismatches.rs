@@ -18,7 +18,7 @@ use crate::{
     accept::{Acceptance, Acceptances},
     evidence::{Archive, ArchiveLimits, EVIDENCE, NotKept},
     fingerprint::{Fingerprint, FingerprintId},
-    ledger::{CandidateEntry, LedgerEntry, LedgerError, entries},
+    ledger::{FoundProblem, LedgerEntry, LedgerError, entries},
     triage::Triage,
 };
 
@@ -38,7 +38,7 @@ pub struct Problems {
 pub struct ProblemRow {
     /// What it is.
     pub fingerprint: Fingerprint,
-    /// In how many blocks it was found, those that were ordered away and not replaced included.
+    /// In how many blocks it was found, those included that were ordered away.
     pub blocks: u64,
     /// Where it was found first.
     pub first: TopoHeight,
@@ -96,49 +96,50 @@ impl Problems {
 
     fn add(&mut self, entry: &LedgerEntry, state_dir: &Path, acceptances: &Acceptances) {
         let differing = entry.candidates.iter().filter(|one| one.verdict == Severity::Mismatch);
-        for candidate in differing {
-            let Some(fingerprint) = &candidate.fingerprint else {
-                self.blocks_without_fingerprint += 1;
-                continue;
+        let nameless = differing.filter(|one| one.fingerprint.is_none()).count();
+        self.blocks_without_fingerprint += nameless as u64;
+        // What was found in a block that was ordered away was found.
+        for found in entry.problems() {
+            let id = found.fingerprint;
+            let place = match (self.places.get(&id), &found.problem) {
+                (Some(place), _) => *place,
+                (None, Some(fingerprint)) => {
+                    self.places.insert(id, self.problems.len());
+                    self.problems.push(ProblemRow {
+                        fingerprint: fingerprint.clone(),
+                        blocks: 0,
+                        first: entry.topoheight,
+                        last: entry.topoheight,
+                        builds: Vec::new(),
+                        fields: BTreeSet::new(),
+                        evidence: Vec::new(),
+                        not_kept: NotKept::default(),
+                        triage: None,
+                        accepted: acceptances.of(id).cloned(),
+                        blocks_accepted: 0,
+                    });
+                    self.problems.len() - 1
+                }
+                (None, None) => {
+                    self.blocks_without_fingerprint += 1;
+                    continue;
+                }
             };
-            let id = fingerprint.id();
-            let place = *self.places.entry(id).or_insert_with(|| {
-                self.problems.push(ProblemRow {
-                    fingerprint: fingerprint.clone(),
-                    blocks: 0,
-                    first: entry.topoheight,
-                    last: entry.topoheight,
-                    builds: Vec::new(),
-                    fields: BTreeSet::new(),
-                    evidence: Vec::new(),
-                    not_kept: NotKept::default(),
-                    triage: None,
-                    accepted: acceptances.of(id).cloned(),
-                    blocks_accepted: 0,
-                });
-                self.problems.len() - 1
-            });
-            let is_accepted = acceptances.covering(candidate).is_some();
-            self.problems[place].add(entry.topoheight, candidate, state_dir, is_accepted);
+            let is_accepted = acceptances.of(id).is_some_and(|accepted| accepted.covers(&found));
+            self.problems[place].add(entry.topoheight, found, state_dir, is_accepted);
         }
     }
 }
 
 impl ProblemRow {
-    fn add(
-        &mut self,
-        at: TopoHeight,
-        candidate: &CandidateEntry,
-        state_dir: &Path,
-        is_accepted: bool,
-    ) {
+    fn add(&mut self, at: TopoHeight, found: FoundProblem, state_dir: &Path, is_accepted: bool) {
         self.blocks += 1;
         self.last = at;
-        self.fields.extend(candidate.fields.keys());
+        self.fields.extend(found.fields.keys());
         self.blocks_accepted += u64::from(is_accepted);
-        self.builds.retain(|build| *build != candidate.build);
-        self.builds.push(candidate.build.clone());
-        if let Some(evidence) = &candidate.evidence {
+        self.builds.retain(|build| *build != found.build);
+        self.builds.push(found.build);
+        if let Some(evidence) = &found.evidence {
             let path = state_dir.join(evidence);
             if path.is_dir() && !self.evidence.contains(&path) {
                 self.evidence.push(path);

@@ -16,8 +16,8 @@ use crate::{
     fingerprint::{Fingerprint, FingerprintId},
     gaps::{self, Verdicts},
     ledger::{
-        CandidateEntry, FirstMismatch, LedgerEntry, LedgerError, LoadCounts, ReOrderCounts,
-        StepSeconds, TransactionCounts, entries,
+        CandidateEntry, FirstMismatch, FoundProblem, LedgerEntry, LedgerError, LoadCounts,
+        ReOrderCounts, StepSeconds, TransactionCounts, entries,
     },
     node::NodeCounts,
     on_mismatch::CommandCounts,
@@ -56,6 +56,8 @@ pub struct Summary {
     stale: u64,
     /// Differences that were found in blocks that have since been ordered away; counted nowhere else.
     stale_mismatches: u64,
+    /// The first of them that nobody accepted.
+    stale_first: Option<FirstMismatch>,
     /// Which blocks have since been ordered away, replaced or not.
     re_orders: ReOrderCounts,
     /// Blocks with assets whose conservation could not be checked, because a failed transaction loses
@@ -230,6 +232,7 @@ impl Summary {
             reasons: BTreeMap::new(),
             stale: 0,
             stale_mismatches: 0,
+            stale_first: None,
             re_orders: ReOrderCounts::default(),
             conservation_unchecked_blocks: 0,
             canaries: Canaries::default(),
@@ -371,6 +374,14 @@ impl Summary {
         let accepted = self.acceptances.accepted_of(found.iter()).min(mismatches);
         self.accepted.mismatches += accepted;
         self.stale_mismatches += mismatches - accepted;
+        if self.stale_first.is_none() {
+            let is_open = |found: &&FoundProblem| {
+                let acceptance = self.acceptances.of(found.fingerprint);
+                !acceptance.is_some_and(|acceptance| acceptance.covers(found))
+            };
+            let mut firsts = found.iter().filter(is_open).filter_map(|found| found.first.as_ref());
+            self.stale_first = firsts.next().cloned();
+        }
     }
 
     /// Notes that the run was stopped before its end, so that it cannot be clean.

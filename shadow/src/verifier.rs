@@ -75,6 +75,7 @@ impl Verifier {
         let above = store.tip().map_or(TopoHeight::GENESIS, |tip| tip.block.topoheight.next());
         mark_stale(&store, above)?;
         let Judged { first, through, blind_since } = Judged::read(&store)?;
+        forget_unjudged(&store, through)?;
         let identity = source.identity().clone();
         Ok(Self { store, identity, node, judge, judged: through, blind_since, other: None, first })
     }
@@ -507,6 +508,25 @@ pub(crate) fn claim(store: &Store, source: &dyn BlockSource) -> Result<(), Verif
             }
             Err(VerifyError::OtherChain { held: held.name, offered: identity.name.clone() })
         }
+    }
+}
+
+/// Takes back the blocks that an earlier run left without a verdict. Whoever comes to them judges them anew, and
+/// whoever ends before them leaves nothing that nobody knows of.
+fn forget_unjudged(store: &Store, judged: Option<TopoHeight>) -> Result<(), VerifyError> {
+    if store.tip().map(|tip| tip.block.topoheight) <= judged {
+        return Ok(());
+    }
+    for entry in entries(store, judged.map_or(TopoHeight::GENESIS, TopoHeight::next)) {
+        // A verdict is missing below one that is there: that is for whoever reads the ledger to name.
+        if !entry?.stale {
+            return Ok(());
+        }
+    }
+    match store.rollback(judged) {
+        // They are too old to be taken back, so they stay to be judged.
+        Ok(_) | Err(StoreError::BelowView { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -4,7 +4,7 @@
 //! verdict, and the problems with the newest of their cases. As in the ledger, a block whose place another
 //! one took no longer counts; for that the newest blocks are remembered one by one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use comparator::{Field, Severity};
 use storage_snapshot::{BlockHash, TopoHeight};
@@ -120,8 +120,7 @@ impl Found {
         // It was too long ago to be remembered.
         self.stretches.count(at, Standing::Judged(before.severity()), -1);
         self.stretches.count(at, Standing::Judged(entry.severity()), 1);
-        let found: Vec<_> = before.candidates.iter().filter_map(FoundProblem::of).collect();
-        self.forget(&found);
+        self.forget(&before.problems().collect::<Vec<_>>());
         self.learn(entry);
     }
 
@@ -165,27 +164,24 @@ impl Found {
             }
         }
         let mut here = Vec::new();
-        for judged in entry.candidates.iter().filter(|one| one.verdict == Severity::Mismatch) {
-            let (Some(fingerprint), Some(found)) = (&judged.fingerprint, FoundProblem::of(judged))
-            else {
-                continue;
+        for found in entry.problems() {
+            let room = PROBLEMS_MAX - self.problems.len();
+            let problem = match (self.problems.entry(found.fingerprint), &found.problem) {
+                (Entry::Occupied(known), _) => known.into_mut(),
+                (Entry::Vacant(new), Some(fingerprint)) if room > 0 => new.insert(Problem {
+                    fingerprint: fingerprint.clone(),
+                    blocks: 0,
+                    first: at,
+                    last: at,
+                    evidence: Vec::new(),
+                    variants: BTreeMap::new(),
+                }),
+                (Entry::Vacant(_), _) => continue,
             };
-            let is_known = self.problems.contains_key(&found.fingerprint);
-            if !is_known && self.problems.len() >= PROBLEMS_MAX {
-                continue;
-            }
-            let problem = self.problems.entry(found.fingerprint).or_insert_with(|| Problem {
-                fingerprint: fingerprint.clone(),
-                blocks: 0,
-                first: at,
-                last: at,
-                evidence: Vec::new(),
-                variants: BTreeMap::new(),
-            });
             problem.blocks += 1;
             problem.first = problem.first.min(at);
             problem.last = problem.last.max(at);
-            if let Some(evidence) = &judged.evidence
+            if let Some(evidence) = &found.evidence
                 && !problem.evidence.contains(evidence)
                 && problem.evidence.len() < EVIDENCE_MAX
             {
@@ -235,6 +231,9 @@ impl Problem {
                 build: build.clone(),
                 fingerprint: self.fingerprint.id(),
                 fields: fields.iter().map(|field| (*field, 1)).collect(),
+                problem: None,
+                evidence: None,
+                first: None,
             })
         });
         Some((acceptance, covered.map(|(_, count)| count).sum()))

@@ -21,7 +21,7 @@ impl Problems {
     /// Adds what was found in a block.
     pub(super) fn add(&mut self, entry: &LedgerEntry) {
         for found in entry.problems() {
-            let FoundProblem { candidate, build, fingerprint, fields } = &found;
+            let FoundProblem { candidate, build, fingerprint, fields, .. } = &found;
             let problem = (candidate.clone(), build.clone(), Some(*fingerprint));
             if let Some(Some(known)) = self.0.get_mut(&problem) {
                 for (field, count) in fields {

@@ -127,6 +127,9 @@ fn mismatch_rows(entry: &LedgerEntry, acceptances: &Acceptances) -> Markup {
                     }
                 }
                 td data-label="First difference" {
+                    @if let Some(difference) = entry.earlier_problems.iter().find_map(|found| found.first.as_ref()) {
+                        (first(difference)) ": "
+                    }
                     (plural(entry.earlier_mismatches, "difference")) " in blocks that were here and have since been ordered away"
                 }
                 td data-label="Problem" {

@@ -22,6 +22,7 @@ pub(crate) struct Figures {
     pub(crate) candidates: BTreeMap<String, Blocks>,
     pub(crate) reasons: BTreeMap<String, u64>,
     pub(crate) stale_mismatches: u64,
+    pub(crate) stale_first: Option<FirstMismatch>,
     pub(crate) re_orders: ReOrderCounts,
     pub(crate) canaries: Canaries,
     pub(crate) again: Again,

@@ -56,7 +56,10 @@ fn mismatch(figures: &Figures) -> String {
         Some(first) if gone.is_empty() => format!("{}; {of_all}", what_and_where(first)),
         Some(first) => format!("{}; {of_all}, and {gone}", what_and_where(first)),
         None if gone.is_empty() => of_all,
-        None => gone,
+        None => match &figures.stale_first {
+            Some(first) => format!("{}; {gone}", what_and_where(first)),
+            None => gone,
+        },
     }
 }
 

@@ -182,6 +182,12 @@ impl Summary {
         )?;
         if let Some(first) = &self.mismatches.first {
             writeln!(text, "\nfirst mismatch: {}", first.sentence())?;
+        } else if let Some(first) = &self.stale_first {
+            writeln!(
+                text,
+                "\nfirst mismatch, in a block that has since been ordered away: {}",
+                first.sentence()
+            )?;
         }
         for gap in self.missing() {
             writeln!(text, "\n{gap}")?;

@@ -13,7 +13,7 @@ use std::{
 use comparator::{Execution, MismatchRecord, MismatchSink, SinkError};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde_json::Value;
+use serde_json::{Value, json};
 use shadow::{
     Verifier, VerifyError,
     canary::CanaryRate,
@@ -27,7 +27,10 @@ use shadow::{
 };
 use storage_snapshot::{Amount, Store, StoreOptions, Tip, TopoHeight};
 
-use crate::{program::nobody_starts, support::Altered};
+use crate::{
+    program::{nobody_starts, shadow},
+    support::Altered,
+};
 
 #[test]
 fn a_verifier_that_was_stopped_anywhere_ends_like_one_that_never_was() {
@@ -85,6 +88,43 @@ fn a_chain_that_was_verified_to_its_end_is_not_verified_again() {
         assert_eq!(run(directory.path(), shorter, Stop::AtTheEnd), 0, "{blocks}");
     }
     assert_eq!(found(directory.path()), before);
+}
+
+#[test]
+fn a_run_that_ends_below_what_an_earlier_one_left_without_a_verdict_is_whole() {
+    let state = tempfile::tempdir().unwrap();
+    let directory = state.path().to_str().unwrap();
+    let soak = |blocks: &str| {
+        shadow([
+            "soak",
+            "--json",
+            "--blocks",
+            blocks,
+            "--profile",
+            "transfers",
+            "--state-dir",
+            directory,
+        ])
+    };
+    assert_eq!(soak("40").code, 0);
+    {
+        // As after a crash: the last blocks are there, and what was said of them is not durable.
+        let _alone = nobody_starts();
+        let store = Store::open(state.path(), StoreOptions::default()).unwrap();
+        for at in (31..=40).map(TopoHeight::new) {
+            let entry = store.ledger(at).unwrap().unwrap();
+            let mut entry: Value = serde_json::from_slice(&entry).unwrap();
+            entry["stale"] = json!(true);
+            store.put_ledger(at, entry.to_string().as_bytes()).unwrap();
+        }
+        store.flush().unwrap();
+    }
+    let ran = soak("10");
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert_eq!(ran.summary()["blocks"]["total"], 31);
+    let ran = soak("50");
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert_eq!(ran.summary()["blocks"]["total"], 51);
 }
 
 #[test]

@@ -13,10 +13,12 @@ use std::{
 use comparator::{Execution, Field, MismatchRecord, MismatchSink, Severity, SinkError};
 use shadow::{
     Verifier,
+    accept::Acceptances,
     canary::CanaryRate,
     execute::{BlockExecutor, ExecutableBlock, PreState, WithinBudget, parallel::ParallelExecutor},
     judge::{Candidate, Judge, Progress},
     ledger::{LedgerEntry, LedgerError, check_whole},
+    mismatches::Problems,
     node::NodeCheck,
     report::Report,
     schedules::Schedules,
@@ -337,7 +339,16 @@ fn a_mismatch_in_a_block_that_was_ordered_away_stays_one() {
     let summary = bench.summary();
     assert_eq!(summary["blocks"]["mismatch"], 0, "{summary:#}");
     assert_eq!(summary["stale_mismatches"], 1, "{summary:#}");
+    assert_eq!(summary["stale_first"]["topoheight"], 12, "{summary:#}");
     assert_eq!(summary["verdict"], "mismatch");
+
+    // It is listed as any other, so that it can be looked into, and accepted.
+    let directory = bench.directory.path();
+    let problems = Problems::read(&bench.store, directory, &Acceptances::default()).unwrap();
+    let [problem] = &problems.problems[..] else { panic!("{problems}") };
+    assert_eq!((problem.blocks, problem.first), (1, TopoHeight::new(12)));
+    assert_eq!(problem.fingerprint.field, Field::Burned);
+    assert_eq!(problem.builds.len(), 1);
 }
 
 #[test]
@@ -403,14 +414,14 @@ struct Bench {
     store: Store,
     records: Arc<Mutex<Vec<MismatchRecord>>>,
     judged: AtomicU64,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Bench {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
-        Self { store, records: Arc::default(), judged: AtomicU64::new(0), _directory: directory }
+        Self { store, records: Arc::default(), judged: AtomicU64::new(0), directory }
     }
 
     fn verify(
