@@ -139,6 +139,8 @@ struct State {
     /// When the last verdict became durable.
     last_verdict: Option<Instant>,
     waiting: u64,
+    /// When the node answered last, or was asked first; nothing where there is none.
+    node_heard: Option<Instant>,
     restored: bool,
     ended: Option<String>,
 }
@@ -382,7 +384,7 @@ impl Metrics {
             gauge(&to.verified_topoheight, at(state.head.verified_topoheight()));
             gauge(&to.lag_blocks, lag.blocks as f64);
             gauge(&to.lag_seconds, lag.seconds);
-            gauge(&to.up_to_date, f64::from(u8::from(self.is_up_to_date(lag))));
+            gauge(&to.up_to_date, f64::from(u8::from(self.is_up_to_date(lag, &state))));
             gauge(&to.queue_depth, state.waiting as f64);
         }
         let machine = self.machine();
@@ -424,8 +426,15 @@ impl Metrics {
         self.refresh();
     }
 
-    fn is_up_to_date(&self, lag: Lag) -> bool {
-        self.setup.lag_limit.allows(lag)
+    /// Of a node that says nothing nobody knows how far it is.
+    fn is_up_to_date(&self, lag: Lag, state: &State) -> bool {
+        self.setup.lag_limit.allows(lag) && self.silence(state).is_none()
+    }
+
+    /// For how long the node has said nothing, if that is too long.
+    fn silence(&self, state: &State) -> Option<Duration> {
+        let silence = state.node_heard.map(|heard| heard.elapsed());
+        silence.filter(|silence| *silence > self.setup.lag_limit.age.max(NODE_SILENCE_USUAL))
     }
 
     /// A thread that panicked half way through counting left numbers, not broken memory.
@@ -471,6 +480,9 @@ impl std::error::Error for MetricsError {
         }
     }
 }
+
+/// A node that has nothing to say is asked more often than that.
+const NODE_SILENCE_USUAL: Duration = Duration::from_secs(15);
 
 /// How many topoheights with a mismatch are remembered for whoever asks.
 const MISMATCHES_MAX: usize = 10_000;

@@ -1,6 +1,6 @@
 //! What is counted of the requests to a node.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Metrics, levels::NONE, words::among};
 
@@ -46,6 +46,7 @@ impl NodeMetrics<'_> {
         let to = &self.0.instruments;
         to.node_requests.with_label_values(&[label(method)]).inc();
         to.node_in_flight.with_label_values(&NONE).inc();
+        self.0.state().node_heard.get_or_insert_with(Instant::now);
     }
 
     /// So many bytes came.
@@ -59,6 +60,9 @@ impl NodeMetrics<'_> {
         let method = label(method);
         to.node_in_flight.with_label_values(&NONE).dec();
         to.node_seconds.with_label_values(&[method]).observe(elapsed.as_secs_f64());
+        if matches!(error, None | Some(NodeError::Refused)) {
+            self.0.state().node_heard = Some(Instant::now());
+        }
         if let Some(error) = error {
             to.node_errors.with_label_values(&[method, error.word()]).inc();
         }

@@ -107,7 +107,7 @@ impl Metrics {
             verified_topoheight: state.head.verified_topoheight(),
             lag_blocks: lag.blocks,
             lag_seconds: lag.seconds,
-            up_to_date: self.is_up_to_date(lag),
+            up_to_date: self.is_up_to_date(lag, &state),
             queue_depth_blocks: state.waiting,
             positions: POSITIONS
                 .iter()
@@ -152,7 +152,7 @@ impl Metrics {
         let free = self.machine().disk_free_bytes;
         let state = self.state();
         let lag = state.head.lag(Instant::now());
-        let up_to_date = self.is_up_to_date(lag);
+        let up_to_date = self.is_up_to_date(lag, &state);
         vec![
             check("verifying", state.ended.is_none(), || {
                 format!("it has ended: {}", state.ended.as_deref().unwrap_or_default())
@@ -170,6 +170,12 @@ impl Metrics {
             || "there was no verdict yet".to_owned(),
             |last| format!("the last verdict was {:.0} s ago", last.elapsed().as_secs_f64()),
         );
+        if let Some(silence) = self.silence(state) {
+            return format!(
+                "the node has not answered for {:.0} s; {verdict}",
+                silence.as_secs_f64()
+            );
+        }
         format!(
             "{} blocks wait, the oldest for {:.0} s, which is more than {}; {verdict}",
             lag.blocks, lag.seconds, self.setup.lag_limit

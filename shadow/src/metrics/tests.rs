@@ -375,6 +375,29 @@ fn what_is_missing_for_being_ready_is_said() {
 }
 
 #[test]
+fn a_node_that_says_nothing_is_not_taken_to_have_nothing_to_say() {
+    #[track_caller]
+    fn check(silent_seconds: u64, error: Option<NodeError>, expected: bool) {
+        let metrics = metrics();
+        metrics.restore(std::iter::empty()).unwrap();
+        metrics.node().started("get_info");
+        metrics.state().node_heard =
+            Instant::now().checked_sub(Duration::from_secs(silent_seconds));
+        if let Some(error) = error {
+            metrics.node().ended("get_info", Duration::ZERO, Some(error));
+        }
+        assert_eq!(metrics.status().up_to_date, expected);
+        let problem = metrics.checks().into_iter().find_map(|check| check.problem);
+        assert_eq!(problem.is_none(), expected, "{problem:?}");
+        assert!(problem.is_none_or(|problem| problem.contains("not answered for 61 s")));
+    }
+    check(59, None, true);
+    check(61, None, false);
+    check(61, Some(NodeError::Connect), false);
+    check(61, Some(NodeError::Refused), true);
+}
+
+#[test]
 fn a_run_that_falls_behind_is_not_up_to_date() {
     #[track_caller]
     fn check(lag_limit: LagLimit, expected: Option<&str>) {
