@@ -57,7 +57,7 @@ struct Cli {
 
     /// A TOML file of options, such as `state_dir = "/var/lib/shadow"`: each by its long name, with `_`
     /// for `-`. What is typed, or in the environment as `SHADOW_STATE_DIR`, wins over it.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "SHADOW_CONFIG")]
     config: Option<PathBuf>,
 }
 

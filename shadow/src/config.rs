@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
+use clap::{Arg, ArgAction, ArgMatches, Command, Id, builder::Resettable, parser::ValueSource};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -69,15 +69,18 @@ impl ConfigFile {
             }
             let value = strings(value)
                 .ok_or_else(|| ConfigError::Value { place: place(), name: name.clone() })?;
+            if value.len() != 1 && !takes_several(command, &name) {
+                return Err(ConfigError::List { place: place(), name });
+            }
             values.push((name, value));
         }
         Ok(Self { values })
     }
 
-    /// Makes the values of the file the defaults of the options.
-    pub(crate) fn apply(&self, command: Command) -> Command {
+    /// Makes the values of the file the defaults of the options, but for some.
+    fn apply(&self, command: Command, but_for: &BTreeSet<String>) -> Command {
         let command = command.mut_args(|arg| {
-            let name = option_name(&arg);
+            let name = option_name(&arg).filter(|name| !but_for.contains(name));
             match self.values.iter().find(|(option, _)| Some(option) == name.as_ref()) {
                 Some((_, values)) if takes_part(&arg) => {
                     arg.required(false).default_values(values.clone())
@@ -88,13 +91,90 @@ impl ConfigFile {
         let names: Vec<String> =
             command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
         names.into_iter().fold(command, |command, name| {
-            command.mut_subcommand(name, |command| self.apply(command))
+            command.mut_subcommand(name, |command| self.apply(command, but_for))
         })
     }
 
     fn sets(&self, option: &str) -> bool {
         self.values.iter().any(|(name, _)| name == option)
     }
+}
+
+/// The command with the values of the file as defaults, and without the values of options that exclude another one
+/// which was given in a place that wins: typed, then the environment, then the file. `bare` is the command without
+/// environment and file.
+///
+/// # Errors
+///
+/// When two options that exclude each other are given in the same place, unless they are typed.
+pub(crate) fn without_overruled(
+    mut command: Command,
+    bare: &Command,
+    arguments: &[std::ffi::OsString],
+    file: Option<&ConfigFile>,
+) -> Result<Command, ConfigError> {
+    let mut bare = bare.clone().ignore_errors(true);
+    bare.build();
+    let mut but_for = BTreeSet::new();
+    // Whatever is wrong with the arguments is told later.
+    let typed = bare.clone().try_get_matches_from(arguments).ok();
+    if let Some((chosen, typed)) = typed.as_ref().and_then(ArgMatches::subcommand)
+        && let (Some(bare), Some(full)) =
+            (bare.find_subcommand(chosen), command.find_subcommand(chosen))
+    {
+        for (id, name) in overruled(bare, full, typed, file)? {
+            command = command.mut_subcommand(chosen, |command| {
+                command.mut_arg(id, |arg| arg.env(Resettable::Reset))
+            });
+            but_for.insert(name);
+        }
+    }
+    Ok(match file {
+        Some(file) => file.apply(command, &but_for),
+        None => command,
+    })
+}
+
+/// The options of a command that another one excludes which was given in a place that wins.
+fn overruled(
+    bare: &Command,
+    full: &Command,
+    typed: &ArgMatches,
+    file: Option<&ConfigFile>,
+) -> Result<Vec<(Id, String)>, ConfigError> {
+    let given = |arg: &Arg, name: &str| {
+        let id = arg.get_id();
+        let variable = full.get_arguments().find(|full| full.get_id() == id);
+        let variable = variable.and_then(Arg::get_env);
+        if typed.value_source(id.as_str()) == Some(ValueSource::CommandLine) {
+            Some(Origin::CommandLine)
+        } else if variable.is_some_and(|variable| std::env::var_os(variable).is_some()) {
+            Some(Origin::Environment)
+        } else {
+            file.filter(|file| file.sets(name)).map(|_| Origin::File)
+        }
+    };
+    let mut overruled = Vec::new();
+    for arg in bare.get_arguments() {
+        for other in bare.get_arg_conflicts_with(arg) {
+            let (Some(name), Some(other_name)) = (option_name(arg), option_name(other)) else {
+                continue;
+            };
+            match (given(arg, &name), given(other, &other_name)) {
+                (Some(Origin::CommandLine), Some(Origin::CommandLine)) => {}
+                (Some(one), Some(another)) if one == another => {
+                    return Err(ConfigError::Both { place: one, names: [name, other_name] });
+                }
+                (Some(wins), Some(loses)) if wins < loses => {
+                    overruled.push((other.get_id().clone(), other_name));
+                }
+                // The pair is looked at from the other side too, if both sides say so.
+                (Some(_), Some(_)) => overruled.push((arg.get_id().clone(), name)),
+                (None, _) | (_, None) => {}
+            }
+        }
+    }
+    Ok(overruled)
 }
 
 /// The file that the arguments or the environment name, if they do. Whatever else is wrong with the
@@ -145,8 +225,8 @@ impl Setting {
     }
 }
 
-/// Where a value is from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where a value is from; what comes first wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Origin {
     CommandLine,
     Environment,
@@ -172,6 +252,7 @@ pub(crate) fn effective(
     file: Option<&ConfigFile>,
 ) -> Vec<Setting> {
     let Some((name, matches)) = matches.subcommand() else { return Vec::new() };
+    let of_all = command.get_arguments().filter(|arg| arg.is_global_set());
     let Some(command) = command.find_subcommand(name) else { return Vec::new() };
     let setting = |arg: &Arg| {
         let name = option_name(arg).filter(|_| takes_part(arg))?;
@@ -187,7 +268,8 @@ pub(crate) fn effective(
         let is_flag = matches!(arg.get_action(), ArgAction::SetTrue);
         Some(Setting { name, value: values.join(", "), values, is_flag, from })
     };
-    let mut settings: Vec<_> = command.get_arguments().filter_map(setting).collect();
+    let own = command.get_arguments();
+    let mut settings: Vec<_> = own.chain(of_all).filter_map(setting).collect();
     settings.sort_by(|one, other| one.name.cmp(&other.name));
     settings
 }
@@ -196,6 +278,14 @@ pub(crate) fn effective(
 fn options(command: &Command) -> BTreeSet<String> {
     let own = command.get_arguments().filter(|arg| takes_part(arg)).filter_map(option_name);
     own.chain(command.get_subcommands().flat_map(options)).collect()
+}
+
+/// Whether an option of this name may be given several times.
+fn takes_several(command: &Command, name: &str) -> bool {
+    let is_it = |arg: &&Arg| option_name(arg).as_deref() == Some(name);
+    let mut own = command.get_arguments().filter(is_it);
+    own.any(|arg| matches!(arg.get_action(), ArgAction::Append))
+        || command.get_subcommands().any(|command| takes_several(command, name))
 }
 
 fn option_name(arg: &Arg) -> Option<String> {
@@ -253,6 +343,8 @@ pub(crate) enum ConfigError {
     Syntax { place: Place, message: String },
     Unknown { place: Place, name: String, known: BTreeSet<String> },
     Value { place: Place, name: String },
+    List { place: Place, name: String },
+    Both { place: Origin, names: [String; 2] },
 }
 
 impl fmt::Display for ConfigError {
@@ -268,6 +360,12 @@ impl fmt::Display for ConfigError {
                 f,
                 "{place}: {name} has to be a string, a number, true, false, or a list of these"
             ),
+            Self::List { place, name } => {
+                write!(f, "{place}: {name} is given once: give one value, and no list")
+            }
+            Self::Both { place, names: [name, other] } => {
+                write!(f, "{place}: {name} and {other} exclude each other: give one of them")
+            }
         }
     }
 }
@@ -295,7 +393,8 @@ mod tests {
             .long("config")
             .global(true)
             .value_parser(clap::value_parser!(PathBuf));
-        let run = Command::new("run").args([state, candidates, blocks, json]);
+        let length = Arg::new("for").long("for").conflicts_with("blocks");
+        let run = Command::new("run").args([state, candidates, blocks, length, json]);
         Command::new("shadow").arg(file).subcommand(run)
     }
 
@@ -310,7 +409,7 @@ mod tests {
     #[track_caller]
     fn check(text: &str, arguments: &[&str], expected: &[(&str, &str, Origin)]) {
         let file = read(text).unwrap();
-        let command = file.apply(command());
+        let command = file.apply(command(), &BTreeSet::new());
         let arguments = ["shadow", "run"].iter().chain(arguments);
         let matches = command.clone().try_get_matches_from(arguments).unwrap();
         let found = effective(&command, &matches, Some(&file));
@@ -358,12 +457,14 @@ mod tests {
         check_refused("blocks = { a = 1 }\n", "line 1: blocks has to be");
         check_refused("blocks = \n", "line 1");
         check_refused("blocks = 1\nblocks = 2\n", "line 2");
+        check_refused("\nblocks = [1, 2]\n", "line 2: blocks is given once");
     }
 
     #[test]
     fn a_wrong_value_is_refused_as_if_it_had_been_typed() {
         let file = read("state_dir = '/a'\nblocks = 'many'\n").unwrap();
-        let error = file.apply(command()).try_get_matches_from(["shadow", "run"]).unwrap_err();
+        let command = file.apply(command(), &BTreeSet::new());
+        let error = command.try_get_matches_from(["shadow", "run"]).unwrap_err();
         assert!(error.to_string().contains("invalid value 'many' for '--blocks"), "{error}");
     }
 
@@ -380,6 +481,35 @@ mod tests {
         }
         let none: Vec<_> = ["shadow", "run"].iter().map(Into::into).collect();
         assert_eq!(file_of(&command(), &none), None);
+    }
+
+    #[test]
+    fn of_two_options_that_exclude_each_other_the_one_that_wins_is_left() {
+        #[track_caller]
+        fn check(text: &str, arguments: &[&str], expected: Option<&[(&str, &str)]>) {
+            let file = read(text).unwrap();
+            let arguments = ["shadow", "run", "--state-dir", "a"].iter().chain(arguments);
+            let arguments: Vec<_> = arguments.map(Into::into).collect();
+            let command = without_overruled(command(), &command(), &arguments, Some(&file));
+            let Some(expected) = expected else {
+                let error = command.unwrap_err().to_string();
+                assert!(error.starts_with("file: ") && error.contains("exclude"), "{error}");
+                return;
+            };
+            let command = command.unwrap();
+            let matches = command.clone().try_get_matches_from(arguments).unwrap();
+            let found = effective(&command, &matches, Some(&file));
+            for (name, value) in expected {
+                let setting = found.iter().find(|setting| setting.name == *name).unwrap();
+                assert_eq!(setting.value, *value, "{name}");
+            }
+        }
+        check("for = '1s'", &[], Some(&[("for", "1s"), ("blocks", "")]));
+        check("for = '1s'", &["--blocks", "5"], Some(&[("for", ""), ("blocks", "5")]));
+        check("blocks = 5", &["--for", "1s"], Some(&[("for", "1s"), ("blocks", "")]));
+        check("blocks = 5", &["--blocks", "6"], Some(&[("blocks", "6")]));
+        check("blocks = 5\nfor = '1s'", &["--blocks", "6"], Some(&[("for", ""), ("blocks", "6")]));
+        check("blocks = 5\nfor = '1s'", &[], None);
     }
 
     #[test]

@@ -9,7 +9,9 @@ use super::{
     output::{refuse, say},
 };
 use crate::{
-    config::{ConfigError, ConfigFile, Setting, effective, file_of, with_environment},
+    config::{
+        ConfigError, ConfigFile, Setting, effective, file_of, with_environment, without_overruled,
+    },
     exit_code::ExitCode,
 };
 
@@ -51,9 +53,8 @@ pub(super) fn parse(arguments: Vec<OsString>) -> Result<(Cli, Vec<Setting>), Ref
         Some(path) => Some(ConfigFile::read(&path, &command).map_err(Refusal::File)?),
         None => None,
     };
-    if let Some(file) = &file {
-        command = file.apply(command);
-    }
+    command = without_overruled(command, &Cli::command(), &arguments, file.as_ref())
+        .map_err(Refusal::File)?;
     let matches = command.clone().try_get_matches_from(arguments).map_err(Refusal::Arguments)?;
     let settings = effective(&command, &matches, file.as_ref());
     let cli = Cli::from_arg_matches(&matches).map_err(Refusal::Arguments)?;
