@@ -40,7 +40,7 @@ use crate::{
 /// block both ways, compares, and keeps the evidence.
 ///
 /// Exit codes: 0 clean, 1 something differs, 2 bad usage or bad input, 3 not enough evidence,
-/// 4 infrastructure (disk, lock, network).
+/// 4 infrastructure (disk, lock, network, machine).
 #[derive(Debug, Parser)]
 #[command(name = "shadow", version, max_term_width = 100)]
 struct Cli {

@@ -101,28 +101,25 @@ impl ConfigFile {
 }
 
 /// The command with the values of the file as defaults, and without the values of options that exclude another one
-/// which was given in a place that wins: typed, then the environment, then the file. `bare` is the command without
-/// environment and file.
+/// which was given in a place that wins: typed, then the environment, then the file.
 ///
 /// # Errors
 ///
 /// When two options that exclude each other are given in the same place, unless they are typed.
 pub(crate) fn without_overruled(
     mut command: Command,
-    bare: &Command,
     arguments: &[std::ffi::OsString],
     file: Option<&ConfigFile>,
 ) -> Result<Command, ConfigError> {
-    let mut bare = bare.clone().ignore_errors(true);
-    bare.build();
+    let mut built = command.clone().ignore_errors(true);
+    built.build();
     let mut but_for = BTreeSet::new();
     // Whatever is wrong with the arguments is told later.
-    let typed = bare.clone().try_get_matches_from(arguments).ok();
-    if let Some((chosen, typed)) = typed.as_ref().and_then(ArgMatches::subcommand)
-        && let (Some(bare), Some(full)) =
-            (bare.find_subcommand(chosen), command.find_subcommand(chosen))
+    let matches = built.clone().try_get_matches_from(arguments).ok();
+    if let Some((chosen, matches)) = matches.as_ref().and_then(ArgMatches::subcommand)
+        && let Some(built) = built.find_subcommand(chosen)
     {
-        for (id, name) in overruled(bare, full, typed, file)? {
+        for (id, name) in overruled(built, matches, file)? {
             command = command.mut_subcommand(chosen, |command| {
                 command.mut_arg(id, |arg| arg.env(Resettable::Reset))
             });
@@ -137,26 +134,18 @@ pub(crate) fn without_overruled(
 
 /// The options of a command that another one excludes which was given in a place that wins.
 fn overruled(
-    bare: &Command,
-    full: &Command,
-    typed: &ArgMatches,
+    command: &Command,
+    matches: &ArgMatches,
     file: Option<&ConfigFile>,
 ) -> Result<Vec<(Id, String)>, ConfigError> {
-    let given = |arg: &Arg, name: &str| {
-        let id = arg.get_id();
-        let variable = full.get_arguments().find(|full| full.get_id() == id);
-        let variable = variable.and_then(Arg::get_env);
-        if typed.value_source(id.as_str()) == Some(ValueSource::CommandLine) {
-            Some(Origin::CommandLine)
-        } else if variable.is_some_and(|variable| std::env::var_os(variable).is_some()) {
-            Some(Origin::Environment)
-        } else {
-            file.filter(|file| file.sets(name)).map(|_| Origin::File)
-        }
+    let given = |arg: &Arg, name: &str| match matches.value_source(arg.get_id().as_str()) {
+        Some(ValueSource::CommandLine) => Some(Origin::CommandLine),
+        Some(ValueSource::EnvVariable) => Some(Origin::Environment),
+        _ => file.filter(|file| file.sets(name)).map(|_| Origin::File),
     };
     let mut overruled = Vec::new();
-    for arg in bare.get_arguments() {
-        for other in bare.get_arg_conflicts_with(arg) {
+    for arg in command.get_arguments() {
+        for other in command.get_arg_conflicts_with(arg) {
             let (Some(name), Some(other_name)) = (option_name(arg), option_name(other)) else {
                 continue;
             };
@@ -490,7 +479,7 @@ mod tests {
             let file = read(text).unwrap();
             let arguments = ["shadow", "run", "--state-dir", "a"].iter().chain(arguments);
             let arguments: Vec<_> = arguments.map(Into::into).collect();
-            let command = without_overruled(command(), &command(), &arguments, Some(&file));
+            let command = without_overruled(command(), &arguments, Some(&file));
             let Some(expected) = expected else {
                 let error = command.unwrap_err().to_string();
                 assert!(error.starts_with("file: ") && error.contains("exclude"), "{error}");

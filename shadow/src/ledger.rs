@@ -480,7 +480,7 @@ impl LedgerEntry {
         self.candidates.iter().flat_map(|candidate| candidate.fields.values()).sum()
     }
 
-    /// Whether every candidate that executes was compared at work.
+    /// Whether every candidate that executes was compared at work; where none does, whether the node was compared.
     pub fn is_exercised(&self) -> bool {
         self.is_exercised_as(CandidateEntry::is_exercised)
     }
@@ -489,7 +489,10 @@ impl LedgerEntry {
     pub(crate) fn is_exercised_as(&self, is_exercised: impl Fn(&CandidateEntry) -> bool) -> bool {
         let executors = self.candidates.iter().filter(|judged| judged.candidate != NODE);
         let mut executors = executors.peekable();
-        executors.peek().is_some() && executors.all(is_exercised)
+        match executors.peek() {
+            Some(_) => executors.all(is_exercised),
+            None => self.candidates.iter().any(is_exercised),
+        }
     }
 
     /// The worst verdict of all candidates: the one that the block is counted under.

@@ -150,7 +150,8 @@ pub(crate) fn run(
     let listener = match options.listen.map(bind).transpose() {
         Ok(listener) => listener,
         Err(error) => {
-            let message = format!("listening there: {error}; give --listen another address");
+            let address = options.listen.map_or_else(String::new, |address| address.0.to_string());
+            let message = format!("listening on {address}: {error}; give --listen another address");
             return failed(summary, seconds(), message, ExitCode::Infrastructure);
         }
     };
@@ -354,7 +355,10 @@ fn verify(
             end = End::TimeIsUp;
             break Ok(());
         }
-        walk.wait(stop);
+        // What an earlier run did takes no time.
+        if !verifier.has_passed_over() {
+            walk.wait(stop);
+        }
         match source.next_event() {
             Ok(Some(event)) => {
                 blocks += u64::from(matches!(event, ChainEvent::Committed(_)));
@@ -510,7 +514,12 @@ fn listen(stop: Arc<AtomicBool>, what: &'static str) -> std::io::Result<()> {
             end_all();
             on_mismatch::end_running();
             let code = match again {
-                Ok(()) => ExitCode::Infrastructure,
+                Ok(()) => {
+                    note(
+                        "ended at once, without a summary; the same --state-dir goes on from here",
+                    );
+                    ExitCode::Infrastructure
+                }
                 Err(_) => {
                     // Nothing is lost: the block in hand has no verdict, and gets one in the next run.
                     note(

@@ -56,6 +56,8 @@ pub struct Verifier {
     other: Option<OtherBranch>,
     /// The first block that was ever taken.
     first: Option<TopoHeight>,
+    /// Whether there was nothing to do for the last block, because it had its verdict.
+    is_known: bool,
 }
 
 impl Verifier {
@@ -77,7 +79,17 @@ impl Verifier {
         let Judged { first, through, blind_since } = Judged::read(&store)?;
         forget_unjudged(&store, through)?;
         let identity = source.identity().clone();
-        Ok(Self { store, identity, node, judge, judged: through, blind_since, other: None, first })
+        Ok(Self {
+            store,
+            identity,
+            node,
+            judge,
+            judged: through,
+            blind_since,
+            other: None,
+            first,
+            is_known: false,
+        })
     }
 
     /// What is held of the chain, for a source that can go on from there.
@@ -111,6 +123,11 @@ impl Verifier {
         }
     }
 
+    /// Whether the last block had its verdict before it was taken: then nothing was done about it.
+    pub const fn has_passed_over(&self) -> bool {
+        self.is_known
+    }
+
     /// The way of a block.
     ///
     /// # Errors
@@ -119,7 +136,8 @@ impl Verifier {
     pub fn verify_block(&mut self, committed: CommittedBlock) -> Result<(), VerifyError> {
         let CommittedBlock { block, mut answers } = committed;
         let place = BlockRef { topoheight: block.topoheight, hash: block.hash };
-        if self.was_judged(place)? {
+        self.is_known = self.was_judged(place)?;
+        if self.is_known {
             return Ok(());
         }
         let early = answers.early;
@@ -506,7 +524,7 @@ pub(crate) fn claim(store: &Store, source: &dyn BlockSource) -> Result<(), Verif
             if held == *identity {
                 return Ok(());
             }
-            Err(VerifyError::OtherChain { held: held.name, offered: identity.name.clone() })
+            Err(VerifyError::OtherChain { held, offered: identity.clone() })
         }
     }
 }

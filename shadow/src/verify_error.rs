@@ -4,7 +4,11 @@ use std::fmt;
 
 use storage_snapshot::{BlockHash, BlockRef, ReadError, StoreError, TopoHeight};
 
-use crate::{judge::JudgeError, ledger::LedgerError, source::SourceError};
+use crate::{
+    judge::JudgeError,
+    ledger::LedgerError,
+    source::{ChainIdentity, SourceError},
+};
 
 /// Why the verifier cannot go on.
 #[derive(Debug)]
@@ -21,9 +25,9 @@ pub enum VerifyError {
     /// The state directory is about another chain.
     OtherChain {
         /// What it is about.
-        held: String,
+        held: ChainIdentity,
         /// What it was opened for.
-        offered: String,
+        offered: ChainIdentity,
     },
     /// The state directory has another block at this position.
     OtherBlock {
@@ -56,7 +60,9 @@ impl fmt::Display for VerifyError {
             Self::Judge(error) => error.fmt(f),
             Self::OtherChain { held, offered } => write!(
                 f,
-                "the state directory is about {held}, not about {offered}; use another --state-dir"
+                "the state directory is about {}, whose first block is {}, not about {}, whose first block is \
+                 {}; use another --state-dir",
+                held.name, held.genesis, offered.name, offered.genesis
             ),
             Self::OtherBlock { place, held } => write!(
                 f,

@@ -372,7 +372,7 @@ fn the_words_for_fields_are_frozen() {
     let words: Vec<_> = Field::ALL.iter().map(|field| field.as_str()).collect();
     assert_eq!(
         words.join(" "),
-        "outcome nonce balance multisig registration version fees burned miner_reward dev_reward \
+        "outcome nonce balance multisig registration version fees burned emitted miner_reward dev_reward \
          schedule protocol error crashed hang"
     );
     for field in Field::ALL {

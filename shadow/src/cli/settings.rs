@@ -53,8 +53,7 @@ pub(super) fn parse(arguments: Vec<OsString>) -> Result<(Cli, Vec<Setting>), Ref
         Some(path) => Some(ConfigFile::read(&path, &command).map_err(Refusal::File)?),
         None => None,
     };
-    command = without_overruled(command, &Cli::command(), &arguments, file.as_ref())
-        .map_err(Refusal::File)?;
+    command = without_overruled(command, &arguments, file.as_ref()).map_err(Refusal::File)?;
     let matches = command.clone().try_get_matches_from(arguments).map_err(Refusal::Arguments)?;
     let settings = effective(&command, &matches, file.as_ref());
     let cli = Cli::from_arg_matches(&matches).map_err(Refusal::Arguments)?;

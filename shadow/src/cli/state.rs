@@ -46,8 +46,16 @@ pub(super) struct ReportArguments {
 }
 
 pub(super) fn digest(arguments: &Digest) -> ExitCode {
-    let compared = open(&arguments.state_dir).and_then(|one| {
-        let other = open(&arguments.against)?;
+    let same = |path: &Path| path.canonicalize().ok();
+    let Digest { state_dir, against } = arguments;
+    if same(state_dir).is_some() && same(state_dir) == same(against) {
+        return refuse(&format!(
+            "{} is the same state directory: give another one",
+            against.display()
+        ));
+    }
+    let compared = open(state_dir).and_then(|one| {
+        let other = open(against)?;
         compare_ledgers(&one, &other).map_err(unreadable)
     });
     match compared {

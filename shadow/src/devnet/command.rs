@@ -1,6 +1,6 @@
 //! `shadow devnet`, the stand-in node as a process of its own.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
@@ -8,6 +8,7 @@ use super::{DevnetChain, DevnetError, DevnetNode, DevnetOptions, FaultRates, Pac
 use crate::{
     cli::{complain, profile, rate, say},
     exit_code::ExitCode,
+    http::ListenAddress,
     run::Signals,
     source::{GeneratedOptions, Profile},
 };
@@ -18,7 +19,7 @@ pub(crate) struct DevnetArguments {
     /// Where to listen. With port 0 any free one is taken; the first line on standard output says
     /// which.
     #[arg(long, default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
+    listen: ListenAddress,
 
     /// Serve this recording instead of a generated chain.
     #[arg(long, conflicts_with_all = ["chain_seed", "profile", "blocks"])]
@@ -108,7 +109,7 @@ fn options(arguments: DevnetArguments) -> DevnetOptions {
         rate => Pace::Every(Duration::from_secs_f64(1.0 / rate)),
     };
     DevnetOptions {
-        listen: arguments.listen,
+        listen: arguments.listen.0,
         #[cfg(feature = "faults")]
         faulty_parallel: arguments.faulty_parallel,
         pace,

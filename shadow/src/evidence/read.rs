@@ -178,7 +178,15 @@ impl Reading<'_> {
             File::open(&path).and_then(|file| file.take(bytes_max).read_to_end(&mut content));
         match read {
             Ok(_) => Ok(Some(content)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            // Nothing is in what is no directory either.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(EvidenceError::Io { path, error }),
         }
     }

@@ -44,7 +44,7 @@ pub(crate) struct NightlyArguments {
     pub(super) profiles: Vec<Profile>,
 
     /// Where the recordings `serial-main` and `parallel-a` are.
-    #[arg(long, value_name = "DIR", default_value = "shadow/tests/fixtures/recordings")]
+    #[arg(long, value_name = "DIR", default_value = RECORDINGS)]
     pub(super) recordings: PathBuf,
 
     /// How many blocks the stand-in node serves, one after another.
@@ -61,6 +61,9 @@ pub(crate) struct NightlyArguments {
     pub(super) selftest_only: Vec<String>,
 }
 
+/// Where they are, seen from the checkout.
+const RECORDINGS: &str = "shadow/tests/fixtures/recordings";
+
 impl NightlyArguments {
     /// The command that does all of it again.
     pub(super) fn repeat(&self) -> String {
@@ -76,6 +79,11 @@ impl NightlyArguments {
         }
         for profile in &self.profiles {
             text.push_str(&format!(" --profile {profile}"));
+        }
+        let recordings = self.recordings.display().to_string();
+        if recordings != RECORDINGS {
+            let recordings = crate::repro::as_argument(&recordings);
+            text.push_str(&format!(" --recordings {recordings}"));
         }
         let Self { attach_blocks, selftest_blocks, .. } = self;
         text.push_str(&format!(

@@ -48,6 +48,12 @@ pub(crate) fn run(arguments: RecordArguments) -> ExitCode {
                 recorded.questions,
                 if recorded.with_end { "" } else { "; nothing about the end of the chain" },
             ));
+            if recorded.is_funded {
+                complain(
+                    "accounts had something before the first block, as on a generated chain: a recording does \
+                     not tell that, and `shadow replay` takes it for nothing; `shadow attach` asks for it",
+                );
+            }
             if options.from > TopoHeight::GENESIS {
                 complain("`shadow replay` needs the blocks from 0, so it will not take this");
             }

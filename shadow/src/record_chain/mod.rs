@@ -53,6 +53,8 @@ pub struct Recorded {
     pub questions: u64,
     /// Whether the last block was the node's last one, so that there are answers about the end.
     pub with_end: bool,
+    /// Whether accounts had something before the first block, which a recording does not tell.
+    pub is_funded: bool,
 }
 
 /// Records a part of a node's chain.
@@ -201,11 +203,24 @@ impl Recorder {
             return Err(RecordError::Reordered { at: top.next() });
         }
         self.check_order(from).await?;
+        let is_funded = self.is_funded().await?;
         Ok(Recorded {
             blocks: to.blocks_since(from) + 1,
             questions: self.asked.questions,
             with_end,
+            is_funded,
         })
+    }
+
+    /// Whether accounts that the first block pays nothing have a nonce from there all the same: a chain of a real
+    /// network begins with nothing, one that somebody made for tests may not.
+    async fn is_funded(&mut self) -> Result<bool, RecordError> {
+        let nonces = self.keys.iter().filter(|key| matches!(key, StateKey::Nonce(_)));
+        let others = nonces.filter(|key| *key.account() != self.dev).take(FUNDED_ASKED);
+        let questions: Vec<_> =
+            others.map(|key| exact_question(key, self.network, TopoHeight::GENESIS)).collect();
+        let answers = self.asked.all(&questions).await?;
+        Ok(answers.iter().any(|said| matches!(said, Said::Result(_))))
     }
 
     /// A block whose hashes hold. An answer that was damaged on the way is asked for again.
@@ -407,6 +422,9 @@ fn paid_by(outputs: &RawValue) -> Result<Vec<StateKey>, RecordError> {
     });
     Ok(keys.flatten().collect())
 }
+
+/// How many accounts are asked about to see whether any had something before the first block.
+const FUNDED_ASKED: usize = 64;
 
 fn exact_question(key: &StateKey, network: Network, at: TopoHeight) -> Question {
     let mut params = params_of(key, network);

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use comparator::Field;
 use serde::Deserialize;
 
-use crate::ledger::{FirstMismatch, ReOrderCounts, TransactionCounts};
+use crate::{
+    ledger::{FirstMismatch, ReOrderCounts, TransactionCounts},
+    node::NodeCounts,
+};
 
 /// What a summary object says.
 #[derive(Clone, Debug, Deserialize)]
@@ -15,6 +18,7 @@ pub(crate) struct Figures {
     pub(crate) verdict: Word,
     pub(crate) blocks: Blocks,
     pub(crate) transactions: TransactionCounts,
+    pub(crate) node_check: NodeCounts,
     pub(crate) mismatches: Mismatches,
     pub(crate) accepted: Accepted,
     pub(crate) seconds: Seconds,

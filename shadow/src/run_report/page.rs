@@ -23,6 +23,7 @@ use crate::{
     judge::NODE,
     metrics::{CONFLICT_RATES, SIZES},
     mismatches::ProblemRow,
+    node::NodeCounts,
     repro::as_argument,
 };
 
@@ -200,6 +201,22 @@ impl Page<'_> {
             "* transactions: {} executed, {} skipped, {} failed, {} in blocks that are not executed here",
             transactions.executed, transactions.skipped, transactions.failed, transactions.opaque
         )?;
+        let node = &figures.node_check;
+        if *node != NodeCounts::default() {
+            writeln!(
+                text,
+                "* answers of the node: {} compared, {} differ, {} taken, {} never asked or without anything to \
+                 compare with; {} of {} that were given before their block was stable were asked for again, {} \
+                 differ only then",
+                node.compared,
+                node.differ,
+                node.taken,
+                node.not_asked,
+                node.again,
+                node.early,
+                node.differ_again
+            )?;
+        }
         write_counts(text, "not exercised or not judged because", &figures.reasons)?;
         let re_orders = &figures.re_orders;
         if re_orders.blocks > 0 {

@@ -29,6 +29,7 @@ impl Summary {
         };
         // What is said of all of them holds for each.
         let executors = self.candidates.iter().filter(|(name, _)| *name != NODE);
+        let has_executors = executors.clone().next().is_some();
         let exercised = executors.clone().map(|(_, counts)| counts.exercised).min();
         let names: Vec<_> = executors
             .map(|(name, _)| match name.as_str() {
@@ -38,7 +39,8 @@ impl Summary {
                 _ => format!("candidate {name}"),
             })
             .collect();
-        let names = if names.is_empty() { "no candidate".to_owned() } else { names.join(", ") };
+        let names =
+            if has_executors { names.join(", ") } else { "no candidate was executed".to_owned() };
         let accepted = match self.accepted.mismatches {
             0 => String::new(),
             count => format!(", {count} accepted"),
@@ -46,7 +48,7 @@ impl Summary {
         writeln!(
             text,
             "{} of {} blocks exercised, {} {}{accepted} ({}; {names}{node})",
-            exercised.unwrap_or_default(),
+            exercised.unwrap_or_else(|| counts_of(NODE).exercised),
             self.blocks.total,
             self.mismatches.total,
             if self.mismatches.total == 1 { "mismatch" } else { "mismatches" },
@@ -81,19 +83,19 @@ impl Summary {
             writeln!(
                 text,
                 "node answers  {} compared, {} differ, {} taken for blocks not executed here, {} \
-                 never asked",
+                 never asked or without anything to compare with",
                 node.compared, node.differ, node.taken, node.not_asked
             )?;
         }
         for sentence in self.accepted() {
             writeln!(text, "accepted      {sentence}")?;
         }
-        if self.node_check.again > 0 {
+        if self.node_check.early > 0 || self.node_check.again > 0 {
             let node = &self.node_check;
             writeln!(
                 text,
-                "asked again   {} answers of blocks that had become stable, {} of them differ only then",
-                node.again, node.differ_again
+                "asked again   {} of {} answers that were given before their block was stable; {} differ only then",
+                node.again, node.early, node.differ_again
             )?;
         }
         if let Some(traffic) = &self.traffic {

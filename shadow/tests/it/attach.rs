@@ -61,6 +61,20 @@ fn the_state_is_the_same_whoever_is_asked_about_it() {
 }
 
 #[test]
+fn where_the_node_alone_is_under_test_it_is_what_was_exercised() {
+    let node = serve(generated(3, 60), Pace::AllAtOnce);
+    let url = node.url();
+    let state = tempfile::tempdir().unwrap();
+    let directory = state.path().to_str().unwrap();
+    let attach = ["attach", "--node", &url, "--until", "50", "--candidate", "node"];
+    let ran = shadow([&attach[..], &["--state-dir", directory, "--json"]].concat());
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert_eq!(ran.summary()["blocks"]["exercised"], 51, "{ran:#?}");
+    let again = shadow([&attach[..], &["--state-dir", directory]].concat());
+    assert!(again.stdout.starts_with("51 of 51 blocks exercised"), "{again:#?}");
+}
+
+#[test]
 fn what_a_node_executed_wrongly_on_its_parallel_path_is_found_and_nothing_else() {
     let node = serve(DevnetChain::Recording(recording("parallel-a")), Pace::AllAtOnce);
     for from in ["genesis", "20"] {

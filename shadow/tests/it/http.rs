@@ -147,6 +147,22 @@ fn a_soak_that_goes_on_for_a_time_ends_by_itself() {
 }
 
 #[test]
+fn a_run_that_goes_on_for_a_time_begins_with_what_has_no_verdict() {
+    let state = tempfile::tempdir().unwrap();
+    let directory = state.path().to_str().unwrap();
+    let blocks = || {
+        let pace = ["--for", "1s", "--blocks-per-second", "40", "--profile", "transfers"];
+        let ran = shadow([&["soak", "--json", "--state-dir", directory][..], &pace].concat());
+        assert_eq!(ran.code, 0, "{ran:#?}");
+        ran.summary()["blocks"]["total"].as_u64().unwrap()
+    };
+    let first = blocks();
+    assert!(first <= 45, "{first}");
+    let second = blocks();
+    assert!(second > first, "{first}, then {second}");
+}
+
+#[test]
 fn the_documentation_of_the_metrics_is_that_of_the_program() {
     let described = shadow(["metrics", "--describe"]);
     assert_eq!(described.code, 0, "{described:#?}");

@@ -25,6 +25,7 @@ fn a_recording_of_a_recording_has_the_same_verdicts() {
         let out = directory.path().join("again");
         let recorded = record(&asking(&node, Some(top), &out)).unwrap();
         assert_eq!((recorded.blocks, recorded.with_end), (top.as_u64() + 1, true));
+        assert!(!recorded.is_funded);
         let requests = node.requests();
         assert!(requests.in_flight_max <= 4 && requests.batch_max <= 20, "{requests:?}");
         assert_eq!(requests.faults.is_empty(), faults.is_empty(), "{:?}", requests.faults);
@@ -53,6 +54,8 @@ fn the_part_that_is_stable_is_what_is_recorded_unless_told_otherwise() {
     let out = directory.path().join("stable");
     let recorded = record(&asking(&node, None, &out)).unwrap();
     assert_eq!((recorded.blocks, recorded.with_end), (21, false));
+    // Those who spend on a generated chain had it from the beginning.
+    assert!(recorded.is_funded);
     let again = DevnetNode::start(DevnetOptions::new(DevnetChain::Recording(out))).unwrap();
     assert_eq!(again.progress().topoheight.as_u64(), 20);
 }
