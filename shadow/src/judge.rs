@@ -582,7 +582,7 @@ impl JudgeLoop {
         self.store.put_ledger(amended.entry.topoheight, &bytes).map_err(JudgeError::Store)?;
         self.pending.add_mismatches(amended.mismatches());
         if self.progress.metrics.is_some() && amended.record.is_some() {
-            self.pending.changes.push(Change::Amended(amended));
+            self.pending.changes.push(Change::Amended(Box::new(amended)));
         }
         Ok(())
     }

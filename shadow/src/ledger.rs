@@ -124,7 +124,6 @@ impl Doubts {
         }
     }
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "this is how serde asks")]
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }

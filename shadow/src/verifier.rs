@@ -524,7 +524,8 @@ pub(crate) fn claim(store: &Store, source: &dyn BlockSource) -> Result<(), Verif
             if held == *identity {
                 return Ok(());
             }
-            Err(VerifyError::OtherChain { held, offered: identity.clone() })
+            let (held, offered) = (Box::new(held), Box::new(identity.clone()));
+            Err(VerifyError::OtherChain { held, offered })
         }
     }
 }

@@ -25,9 +25,9 @@ pub enum VerifyError {
     /// The state directory is about another chain.
     OtherChain {
         /// What it is about.
-        held: ChainIdentity,
+        held: Box<ChainIdentity>,
         /// What it was opened for.
-        offered: ChainIdentity,
+        offered: Box<ChainIdentity>,
     },
     /// The state directory has another block at this position.
     OtherBlock {

@@ -5,9 +5,12 @@ use serde_json::json;
 use super::*;
 use crate::fingerprint::Conflict;
 
+/// Name, build and fields of a candidate that differs.
+type Differing<'a> = (&'a str, &'a str, &'a [(Field, u64)]);
+
 /// An entry of one block, in which candidates differ: by name, build, and fields, the first of which is the
 /// problem.
-fn entry(hash: u8, differing: &[(&str, &str, &[(Field, u64)])]) -> LedgerEntry {
+fn entry(hash: u8, differing: &[Differing<'_>]) -> LedgerEntry {
     let candidates = differing.iter().map(|(candidate, build, fields)| {
         let verdict = json!({"candidate": candidate, "build": build, "verdict": "mismatch"});
         let mut judged: CandidateEntry = serde_json::from_value(verdict).unwrap();
@@ -40,11 +43,7 @@ const FEWER: &[(Field, u64)] = &[(Field::Balance, 1), (Field::Nonce, 2)];
 #[test]
 fn what_is_not_found_again_in_a_block_stays_found() {
     #[track_caller]
-    fn check(
-        before: &[(&str, &str, &[(Field, u64)])],
-        now: &[(&str, &str, &[(Field, u64)])],
-        earlier: &[&[(Field, u64)]],
-    ) {
+    fn check(before: &[Differing<'_>], now: &[Differing<'_>], earlier: &[&[(Field, u64)]]) {
         let (before, mut now) = (entry(1, before), entry(1, now));
         now.replace(&before);
         let left: Vec<Vec<_>> = now

@@ -65,7 +65,7 @@ pub(crate) enum Change {
     /// A block has a verdict.
     Judged(LedgerEntry),
     /// More was found in a block that has one.
-    Amended(Amended),
+    Amended(Box<Amended>),
 }
 
 /// Everything that is measured.
@@ -209,7 +209,7 @@ impl Metrics {
         for change in changes {
             match change {
                 Change::Judged(entry) => self.count(&mut state, entry),
-                Change::Amended(amended) => self.amend(&mut state, amended),
+                Change::Amended(amended) => self.amend(&mut state, *amended),
             }
         }
     }

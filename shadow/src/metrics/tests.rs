@@ -102,7 +102,8 @@ impl Model {
         let node = &mut entry.candidates[0];
         node.verdict = comparator::Severity::Mismatch;
         *node.fields.entry(Field::Version).or_default() += 3;
-        Some(Change::Amended(Amended { before, entry: entry.clone(), record: None }))
+        let amended = Amended { before, entry: entry.clone(), record: None };
+        Some(Change::Amended(Box::new(amended)))
     }
 }
 
