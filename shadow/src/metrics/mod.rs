@@ -61,6 +61,7 @@ use crate::{
 
 /// A change of the ledger.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every change is an entry")]
 pub(crate) enum Change {
     /// A block has a verdict.
     Judged(LedgerEntry),
