@@ -445,7 +445,11 @@ impl Told {
             Err(error) => Err(error),
         };
         match told {
-            Ok(ToldJson { format_version: FORMAT_VERSION, problems }) => Self { path, problems },
+            Ok(ToldJson { format_version: FORMAT_VERSION, mut problems }) => {
+                // Who failed to tell somebody is tried again.
+                problems.retain(|_, told| matches!(told.outcome, Outcome::Succeeded));
+                Self { path, problems }
+            }
             Ok(ToldJson { format_version, .. }) => {
                 tracing::warn!(path = %path.display(), format_version, "of another version");
                 Self { path, ..Self::default() }

@@ -124,6 +124,11 @@ fn a_command_that_fails_changes_nothing_but_its_count() {
         assert_eq!(ran.summary()["blocks"]["total"], 13, "{ran:#?}");
         assert_eq!(ran.summary()["on_mismatch"]["failed"], problems(&state).len(), "{ran:#?}");
         assert!(ran.stderr.contains(because), "{ran:#?}");
+        // Nobody was told, so the next run tries again, and is heard.
+        let (command, out) = script(directory.path(), WRITE_DOWN);
+        let ran = soak(&state, &["--on-mismatch", &command]);
+        assert_eq!(ran.code, 1, "{ran:#?}");
+        assert_eq!(told(&out).len(), problems(&state).len());
     }
     check("false", "exit status: 1");
     check("/no/such/program", "cannot be started");
