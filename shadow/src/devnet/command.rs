@@ -64,10 +64,15 @@ pub(crate) struct DevnetArguments {
     /// How fast blocks appear after the first one; 0 has the whole chain there at once.
     #[arg(long, default_value_t = 1.0, value_parser = blocks_per_second)]
     blocks_per_second: f64,
+
+    /// End when standard input does, which is when whoever started it is no more.
+    #[arg(long)]
+    until_input_ends: bool,
 }
 
 /// Serves until somebody asks the process to stop.
 pub(crate) fn run(arguments: DevnetArguments) -> ExitCode {
+    let until_input_ends = arguments.until_input_ends;
     let node = match DevnetNode::start(options(arguments)) {
         Ok(node) => node,
         Err(error) => {
@@ -76,7 +81,8 @@ pub(crate) fn run(arguments: DevnetArguments) -> ExitCode {
         }
     };
     // Whoever reads the address may ask it to stop at once.
-    if let Err(error) = serve_until_stopped(|| say(&format!("{}\n", node.url()))) {
+    if let Err(error) = serve_until_stopped(until_input_ends, || say(&format!("{}\n", node.url())))
+    {
         complain(&format!("waiting for a signal: {error}"));
         return ExitCode::Infrastructure;
     }
@@ -132,13 +138,25 @@ const fn code_of(error: &DevnetError) -> ExitCode {
     }
 }
 
-/// Calls `ready` once signals are waited for, and returns when one came.
-fn serve_until_stopped(ready: impl FnOnce()) -> std::io::Result<()> {
+/// Calls `ready` once signals are waited for, and returns when one came, or when the input ended.
+fn serve_until_stopped(until_input_ends: bool, ready: impl FnOnce()) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;
+        let (at_end, input_ended) = tokio::sync::oneshot::channel();
+        if until_input_ends {
+            // Whoever reads cannot be told to stop, so it is a thread that nobody waits for.
+            let read = move || {
+                let _nothing = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+                let _gone = at_end.send(());
+            };
+            std::thread::Builder::new().name("shadow-input".to_owned()).spawn(read)?;
+        }
         ready();
-        signals.next().await;
+        tokio::select! {
+            () = signals.next() => {}
+            Ok(()) = input_ended, if until_input_ends => {}
+        }
         Ok(())
     })
 }

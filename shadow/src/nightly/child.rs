@@ -68,7 +68,8 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn start(arguments: &[String], directory: &Path) -> io::Result<Self> {
         let mut command = program()?;
-        command.args(arguments).stdout(Stdio::piped());
+        // Its input ends with this process, however that does.
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         command.stderr(File::create(directory.join("node.log"))?);
         let mut child = command.spawn()?;
         let mut address = String::new();

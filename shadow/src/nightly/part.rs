@@ -165,6 +165,7 @@ impl Part {
         let (seed, blocks) = (arguments.seed.to_string(), blocks.to_string());
         let words = [
             "devnet",
+            "--until-input-ends",
             "--listen",
             "127.0.0.1:0",
             "--seed",

@@ -53,6 +53,21 @@ fn it_says_where_it_is_and_what_it_was_asked() {
 }
 
 #[test]
+fn it_does_not_outlive_whoever_started_it_if_it_is_told_not_to() {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_shadow"));
+    program.args(["devnet", "--listen", "127.0.0.1:0", "--blocks", "3", "--until-input-ends"]);
+    program.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut running = Running(start(&mut program));
+    let mut output = BufReader::new(running.0.stdout.take().unwrap());
+    let mut url = String::new();
+    output.read_line(&mut url).unwrap();
+    assert_eq!(running.0.try_wait().unwrap(), None);
+    // As the end of a process leaves it.
+    drop(running.0.stdin.take());
+    assert_eq!(running.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn what_cannot_be_served_is_said_in_a_sentence() {
     #[track_caller]
     fn check(arguments: &[&str], code: i32, words: &str) {
