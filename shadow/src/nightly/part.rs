@@ -70,7 +70,7 @@ impl Expected {
 /// The recordings that have to be there, and what is known of them.
 const RECORDINGS: [(&str, Expected); 2] = [
     ("serial-main", Expected::Clean),
-    // A node executed its last blocks on its own parallel path.
+    // A node executed its last block on its own parallel path, and wrote to the one below it.
     (
         "parallel-a",
         Expected::NodeDiffers { topoheight: TopoHeight::new(33), blocks: 2, mismatches: 16 },
