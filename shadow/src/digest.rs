@@ -14,6 +14,14 @@ use crate::ledger::{LedgerError, entries, entry_at};
 pub enum Comparison {
     /// One of them is empty, or they have no topoheight in common.
     NothingInCommon,
+    /// They begin at different topoheights. A digest is the sum of what was written since, so theirs say nothing
+    /// of each other.
+    OtherBeginning {
+        /// The first topoheight of the one.
+        one: TopoHeight,
+        /// The first topoheight of the other.
+        other: TopoHeight,
+    },
     /// They agree up to the last topoheight that both have.
     Same {
         /// That topoheight.
@@ -51,9 +59,18 @@ pub struct Point {
 ///
 /// When an entry cannot be read.
 pub fn compare_ledgers(one: &Store, other: &Store) -> Result<Comparison, LedgerError> {
-    let (Some(first), Some(last)) = common_range(one, other)? else {
+    let ((Some(first), Some(one_last)), (Some(other_first), Some(other_last))) =
+        (range(one)?, range(other)?)
+    else {
         return Ok(Comparison::NothingInCommon);
     };
+    if first != other_first {
+        return Ok(Comparison::OtherBeginning { one: first, other: other_first });
+    }
+    let last = one_last.min(other_last);
+    if last < first {
+        return Ok(Comparison::NothingInCommon);
+    }
     let points =
         |at| -> Result<(Point, Point), LedgerError> { Ok((point(one, at)?, point(other, at)?)) };
     let (here, there) = points(last)?;
@@ -80,6 +97,11 @@ impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NothingInCommon => f.write_str("the two have no topoheight in common"),
+            Self::OtherBeginning { one, other } => write!(
+                f,
+                "the one begins at topoheight {one} and the other at {other}: a digest is the sum of what was \
+                 written since, so theirs cannot be compared; begin both at the same topoheight"
+            ),
             Self::Same { through, digest } => {
                 write!(f, "the same state through topoheight {through}: {digest}")
             }
@@ -97,20 +119,7 @@ impl fmt::Display for Comparison {
     }
 }
 
-/// The topoheights that both have, as far as neither has been ordered away.
-fn common_range(
-    one: &Store,
-    other: &Store,
-) -> Result<(Option<TopoHeight>, Option<TopoHeight>), LedgerError> {
-    let (first, last) = (range(one)?, range(other)?);
-    let ((Some(one_first), Some(one_last)), (Some(other_first), Some(other_last))) = (first, last)
-    else {
-        return Ok((None, None));
-    };
-    let (first, last) = (one_first.max(other_first), one_last.min(other_last));
-    Ok(if first <= last { (Some(first), Some(last)) } else { (None, None) })
-}
-
+/// The first and the last topoheight, as far as it has not been ordered away.
 fn range(store: &Store) -> Result<(Option<TopoHeight>, Option<TopoHeight>), LedgerError> {
     let first = entries(store, TopoHeight::GENESIS).next().transpose()?;
     let mut last = store.last_ledger().map_err(LedgerError::Store)?;

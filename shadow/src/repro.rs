@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc, time::Duration};
 
-use comparator::{CompareError, Schedule};
+use comparator::{CompareError, Schedule, Verdict};
 use serde::Serialize;
 
 use crate::{
@@ -47,6 +47,8 @@ pub struct Repro {
     pub times: u32,
     /// In how many runs it differs.
     pub differs: u32,
+    /// In how many runs it agrees without having been at work, which proves nothing.
+    pub not_exercised: u32,
     /// In how many runs with the fingerprint of the evidence.
     pub same_fingerprint: u32,
     /// With which others, and in how many runs.
@@ -78,6 +80,7 @@ impl Repro {
             schedule,
             times: options.times,
             differs: 0,
+            not_exercised: 0,
             same_fingerprint: 0,
             other_fingerprints: BTreeMap::new(),
             control_is_the_same: replay.control == evidence.control,
@@ -85,6 +88,7 @@ impl Repro {
         let expected = evidence.fingerprint.id();
         for _ in 0..options.times {
             let run = replay.run(&*executor, schedule).map_err(ReproError::Compare)?;
+            repro.not_exercised += u32::from(matches!(run.verdict, Verdict::NotExercised(_)));
             let Some(found) = run.problem_of(&evidence) else { continue };
             repro.differs += 1;
             if found == expected {
@@ -133,7 +137,13 @@ impl fmt::Display for Repro {
         writeln!(
             f,
             "candidate {candidate} differs in {differs} of {times} runs, in {same_fingerprint} of them \
-             with the same fingerprint"
+             with the same fingerprint{}",
+            match self.not_exercised {
+                0 => String::new(),
+                runs => format!(
+                    "; in {runs} runs it was not exercised, so that it agrees proves nothing"
+                ),
+            }
         )?;
         writeln!(f)?;
         writeln!(f, "fingerprint  {}: {}", self.fingerprint.id(), self.fingerprint)?;

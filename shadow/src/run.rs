@@ -22,7 +22,7 @@ use crate::{
     canary::CanaryRate,
     candidate_spec::{CandidateSpec, ParseCandidateError, StartCandidateError, start, start_all},
     cli::complain,
-    evidence::{Archive, ArchiveLimits, EVIDENCE},
+    evidence::{Archive, ArchiveLimits, EVIDENCE, Evidence},
     execute::{BlockExecutor, external::end_all},
     exit_code::ExitCode,
     http::{ListenAddress, Server, bind},
@@ -37,7 +37,7 @@ use crate::{
     schedules::Schedules,
     source::{BlockSource, ChainEvent, SourceError},
     summary::{RunVerdict, Summary, TrafficOfRun},
-    triage::{TriageLimits, Triager},
+    triage::{Triage, TriageLimits, Triager},
     verifier::{Verifier, VerifyError, claim},
 };
 
@@ -429,11 +429,28 @@ fn keeping(
         (0, false) => None,
         (_, minimize) => {
             let triager = Triager::start(limits, minimize, Box::new(start_again));
-            Some(triager.map_err(SourceError::Io)?)
+            let mut triager = triager.map_err(SourceError::Io)?;
+            // A process that died left the triage of what it had kept to the next one.
+            if limits.runs > 0 {
+                let left = archive.first_cases().filter(|case| is_left(case, &options.candidates));
+                left.for_each(|case| triager.submit(&case));
+            }
+            Some(triager)
         }
     };
     let (state_dir, keep_blocks) = (state_dir.to_owned(), options.keep_blocks);
     Ok(Keeping { archive, state_dir, triager, announcer, keep_blocks })
+}
+
+/// Whether nobody has looked into evidence, and its candidate is one of these: no other command is run because a
+/// file says so.
+fn is_left(case: &Path, candidates: &[CandidateSpec]) -> bool {
+    let is_one_of_these = |evidence: &Evidence| {
+        let spec = evidence.candidate_spec.as_deref();
+        spec.is_some_and(|spec| candidates.iter().any(|candidate| candidate.to_string() == spec))
+    };
+    matches!(Triage::read(case), Ok(None))
+        && Evidence::read(case).is_ok_and(|evidence| is_one_of_these(&evidence))
 }
 
 fn add_ledger(summary: &mut Summary, store: &Store) -> Result<(), VerifyError> {

@@ -152,11 +152,7 @@ impl Triage {
         }
         triage.verdict = triage.concluded(evidence);
         if triage.verdict == TriageVerdict::EvidenceIncomplete && triage.because.is_none() {
-            let runs = triage.own_schedule.runs + triage.other_schedules.runs;
-            triage.because = Some(format!(
-                "it did not show again in {runs} runs: it is rarer, or depends on what came before the \
-                 block"
-            ));
+            triage.because = Some(triage.did_not_show());
         }
         triage.seconds = started.elapsed().as_secs_f64();
         Ok(triage)
@@ -174,6 +170,22 @@ impl Triage {
             differs_under: Vec::new(),
             agrees_under: Vec::new(),
             seconds: 0.0,
+        }
+    }
+
+    /// Why nothing can be said although the candidate was run.
+    fn did_not_show(&self) -> String {
+        let (own, others) = (self.own_schedule, self.other_schedules);
+        let runs = own.runs + others.runs;
+        match own.differs_otherwise + others.differs_otherwise {
+            _ if own.differs > 0 => "there was no run under another schedule".to_owned(),
+            0 => format!(
+                "it did not show again in {runs} runs: it is rarer, or depends on what came before the block"
+            ),
+            otherwise => format!(
+                "it did not show again, but in {otherwise} of {runs} runs something else differs: what it is \
+                 changes from run to run"
+            ),
         }
     }
 
@@ -270,7 +282,8 @@ impl Triage {
             .of_block(replay.block.block.topoheight);
         let others = schedules.filter(|schedule| *schedule != own).take(runs as usize);
         for schedule in others {
-            if Instant::now() >= until {
+            // Without a single one nothing could be said of what the schedule has to do with it.
+            if self.other_schedules.runs > 0 && Instant::now() >= until {
                 break;
             }
             let ran = replay.run(candidate, schedule)?;
@@ -301,6 +314,7 @@ impl Triage {
             (Observed::Failure(_), Field::Hang) => TriageVerdict::Hang,
             (Observed::Failure(_), Field::Error) => TriageVerdict::Error,
             (Observed::Failure(_), _) => TriageVerdict::Nonsense,
+            _ if others.runs == 0 => TriageVerdict::EvidenceIncomplete,
             _ if own.differs == own.runs && others.differs == others.runs => {
                 TriageVerdict::Deterministic
             }

@@ -64,7 +64,9 @@ pub(super) fn digest(arguments: &Digest) -> ExitCode {
             match comparison {
                 Comparison::Same { .. } => ExitCode::Clean,
                 Comparison::Part { .. } => ExitCode::Mismatch,
-                Comparison::NothingInCommon => ExitCode::NotEnoughEvidence,
+                Comparison::NothingInCommon | Comparison::OtherBeginning { .. } => {
+                    ExitCode::NotEnoughEvidence
+                }
             }
         }
         Err((code, message)) => {

@@ -140,6 +140,12 @@ impl Archive {
         Ok(archive)
     }
 
+    /// The directory of the first case of each problem, if any of its cases was kept.
+    pub fn first_cases(&self) -> impl Iterator<Item = PathBuf> {
+        let first = self.problems.values().filter_map(|cases| cases.kept.first());
+        first.map(|name| self.directory.join(name))
+    }
+
     /// Keeps a case, or counts it. What is kept is on the disk when this returns; `evidence` is only
     /// made if it is needed.
     ///

@@ -8,6 +8,7 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io::{self, BufWriter, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -56,13 +57,18 @@ impl Files {
             ));
         }
         let mut name = directory.file_name().map_or_else(OsString::new, OsString::from);
-        name.push(".unfinished");
-        let unfinished = directory.with_file_name(name);
-        // What an earlier attempt left is of no use to anybody.
-        if unfinished.exists() {
-            fs::remove_dir_all(&unfinished)?;
-        }
-        fs::create_dir_all(&unfinished)?;
+        name.push(".unfinished-");
+        let parent = match directory.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        fs::create_dir_all(parent)?;
+        // Each attempt has a directory of its own, so that none takes what another one writes for its own.
+        let unfinished = tempfile::Builder::new()
+            .prefix(&name)
+            .permissions(fs::Permissions::from_mode(0o777))
+            .tempdir_in(parent)?
+            .keep();
         let open = |name: &str| Lines::create(&unfinished.join(format!("{name}.jsonl.gz")));
         Ok(Self {
             directory: directory.to_owned(),
@@ -80,10 +86,16 @@ impl Files {
     pub(super) fn finish(self) -> io::Result<()> {
         let Self { directory, unfinished, blocks, versions, txs, final_state, history, node } =
             self;
-        for lines in [blocks, versions, txs, final_state, history, node] {
-            lines.finish()?;
-        }
-        fs::rename(unfinished, directory)
+        let finish = || -> io::Result<()> {
+            for lines in [blocks, versions, txs, final_state, history, node] {
+                lines.finish()?;
+            }
+            fs::rename(&unfinished, directory)
+        };
+        finish().inspect_err(|_| {
+            // A part of a recording is of no use to anybody.
+            let _gone = fs::remove_dir_all(&unfinished);
+        })
     }
 
     /// Removes what was written, because it will not be finished.

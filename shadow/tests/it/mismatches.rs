@@ -262,3 +262,16 @@ fn more_than_was_accepted_is_a_mismatch() {
     assert_eq!(ran.code, 1, "{ran:#?}");
     assert_eq!(ran.summary()["accepted"]["expired"], 6);
 }
+
+#[test]
+fn what_nobody_looked_into_is_looked_into_by_the_next_run() {
+    let (state, _) = soaked(WRONG, &["--blocks", "12"]);
+    let first = evidence_in(&state.path().join("evidence")).remove(0);
+    let triage = first.join("triage.json");
+    // As after a process that died before.
+    fs::remove_file(&triage).unwrap();
+    assert_eq!(soak(state.path(), "v3", &["--blocks", "12"]).code, 1);
+    assert!(!triage.exists(), "somebody was run who was not asked for");
+    assert_eq!(soak(state.path(), WRONG, &["--blocks", "12"]).code, 1);
+    assert!(triage.exists());
+}

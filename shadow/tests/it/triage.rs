@@ -154,11 +154,40 @@ fn a_failure_is_triaged_as_what_it_is() {
 }
 
 #[test]
-fn a_triage_without_time_runs_everything_once_at_most() {
+fn a_triage_without_time_runs_everything_once() {
     let limits = TriageLimits { runs: 1_000_000, time: Duration::ZERO };
     let triage = Triage::of(&evidence(), Ok(&wrong_if(|_| true)), limits).unwrap();
     assert_eq!((triage.control.runs, triage.own_schedule.runs), (1, 1));
-    assert_eq!(triage.other_schedules.runs, 0);
+    assert_eq!(triage.other_schedules.runs, 1);
+}
+
+#[test]
+fn what_differs_only_under_its_own_schedule_is_not_deterministic_however_little_time_there_is() {
+    let schedule = Arc::new(AtomicU32::new(0));
+    let candidate = Altered(move |_: &ExecutableBlock, _: &PreState, execution: &mut Execution| {
+        // The first run is that of the evidence itself, the second under its own schedule.
+        if schedule.fetch_add(1, Ordering::Relaxed) < 2 {
+            execution.totals.burned = Amount::new(99);
+        }
+    });
+    let world = World::new().account(A, 0, 1_000).account(B, 0, 1_000).pay(A, 0, B, 5, 1);
+    let world = world.burn(B, 0, NATIVE, 7, 1);
+    let evidence = evidence_of(&world, &candidate);
+    let limits = TriageLimits { runs: 60, time: Duration::ZERO };
+    let triage = Triage::of(&evidence, Ok(&candidate), limits).unwrap();
+    assert_eq!((triage.own_schedule.runs, triage.other_schedules.runs), (1, 1), "{triage:#?}");
+    assert_eq!(triage.verdict, TriageVerdict::ScheduleDependent, "{triage:#?}");
+}
+
+#[test]
+fn what_differs_in_another_way_each_time_is_said_to() {
+    let another = Altered(|_: &ExecutableBlock, _: &PreState, execution: &mut Execution| {
+        execution.totals.fees = Amount::new(99);
+    });
+    let triage = triage(&evidence(), &another);
+    assert_eq!(triage.verdict, TriageVerdict::EvidenceIncomplete);
+    let sentence = triage.sentence();
+    assert!(sentence.contains("in 120 of 120 runs something else differs"), "{sentence}");
 }
 
 #[test]
