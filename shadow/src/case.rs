@@ -40,8 +40,8 @@ pub struct Case {
     pub quirks: Quirks,
     /// Whether the block may have paid accounts that nobody knows of.
     pub blind: bool,
-    /// Whether the block could still be ordered away when it was fetched.
-    pub early: bool,
+    /// Whether the source said when the block was fetched that it cannot be ordered away any more.
+    pub stable: bool,
     /// How long the control took.
     pub serial: Duration,
     /// How long checking the control's invariants took.
@@ -81,7 +81,7 @@ impl Case {
             stale: false,
             stale_depth: 0,
             blind: self.blind,
-            early: self.early,
+            stable: self.stable,
             rules: RULES.to_owned(),
             control_build: SerialExecutor.build(),
             candidates: Vec::new(),

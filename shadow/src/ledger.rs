@@ -44,9 +44,9 @@ pub struct LedgerEntry {
     /// Whether the block may have paid accounts that nobody knows of.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub blind: bool,
-    /// Whether the block could still be ordered away when it was fetched, as far as the source says.
+    /// Whether the source said when the block was fetched that it cannot be ordered away any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub early: bool,
+    pub stable: bool,
     /// The rules that it was judged by; empty where a build wrote it that did not say.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub rules: String,
@@ -423,18 +423,11 @@ impl LedgerEntry {
         if is_again {
             self.re_orders = replaced.re_orders;
             self.earlier_doubts = replaced.doubts().without(self.doubts_here());
-            let lost: Vec<_> = replaced
-                .candidates
-                .iter()
-                .map(|before| (before, self.fields_not_found_again(before)))
-                .collect();
-            let differences = lost.iter().flat_map(|(_, fields)| fields.values());
-            self.earlier_mismatches = replaced.earlier_mismatches + differences.sum::<u64>();
-            let lost = lost.into_iter().filter(|(_, fields)| !fields.is_empty());
-            let lost = lost.filter_map(|(before, fields)| {
-                FoundProblem::of(before).map(|found| FoundProblem { fields, ..found })
-            });
-            self.earlier_problems = replaced.earlier_problems.iter().cloned().chain(lost).collect();
+            self.earlier_mismatches = replaced.earlier_mismatches;
+            self.earlier_problems.clone_from(&replaced.earlier_problems);
+            for before in replaced.candidates.iter().filter(|before| !before.fields.is_empty()) {
+                self.find_again(before);
+            }
         } else {
             self.re_orders = replaced.ordered_away();
             self.earlier_doubts = replaced.doubts();
@@ -444,18 +437,24 @@ impl LedgerEntry {
         self.earlier_problems.truncate(EARLIER_PROBLEMS_MAX);
     }
 
-    /// What differed when the block was judged before, and is not among what differs now.
-    fn fields_not_found_again(&self, before: &CandidateEntry) -> BTreeMap<Field, u64> {
+    /// Takes over what was found when the block was judged before. What is found once more is one finding.
+    fn find_again(&mut self, before: &CandidateEntry) {
         let problem = |judged: &CandidateEntry| judged.fingerprint.as_ref().map(Fingerprint::id);
-        let now = self.candidates.iter().find(|now| {
+        let is_the_same = |now: &&mut CandidateEntry| {
             now.candidate == before.candidate
                 && now.build == before.build
+                && !now.fields.is_empty()
                 && problem(now) == problem(before)
-        });
-        let found = |field| now.and_then(|now| now.fields.get(field)).copied().unwrap_or_default();
-        let left =
-            before.fields.iter().map(|(field, count)| (*field, count.saturating_sub(found(field))));
-        left.filter(|(_, count)| *count > 0).collect()
+        };
+        if let Some(now) = self.candidates.iter_mut().find(is_the_same) {
+            for (field, count) in &before.fields {
+                let found = now.fields.entry(*field).or_default();
+                *found = (*found).max(*count);
+            }
+        } else {
+            self.earlier_mismatches += before.fields.values().sum::<u64>();
+            self.earlier_problems.extend(FoundProblem::of(before));
+        }
     }
 
     /// Why verdicts cannot be trusted, of this block and of those that were here before it.

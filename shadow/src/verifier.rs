@@ -140,7 +140,7 @@ impl Verifier {
         if self.is_known {
             return Ok(());
         }
-        let early = answers.early;
+        let stable = answers.stable;
         let before = answers.before.take().map(|before| *before);
         let parent = self.parent_of(place.topoheight, &answers, before.as_ref())?;
         let before = before.unwrap_or_default();
@@ -176,7 +176,7 @@ impl Verifier {
             conservation_unchecked: step.conservation_unchecked,
             quirks: prepared.quirks,
             blind: step.blind,
-            early,
+            stable,
             serial,
             check,
             staging,

@@ -101,7 +101,7 @@ metrics! {
     fingerprints: Gauge = "shadow_fingerprints" by ["candidate", "state"],
         "Problems on record: mismatches of one fingerprint are one problem, whatever accounts and amounts they hit. Open, or accepted.";
     ledger_positions: Gauge = "shadow_ledger_positions" by ["state"],
-        "Positions of the chain by what is known of them: exercised, agreed without proving anything or crashed (not_exercised), inconclusive, opaque, stale (ordered away and not replaced), missing (no entry).";
+        "Positions of the chain by what is known of them: exercised (compared at work, those with accepted differences included), agreed without proving anything or crashed (not_exercised), inconclusive, opaque, stale (ordered away and not replaced), missing (no entry).";
     ledger_kind_transactions: Gauge = "shadow_ledger_exercised_transactions" by ["candidate", "kind"],
         "Executed transactions in blocks in which the candidate was exercised, by kind. The sum of the ledger.";
     ledger_shape_transactions: Gauge = "shadow_ledger_exercised_shape_transactions" by ["candidate", "shape"],

@@ -142,6 +142,10 @@ struct State {
     waiting: u64,
     /// When the node answered last, or was asked first; nothing where there is none.
     node_heard: Option<Instant>,
+    /// Questions that it did not answer yet.
+    node_in_flight: u64,
+    /// Whether it did not answer the last one.
+    node_failed: bool,
     restored: bool,
     ended: Option<String>,
 }
@@ -432,9 +436,10 @@ impl Metrics {
         self.setup.lag_limit.allows(lag) && self.silence(state).is_none()
     }
 
-    /// For how long the node has said nothing, if that is too long.
+    /// For how long the node has said nothing although it was asked, if that is too long.
     fn silence(&self, state: &State) -> Option<Duration> {
-        let silence = state.node_heard.map(|heard| heard.elapsed());
+        let is_asked = state.node_in_flight > 0 || state.node_failed;
+        let silence = state.node_heard.filter(|_| is_asked).map(|heard| heard.elapsed());
         silence.filter(|silence| *silence > self.setup.lag_limit.age.max(NODE_SILENCE_USUAL))
     }
 

@@ -46,7 +46,9 @@ impl NodeMetrics<'_> {
         let to = &self.0.instruments;
         to.node_requests.with_label_values(&[label(method)]).inc();
         to.node_in_flight.with_label_values(&NONE).inc();
-        self.0.state().node_heard.get_or_insert_with(Instant::now);
+        let mut state = self.0.state();
+        state.node_heard.get_or_insert_with(Instant::now);
+        state.node_in_flight += 1;
     }
 
     /// So many bytes came.
@@ -60,8 +62,14 @@ impl NodeMetrics<'_> {
         let method = label(method);
         to.node_in_flight.with_label_values(&NONE).dec();
         to.node_seconds.with_label_values(&[method]).observe(elapsed.as_secs_f64());
-        if matches!(error, None | Some(NodeError::Refused)) {
-            self.0.state().node_heard = Some(Instant::now());
+        {
+            let mut state = self.0.state();
+            state.node_in_flight = state.node_in_flight.saturating_sub(1);
+            // A refusal is an answer.
+            state.node_failed = !matches!(error, None | Some(NodeError::Refused));
+            if !state.node_failed {
+                state.node_heard = Some(Instant::now());
+            }
         }
         if let Some(error) = error {
             to.node_errors.with_label_values(&[method, error.word()]).inc();

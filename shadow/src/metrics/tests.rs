@@ -396,6 +396,13 @@ fn a_node_that_says_nothing_is_not_taken_to_have_nothing_to_say() {
     check(61, None, false);
     check(61, Some(NodeError::Connect), false);
     check(61, Some(NodeError::Refused), true);
+    // Whoever is not asked need not answer.
+    let metrics = metrics();
+    metrics.restore(std::iter::empty()).unwrap();
+    metrics.node().started("get_info");
+    metrics.node().ended("get_info", Duration::ZERO, None);
+    metrics.state().node_heard = Instant::now().checked_sub(Duration::from_secs(61));
+    assert!(metrics.status().up_to_date);
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub struct NodeAnswers {
     pub moved: HashMap<StateKey, Option<StateValue>>,
     /// Whether the block could still be ordered away when these answers were given.
     pub early: bool,
+    /// Whether the source said then that it cannot be ordered away any more.
+    pub stable: bool,
     /// What was before the first block, where the chain is not told from its beginning.
     pub before: Option<Box<BeforeStart>>,
     /// Who can be asked if it turns out that more has to be known.

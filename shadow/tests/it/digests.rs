@@ -66,7 +66,7 @@ fn ledger(from: u64, to: u64, parts_at: Option<u64>) -> (TempDir, Store) {
             shapes: Default::default(),
             node: Default::default(),
             earlier_mismatches: 0,
-            early: false,
+            stable: false,
             earlier_doubts: Default::default(),
             earlier_problems: Vec::new(),
             re_orders: Default::default(),

@@ -88,6 +88,15 @@ enum Look {
     Nobody,
 }
 
+/// How the blocks that were fetched are ordered by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OrderNow {
+    TheSame,
+    Another,
+    /// The node fell silent.
+    Unknown,
+}
+
 impl Follower {
     /// Follows until the end, or for as long as somebody takes what happens.
     pub(super) async fn run(mut self) {
@@ -142,13 +151,19 @@ impl Follower {
         };
         self.tops = tops;
         self.status.saw(tops.top, tops.stable, self.hints.are_connected());
-        if let Some(window) = window
-            && let Some(at) = self.lowest_difference(&window, &order)
-        {
-            return self.follow_re_order(at).await;
+        let mut stable = None;
+        if let Some(window) = window {
+            // Its chain is shorter than it was: the next look has a window that it can answer.
+            if order.is_empty() {
+                return Ok(Look::UpToDate);
+            }
+            if let Some(at) = self.lowest_difference(&window, &order) {
+                return self.follow_re_order(at).await;
+            }
+            // What it calls stable it says of its own chain, and as far as that was seen to be this one.
+            stable = Some(tops.stable.min(TopoHeight::new(*window.end())));
         }
-        let settled = self.known.last().map(|last| last.topoheight.min(tops.stable));
-        self.settled = self.settled.max(settled);
+        self.settled = self.settled.max(stable);
         let next = self.known.next();
         let limit = match self.options.follow {
             FollowMode::Tip => tops.top,
@@ -170,10 +185,10 @@ impl Follower {
                 }
             }
         };
-        if !self.settle().await? {
+        if !self.settle(stable).await? {
             return Ok(Look::Nobody);
         }
-        let is_settled = self.unsettled.stable(tops.stable).is_none();
+        let is_settled = self.unsettled.stable(stable).is_none();
         match self.options.until {
             Some(until) if self.known.next() > until && is_settled => Ok(Look::Through),
             _ if went_on || !is_settled => Ok(Look::WentOn),
@@ -242,19 +257,27 @@ impl Follower {
         let mut committed = self.with_answers(blocks).await?;
 
         let hashes: Vec<_> = committed.iter().map(|committed| committed.block.hash).collect();
-        if !self.is_still_ordered(&range, &hashes).await? {
+        let order = self.order_now(&range, &hashes).await?;
+        if order == OrderNow::Another {
             return Ok(Look::WentOn);
         }
-        if self.options.node == NodeCheck::Compare
+        if order == OrderNow::TheSame
+            && self.options.node == NodeCheck::Compare
             && let Some(last) = committed.last_mut()
             && last.block.topoheight >= self.tops.top
         {
-            last.answers.burned_supply = self.questions.burned_supply(&last.block).await?;
+            // It is no part of the block: whatever is wrong with the answer, the block is not the worse for it.
+            let burned = self.questions.burned_supply(&last.block).await;
+            last.answers.burned_supply = burned.unwrap_or_else(|error| {
+                tracing::debug!(%error, "the node does not say what was burned");
+                None
+            });
         }
         for mut committed in committed {
             let block = committed.block.reference();
-            committed.answers.early = block.topoheight > stable;
-            if committed.answers.early && self.options.node == NodeCheck::Compare {
+            committed.answers.stable = block.topoheight <= stable;
+            if !committed.answers.stable && self.options.node == NodeCheck::Compare {
+                committed.answers.early = true;
                 let asked = committed.answers.versions.iter().map(|(key, _)| *key);
                 let keys = asked.collect();
                 self.unsettled.push(Waiting { block, keys, is_whole: true });
@@ -271,11 +294,11 @@ impl Follower {
     }
 
     /// Whether the order is the one that was fetched, and the one before it the one that is known.
-    async fn is_still_ordered(
+    async fn order_now(
         &self,
         range: &RangeInclusive<u64>,
         fetched: &[BlockHash],
-    ) -> Result<bool, NodeError> {
+    ) -> Result<OrderNow, NodeError> {
         let start = self.window(self.tops.top).map_or(*range.start(), |window| *window.start());
         let limit = self.options.give_up.map_or(SILENCE, |give_up| SILENCE.min(give_up / 2));
         let order = match timeout(limit, self.questions.order(start..=*range.end())).await {
@@ -288,14 +311,15 @@ impl Follower {
                     "the node fell silent after its last answers, \
                     which are taken as they are"
                 );
-                return Ok(true);
+                return Ok(OrderNow::Unknown);
             }
             Ok(Err(error)) => return Err(error),
         };
         let first = TopoHeight::new(start);
         let known = usize::try_from(range.start() - start).unwrap_or(usize::MAX);
-        Ok(self.known.lowest_difference(first, &order).is_none()
-            && order.get(known..).is_some_and(|order| order == fetched))
+        let is_the_same = self.known.lowest_difference(first, &order).is_none()
+            && order.get(known..).is_some_and(|order| order == fetched);
+        Ok(if is_the_same { OrderNow::TheSame } else { OrderNow::Another })
     }
 
     /// Hands over what happened. Waits when too much waits already.
@@ -307,9 +331,9 @@ impl Follower {
     }
 
     /// Asks again about blocks that have become stable; whether somebody still takes the answers.
-    async fn settle(&mut self) -> Result<bool, NodeError> {
+    async fn settle(&mut self, stable: Option<TopoHeight>) -> Result<bool, NodeError> {
         for _ in 0..SETTLED_AT_ONCE {
-            let Some(waiting) = self.unsettled.stable(self.tops.stable) else { break };
+            let Some(waiting) = self.unsettled.stable(stable) else { break };
             let (block, keys) = (waiting.block, self.keys_of(waiting).await?);
             let questions: Vec<_> = keys.iter().map(|key| (*key, block.topoheight)).collect();
             let versions = self.questions.versions(&questions).await?;

@@ -237,7 +237,7 @@ impl NodeSource {
         for at in (lowest..=judged.as_u64()).map(TopoHeight::new) {
             let Some(entry) = entry_at(held.store, at).map_err(input)? else { break };
             known.push(entry.block_hash);
-            if !entry.early || entry.node.again > 0 {
+            if entry.stable || entry.node.again > 0 {
                 settled = Some(at);
             }
             if self.options.node == NodeCheck::Compare && entry.node.is_to_be_asked_again() {

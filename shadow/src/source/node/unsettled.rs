@@ -35,8 +35,8 @@ impl Unsettled {
     }
 
     /// The first block, if it is stable by now.
-    pub(super) fn stable(&self, stable: TopoHeight) -> Option<&Waiting> {
-        self.blocks.front().filter(|waiting| waiting.block.topoheight <= stable)
+    pub(super) fn stable(&self, stable: Option<TopoHeight>) -> Option<&Waiting> {
+        self.blocks.front().filter(|waiting| Some(waiting.block.topoheight) <= stable)
     }
 
     /// Forgets the first block.
