@@ -203,7 +203,8 @@ impl Recorder {
             return Err(RecordError::Reordered { at: top.next() });
         }
         self.check_order(from).await?;
-        let is_funded = self.is_funded().await?;
+        // Only a hint: the recording is whole without it.
+        let is_funded = self.is_funded().await.unwrap_or_default();
         Ok(Recorded {
             blocks: to.blocks_since(from) + 1,
             questions: self.asked.questions,

@@ -282,14 +282,18 @@ impl Inner {
             frontier.retreat(head, tip);
             head.map(|head| head.topoheight)
         };
-        // The values of the base that these blocks brought are nowhere else then.
-        {
-            let _folding = self.folding.lock();
-            self.ledger.write_out()?;
-            self.view.settle()?;
-        }
-        self.disk.flush()?;
-        self.log.drop_above(to)?;
+        // The head is below the blocks by now, so whatever fails leaves a store that nothing may be added to.
+        let drop_written = || -> Result<(), StoreError> {
+            // The values of the base that these blocks brought are nowhere else then.
+            {
+                let _folding = self.folding.lock();
+                self.ledger.write_out()?;
+                self.view.settle()?;
+            }
+            self.disk.flush()?;
+            self.log.drop_above(to)
+        };
+        drop_written().map_err(|error| self.disk.failed(error))?;
         self.recent.write().drop_above(to);
         self.window.drop_above(to);
         writer.written.drop_above(to);

@@ -114,6 +114,11 @@ impl Disk {
         self.core.health.writable()
     }
 
+    /// Takes note of a change that failed half way.
+    pub(super) fn failed(&self, error: StoreError) -> StoreError {
+        self.core.health.failed(error)
+    }
+
     pub(super) fn flush(&self) -> Result<(), StoreError> {
         self.writable()?;
         self.core.flush()

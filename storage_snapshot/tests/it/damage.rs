@@ -3,10 +3,11 @@
 use std::{fs, path::Path};
 
 use storage_snapshot::{
-    Address, ReadError, StateDelta, StateRead, Store, StoreError, StoreOptions, TreeName,
+    Address, Amount, AssetId, BlockCommit, ReadError, StateDelta, StateRead, Store, StoreError,
+    StoreOptions, TreeName,
 };
 
-use crate::support::{ALICE, at, balance, block, close_raw, native, noise, open, pays, raw};
+use crate::support::{ALICE, BOB, at, balance, block, close_raw, native, noise, open, pays, raw};
 
 /// Blocks 0 to 9 with the view at 4, a ledger entry and an identity.
 fn prepared() -> tempfile::TempDir {
@@ -78,6 +79,24 @@ fn a_flipped_byte_in_a_record_is_not_served() {
         // Nor is it folded over as if it were empty.
         check_corrupt(store.advance_view(at(8)), TreeName::View);
     }
+}
+
+#[test]
+fn nothing_is_added_to_a_store_whose_roll_back_failed_half_way() {
+    let directory = prepared();
+    flip_in_view(directory.path(), 36);
+    let store = open(directory.path());
+    // What was learned of the time before has to be written beside the damaged record.
+    let mut base = StateDelta::new();
+    base.set_balance(BOB, AssetId::NATIVE, Amount::new(7));
+    let learned = BlockCommit { base, ..pays(10, 10) };
+    store.commit(learned).unwrap();
+    check_corrupt(store.rollback(Some(at(9))), TreeName::View);
+    let refused = store.commit(pays(11, 11));
+    assert!(matches!(refused, Err(StoreError::Broken)), "{refused:?}");
+    drop(store);
+    // On the disk everything is as it was.
+    assert_eq!(open(directory.path()).tip().unwrap().block.topoheight, at(10));
 }
 
 /// Flips a bit in the file of the ledger.
