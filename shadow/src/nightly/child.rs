@@ -7,7 +7,10 @@ use std::{
     os::unix::process::{CommandExt, ExitStatusExt},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -72,19 +75,21 @@ impl Server {
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         command.stderr(File::create(directory.join("node.log"))?);
         let mut child = command.spawn()?;
-        let mut address = String::new();
-        let read = match child.stdout.take() {
-            Some(output) => BufReader::new(output).read_line(&mut address),
-            None => Ok(0),
-        };
-        let mut server = Self { child, address: address.trim().to_owned() };
-        match read {
-            Ok(_) if !server.address.is_empty() => Ok(server),
-            read => {
-                end(&mut server.child);
-                read?;
-                Err(io::Error::other("the stand-in node told no address; node.log says why"))
-            }
+        let (told, address) = mpsc::channel();
+        if let Some(output) = child.stdout.take() {
+            // What it says later nobody reads, and it says little.
+            thread::spawn(move || {
+                let mut address = String::new();
+                let _read = BufReader::new(output).read_line(&mut address);
+                let _gone = told.send(address);
+            });
+        }
+        let address = address.recv_timeout(START_MAX).unwrap_or_default();
+        // If it is not what it should be, the child is ended with it.
+        let server = Self { child, address: address.trim().to_owned() };
+        match server.address.is_empty() {
+            false => Ok(server),
+            true => Err(io::Error::other("the stand-in node told no address; node.log says why")),
         }
     }
 }
@@ -150,6 +155,9 @@ const NOT_FOR_PARTS: [&str; 16] = [
     "STATE_DIR",
     "SUMMARY_DIR",
 ];
+
+/// How long a server may take to tell its address.
+const START_MAX: Duration = Duration::from_secs(60);
 
 /// How often a process is looked after.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
