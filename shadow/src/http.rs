@@ -31,7 +31,7 @@ use tokio::sync::oneshot;
 use crate::{
     ledger::{CandidateEntry, FoundProblem, LedgerEntry, LedgerError, entries, entry_at},
     metrics::{Metrics, Status},
-    pages::{self, Pages},
+    pages::{self, Differing, Pages},
 };
 
 /// Where to listen: `PORT`, which is one of the loopback interface, or `ADDRESS:PORT`. Port 0 is any
@@ -167,6 +167,11 @@ fn router(served: Served) -> Router {
 }
 
 async fn metrics(State(served): State<Served>) -> Response {
+    // Sums of half a ledger would look like a ledger that goes down and up again.
+    if !served.metrics.is_restored() {
+        let error = "the ledger is being read; ask again".to_owned();
+        return Refusal { status: StatusCode::SERVICE_UNAVAILABLE, error }.into_response();
+    }
     match served.metrics.render() {
         Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
         Err(error) => Refusal::internal(&error).into_response(),
@@ -256,8 +261,7 @@ async fn mismatches(
     let before = query.before.map_or(TopoHeight::MAX, TopoHeight::new);
     let limit = query.limit.unwrap_or(MISMATCHES_USUAL).clamp(1, MISMATCHES_MAX);
     in_background(move || {
-        let found = served.metrics.mismatches_before(before, limit);
-        let next = (found.len() == limit).then(|| found.last().copied()).flatten();
+        let Differing { blocks: found, next } = served.pages.differing(before, limit)?;
         let mut blocks = Vec::with_capacity(found.len());
         for at in found {
             // A block that is being ordered away right now may have no entry.

@@ -348,7 +348,8 @@ impl JudgeLoop {
         }
         for Tried { candidate, patience } in &self.candidates {
             let schedules = candidate.schedules;
-            if patience.is_suspended() || !schedules.run_block_of(case.block.transactions.len()) {
+            // Whoever hangs in this block may be left alone in the next, and then nobody wants it run.
+            if patience.is_tried() || !schedules.run_block_of(case.block.transactions.len()) {
                 continue;
             }
             // The others come after the evidence of the first one is safe.

@@ -34,6 +34,11 @@ impl Patience {
         }
     }
 
+    /// Whether the last block that was granted did not come to an end.
+    pub(crate) const fn is_tried(&self) -> bool {
+        self.failures_in_a_row > 0
+    }
+
     /// Whether the candidate is left alone for now.
     pub(crate) const fn is_suspended(&self) -> bool {
         self.pause > 0

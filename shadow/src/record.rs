@@ -137,12 +137,15 @@ pub(crate) fn exercise_of(trial: &Trial) -> Option<ExerciseEntry> {
     // What a candidate says of itself may lower what it was given, not raise it; and there is nothing
     // in a batch without a transaction.
     let workers = exercise.workers.min(trial.decisive.schedule.workers);
-    let transactions = u32::try_from(execution.outcomes.len()).unwrap_or(u32::MAX);
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let transactions = count(execution.outcomes.len());
+    let executed = count(execution.executed());
     Some(ExerciseEntry {
         workers,
         seed: trial.decisive.schedule.seed,
         batches: exercise.batches.min(transactions),
-        max_in_flight: exercise.max_in_flight.min(workers),
+        // A lane is a worker that executed a transaction.
+        max_in_flight: exercise.max_in_flight.min(workers).min(executed),
         runs: trial.runs,
         seconds: trial.decisive.elapsed.as_secs_f64(),
     })

@@ -35,7 +35,7 @@ use crate::{
     progress::{Reporter, note},
     run_report::{Findings, Lags},
     schedules::Schedules,
-    source::{BlockSource, ChainEvent, SourceError},
+    source::{BlockSource, ChainEvent, SourceError, node::NodeWatch},
     summary::{RunVerdict, Summary, TrafficOfRun},
     triage::{Triage, TriageLimits, Triager},
     verifier::{Verifier, VerifyError, claim},
@@ -168,6 +168,9 @@ pub(crate) fn run(
         }
     };
 
+    if let Err(error) = Acceptances::read(&path) {
+        return failed(summary, seconds(), error.to_string(), ExitCode::BadInput);
+    }
     // A directory of another chain has nothing to say about this one.
     if let Err(error) = claim(&store, &*source) {
         return failed(summary, seconds(), error.to_string(), code_of(&error));
@@ -209,7 +212,8 @@ pub(crate) fn run(
     // Read at the end: something may have been accepted while the run went on.
     match Acceptances::read(&path) {
         Ok(acceptances) => summary = summary.accepting(acceptances),
-        Err(error) => return failed(summary, seconds(), error.to_string(), ExitCode::BadInput),
+        // What was found is told all the same, with nothing accepted.
+        Err(error) => complain(&error.to_string()),
     }
     let added = add_ledger(&mut summary, &store);
     let digest = store.tip().map(|tip| tip.digest);
@@ -362,7 +366,7 @@ fn verify(
         match source.next_event() {
             Ok(Some(event)) => {
                 blocks += u64::from(matches!(event, ChainEvent::Committed(_)));
-                let head = watch.as_ref().map(|node| node.status.top()).or_else(|| event.head());
+                let head = watch.as_ref().map(NodeWatch::head).or_else(|| event.head());
                 if let Some((metrics, head)) = metrics.as_ref().zip(head)
                     && last_head.replace(head) != Some(head)
                 {
@@ -386,6 +390,12 @@ fn verify(
             Err(error) => break Err(VerifyError::Source(error)),
         }
     };
+    if let Some(metrics) = &metrics {
+        metrics.ended(match &taken {
+            Ok(()) => "the last verdicts are being finished",
+            Err(_) => "it failed, as the log says",
+        });
+    }
     told.traffic = watch.map(|watch| TrafficOfRun::new(blocks, watch.traffic.counts()));
     // What the judge failed with is the cause of what the verifier saw of it.
     let judged = match end {

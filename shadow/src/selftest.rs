@@ -106,7 +106,7 @@ fn against_itself(
     cases: &[Case],
 ) -> Result<Vec<ControlRow>, SelftestError> {
     let mut serial = ControlRow::new("serial against serial");
-    let mut parallel = ControlRow::new("parallel against serial");
+    let mut parallel = ControlRow::of_work("parallel against serial");
     let mut schedules = ControlRow::new("parallel against itself");
     for (case, position) in cases.iter().zip(0..) {
         let schedule = Schedule { workers: 1, seed: position };

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::Write,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -101,7 +102,12 @@ pub(crate) fn directory_name(block: &BlockRef, candidate: &str) -> String {
 pub(crate) fn write_replacing(path: &Path, text: &[u8]) -> Result<(), EvidenceError> {
     let parent = path.parent().unwrap_or(Path::new("."));
     let write = || {
-        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(parent)?;
+        // Whoever runs the next process has to be able to read it, whoever that is.
+        let readable = fs::Permissions::from_mode(0o644);
+        let mut file = tempfile::Builder::new()
+            .prefix(UNFINISHED)
+            .permissions(readable)
+            .tempfile_in(parent)?;
         file.write_all(text)?;
         file.as_file().sync_data()?;
         file.persist(path).map_err(|error| error.error)

@@ -97,7 +97,7 @@ metrics! {
     ledger_mismatches: Gauge = "shadow_ledger_mismatches" by ["candidate", "field"],
         "Differences in blocks of the chain as it is now ordered, by what differs. The sum of the ledger, so it survives a restart.";
     ledger_stale_mismatches: Gauge = "shadow_ledger_stale_mismatches",
-        "Differences in blocks that have since been ordered away. They count against the candidate all the same.";
+        "Differences in blocks that have since been ordered away, without those that are accepted. They count against the candidate all the same.";
     fingerprints: Gauge = "shadow_fingerprints" by ["candidate", "state"],
         "Problems on record: mismatches of one fingerprint are one problem, whatever accounts and amounts they hit. Open, or accepted.";
     ledger_positions: Gauge = "shadow_ledger_positions" by ["state"],

@@ -4,9 +4,9 @@
 //! that takes its place is judged. For that the newest entries are remembered, as far back as a re-order
 //! can reach.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use comparator::Severity;
+use comparator::{Field, Severity};
 use storage_snapshot::TopoHeight;
 
 use super::{
@@ -15,8 +15,10 @@ use super::{
     words::{CandidateNames, SEVERITIES, fields},
 };
 use crate::{
+    accept::Acceptances,
+    fingerprint::FingerprintId,
     kinds::TransactionKind,
-    ledger::{CandidateEntry, Doubts, LedgerEntry},
+    ledger::{CandidateEntry, Doubts, FoundProblem, LedgerEntry},
     shapes::Shape,
 };
 
@@ -25,13 +27,24 @@ use crate::{
 pub(super) struct Levels {
     /// The newest blocks that stand, in order.
     newest: VecDeque<LedgerEntry>,
-    /// Blocks that were ordered away and not replaced, with the differences found there, and the doubts.
-    stale: BTreeMap<TopoHeight, (u64, Doubts)>,
+    /// Blocks that were ordered away and not replaced, with what was found there, and the doubts.
+    stale: BTreeMap<TopoHeight, (Vec<FoundProblem>, u64, Doubts)>,
+    /// Differences of blocks that were ordered away, replaced or not, by what accepting them goes by.
+    gone: BTreeMap<Gone, u64>,
     /// Differences of blocks that were ordered away and replaced.
     replaced_mismatches: u64,
     last: Option<TopoHeight>,
     missing: u64,
     evidence: Evidence,
+}
+
+/// What differences have in common that are accepted together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Gone {
+    candidate: String,
+    build: String,
+    fingerprint: FingerprintId,
+    fields: BTreeSet<Field>,
 }
 
 /// How many judged blocks an entry took back: none, usually.
@@ -137,6 +150,7 @@ impl Levels {
             to.ledger_canaries.with_label_values(&[caught(canary.was_caught())]).add(sign);
         }
         self.count_doubts(entry.earlier_doubts, sign, to);
+        self.count_gone(&entry.earlier_problems, sign > 0.0);
         self.evidence.count(entry, sign > 0.0);
         self.replaced_mismatches = if sign > 0.0 {
             self.replaced_mismatches.saturating_add(entry.earlier_mismatches)
@@ -148,14 +162,42 @@ impl Levels {
     fn add_stale(&mut self, entry: &LedgerEntry, to: &Instruments) {
         self.remove_stale(entry.topoheight, to);
         self.count_doubts(entry.doubts(), 1.0, to);
-        self.stale.insert(entry.topoheight, (entry.mismatches(), entry.doubts()));
+        let found: Vec<_> = entry.problems().collect();
+        self.count_gone(&found, true);
+        self.stale.insert(entry.topoheight, (found, entry.mismatches(), entry.doubts()));
     }
 
     /// Whatever takes its place has taken over what was found there.
     fn remove_stale(&mut self, at: TopoHeight, to: &Instruments) {
-        if let Some((_, doubts)) = self.stale.remove(&at) {
+        if let Some((found, _, doubts)) = self.stale.remove(&at) {
             self.count_doubts(doubts, -1.0, to);
+            self.count_gone(&found, false);
         }
+    }
+
+    fn count_gone(&mut self, found: &[FoundProblem], is_added: bool) {
+        for found in found {
+            let gone = Gone {
+                candidate: found.candidate.clone(),
+                build: found.build.clone(),
+                fingerprint: found.fingerprint,
+                fields: found.fields.keys().copied().collect(),
+            };
+            let count = self.gone.entry(gone).or_default();
+            let by = found.mismatches();
+            *count = if is_added { *count + by } else { count.saturating_sub(by) };
+        }
+        self.gone.retain(|_, count| *count > 0);
+    }
+
+    /// Shows how many differences of blocks that were ordered away nobody accepted.
+    pub(super) fn show_stale(&self, acceptances: &Acceptances, to: &Instruments) {
+        let stale: u64 = self.stale.values().map(|(_, mismatches, _)| mismatches).sum();
+        let all = stale.saturating_add(self.replaced_mismatches);
+        let accepted = self.gone.iter().filter(|(gone, _)| gone.is_accepted(acceptances));
+        let accepted: u64 = accepted.map(|(_, count)| count).sum();
+        let open = all.saturating_sub(accepted);
+        to.ledger_stale_mismatches.with_label_values(&NONE).set(open as f64);
     }
 
     /// Adds the doubts of blocks that were ordered away, or takes them back.
@@ -168,9 +210,21 @@ impl Levels {
     pub(super) fn show(&self, to: &Instruments) {
         to.ledger_positions.with_label_values(&["stale"]).set(self.stale.len() as f64);
         to.ledger_positions.with_label_values(&["missing"]).set(self.missing as f64);
-        let stale: u64 = self.stale.values().map(|(mismatches, _)| mismatches).sum();
-        let mismatches = stale.saturating_add(self.replaced_mismatches);
-        to.ledger_stale_mismatches.with_label_values(&NONE).set(mismatches as f64);
+    }
+}
+
+impl Gone {
+    fn is_accepted(&self, acceptances: &Acceptances) -> bool {
+        let Some(acceptance) = acceptances.of(self.fingerprint) else { return false };
+        acceptance.covers(&FoundProblem {
+            candidate: self.candidate.clone(),
+            build: self.build.clone(),
+            fingerprint: self.fingerprint,
+            fields: self.fields.iter().map(|field| (*field, 1)).collect(),
+            problem: None,
+            evidence: None,
+            first: None,
+        })
     }
 }
 

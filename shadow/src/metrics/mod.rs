@@ -193,13 +193,17 @@ impl Metrics {
         &self,
         entries: impl Iterator<Item = Result<LedgerEntry, LedgerError>>,
     ) -> Result<(), LedgerError> {
-        let mut state = self.state();
-        for entry in entries {
-            let entry = entry?;
-            self.know_candidates_of(&entry, &mut state);
-            self.add(&mut state, entry);
+        let mut entries = entries.fuse().peekable();
+        // Whoever asks meanwhile is told that it is being read, and does not wait for the end of it.
+        while entries.peek().is_some() {
+            let mut state = self.state();
+            for entry in entries.by_ref().take(RESTORED_AT_ONCE) {
+                let entry = entry?;
+                self.know_candidates_of(&entry, &mut state);
+                self.add(&mut state, entry);
+            }
         }
-        state.restored = true;
+        self.state().restored = true;
         Ok(())
     }
 
@@ -396,6 +400,7 @@ impl Metrics {
         let mut state = self.state();
         let State { problems, names, .. } = &mut *state;
         problems.show(&machine.acceptances, names, to);
+        state.levels.show_stale(&machine.acceptances, to);
         drop(state);
         to.state_bytes.with_label_values(&["store"]).set(machine.store_bytes as f64);
         to.state_bytes.with_label_values(&["evidence"]).set(machine.evidence_bytes as f64);
@@ -486,6 +491,9 @@ impl std::error::Error for MetricsError {
         }
     }
 }
+
+/// How many entries are taken over while nobody else may look.
+const RESTORED_AT_ONCE: usize = 64;
 
 /// A node that has nothing to say is asked more often than that.
 const NODE_SILENCE_USUAL: Duration = Duration::from_secs(15);

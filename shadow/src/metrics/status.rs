@@ -126,6 +126,9 @@ impl Metrics {
         let without_entry = (without_entry > 0)
             .then(|| format!("the ledger has no entry for {without_entry} blocks"));
         status.missing.extend(without_entry);
+        if !state.restored {
+            status.missing.push("the ledger of the state directory is still being read".to_owned());
+        }
         status.missing.extend(gaps::blind(status.canaries_missed));
         status.verdict = verdict(&status);
         status

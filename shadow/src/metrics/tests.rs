@@ -148,6 +148,12 @@ fn entry(at: TopoHeight, number: u64, verdict: usize, candidate: usize) -> Ledge
 }
 
 fn metrics() -> Metrics {
+    let metrics = unrestored();
+    metrics.restore(std::iter::empty()).unwrap();
+    metrics
+}
+
+fn unrestored() -> Metrics {
     Metrics::new(Setup {
         chain: "a chain of a test".to_owned(),
         candidates: CANDIDATES.map(|name| (name.to_owned(), "1".to_owned())).into(),
@@ -363,12 +369,15 @@ fn the_declarations_keep_the_conventions() {
 
 #[test]
 fn what_is_missing_for_being_ready_is_said() {
-    let metrics = metrics();
+    let metrics = unrestored();
     let problems = || -> Vec<_> {
         let checks = metrics.checks().into_iter();
         checks.filter(|check| check.problem.is_some()).map(|check| check.name).collect()
     };
     assert_eq!(problems(), ["restored"]);
+    assert_eq!(metrics.status().verdict, RunVerdict::NotEnoughEvidence);
+    let missing = metrics.status().missing.concat();
+    assert!(missing.contains("is still being read"), "{missing}");
     metrics.restore(std::iter::empty()).unwrap();
     assert!(problems().is_empty());
     metrics.ended("somebody pulled the plug");

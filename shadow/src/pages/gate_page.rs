@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::{
     Page, PageError, Pages,
+    problems::argument,
     text::{Told, grouped},
 };
 use crate::{
@@ -67,7 +68,11 @@ pub(super) fn page(pages: &Pages, require: Option<String>) -> Result<Page, PageE
 }
 
 fn command(require: &str) -> String {
-    format!("shadow report --require {require}")
+    let is_one_word = |letter: char| letter.is_ascii_alphanumeric() || "=,:_-".contains(letter);
+    match require.chars().all(is_one_word) {
+        true => format!("shadow report --require {require}"),
+        false => format!("shadow report --require {}", argument(require)),
+    }
 }
 
 /// The answer, and at most so many reasons against it.

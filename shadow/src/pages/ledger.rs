@@ -15,7 +15,7 @@ use crate::{
 
 /// Blocks in which something differs, or did before they were ordered away; the newest first.
 pub(super) fn mismatches(pages: &Pages, before: TopoHeight) -> Result<Page, PageError> {
-    let found = differing(pages, before)?;
+    let found = differing(pages, before, ROWS)?;
     let body = html! {
         h1 { "Mismatches" }
         @if found.blocks.is_empty() && found.next.is_none() {
@@ -33,17 +33,21 @@ pub(super) fn mismatches(pages: &Pages, before: TopoHeight) -> Result<Page, Page
 }
 
 /// Where something differs.
-struct Differing {
-    blocks: Vec<TopoHeight>,
+pub(crate) struct Differing {
+    pub(crate) blocks: Vec<TopoHeight>,
     /// Below which one the next page begins, if there may be one.
-    next: Option<TopoHeight>,
+    pub(crate) next: Option<TopoHeight>,
 }
 
 /// The newest are remembered; for older ones a bounded part of the ledger is read.
-fn differing(pages: &Pages, before: TopoHeight) -> Result<Differing, LedgerError> {
-    let mut blocks = pages.metrics.mismatches_before(before, ROWS + 1);
-    if blocks.len() > ROWS {
-        blocks.truncate(ROWS);
+pub(super) fn differing(
+    pages: &Pages,
+    before: TopoHeight,
+    rows: usize,
+) -> Result<Differing, LedgerError> {
+    let mut blocks = pages.metrics.mismatches_before(before, rows + 1);
+    if blocks.len() > rows {
+        blocks.truncate(rows);
         return Ok(Differing { next: blocks.last().copied(), blocks });
     }
     if !pages.metrics.has_forgotten_mismatches() {
@@ -62,8 +66,8 @@ fn differing(pages: &Pages, before: TopoHeight) -> Result<Differing, LedgerError
         }
         here.reverse();
         blocks.extend(here);
-        if blocks.len() >= ROWS {
-            blocks.truncate(ROWS);
+        if blocks.len() >= rows {
+            blocks.truncate(rows);
             return Ok(Differing { next: blocks.last().copied(), blocks });
         }
         end = first;

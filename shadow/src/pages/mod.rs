@@ -47,7 +47,9 @@ use storage_snapshot::{Store, TopoHeight};
 use tokio::sync::Semaphore;
 
 use self::{error::PageError, gate::Gate, shelf::Shelf};
-use crate::{accept::Acceptances, metrics::Metrics};
+use crate::{accept::Acceptances, ledger::LedgerError, metrics::Metrics};
+
+pub(crate) use self::ledger::Differing;
 
 /// What pages are made of.
 #[derive(Debug)]
@@ -87,6 +89,15 @@ impl Pages {
     /// Looks at what the report says now, if it is time.
     fn look(&self) {
         self.gate.look(&self.metrics, &self.store, &self.stopping);
+    }
+
+    /// Where something differs below a topoheight, the newest first: at most so many blocks.
+    pub(crate) fn differing(
+        &self,
+        before: TopoHeight,
+        rows: usize,
+    ) -> Result<Differing, LedgerError> {
+        ledger::differing(self, before, rows)
     }
 
     /// What is accepted; what cannot be read accepts nothing.

@@ -193,6 +193,7 @@ pub(super) fn one(pages: &Pages, id: &str, before: TopoHeight) -> Result<Page, P
                 }
                 "shadow accept " (id) " --state-dir " (argument(&state_dir)) " --reason '…'"
             }
+            p.note { "To accept it the run has to be stopped; it goes on where it was." }
         }
         section aria-labelledby="cases-title" {
             h2 #cases-title { "Its blocks, the newest first" }
@@ -224,8 +225,8 @@ fn diagnosis(kept: &[Kept]) -> Markup {
     }
 }
 
-/// A path as a shell takes it.
-fn argument(path: &str) -> String {
+/// A text as a shell takes it.
+pub(super) fn argument(path: &str) -> String {
     let quoted = shlex::try_quote(path).unwrap_or_default();
     super::text::visible(&quoted)
 }

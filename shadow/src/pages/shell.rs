@@ -79,7 +79,9 @@ pub(super) fn strip(status: &Status, is_restored: bool) -> Markup {
 /// How many blocks were compared, and how many there are.
 pub(super) fn compared(status: &Status) -> (u64, u64) {
     let compared = status.positions.get("exercised").copied().unwrap_or_default();
-    (compared, status.positions.values().sum())
+    // Where a block was ordered away there is none to compare.
+    let there = status.positions.iter().filter(|(state, _)| **state != "stale");
+    (compared, there.map(|(_, count)| count).sum())
 }
 
 /// The page that says why there is none.

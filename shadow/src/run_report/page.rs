@@ -79,7 +79,7 @@ impl Page<'_> {
         let interrupted = figures.interrupted.then(|| {
             let because =
                 figures.interrupted_because.as_deref().unwrap_or("the run was interrupted");
-            format!("{because}; the same command on the same `--state-dir` goes on from there")
+            format!("{because}; the same command on the same --state-dir goes on from there")
         });
         let unreadable = self.findings.unreadable.as_ref().map(|error| {
             format!("the ledger could not be read, so that what follows is not complete: {error}")

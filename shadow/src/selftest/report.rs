@@ -112,6 +112,9 @@ pub struct ControlRow {
     pub differing: u64,
     /// The first difference, in words.
     pub first: Option<String>,
+    /// Whether it says nothing unless some of them were.
+    #[serde(skip)]
+    has_to_be_at_work: bool,
 }
 
 impl Report {
@@ -193,7 +196,13 @@ impl IdleRow {
 
 impl ControlRow {
     pub(super) const fn new(name: &'static str) -> Self {
-        Self { name, comparisons: 0, matches: 0, differing: 0, first: None }
+        let first = None;
+        Self { name, comparisons: 0, matches: 0, differing: 0, first, has_to_be_at_work: false }
+    }
+
+    /// One that says nothing unless something was done in parallel.
+    pub(super) fn of_work(name: &'static str) -> Self {
+        Self { has_to_be_at_work: true, ..Self::new(name) }
     }
 
     pub(super) fn add(&mut self, verdict: &Verdict) {
@@ -216,6 +225,12 @@ impl ControlRow {
     }
 
     fn failure(&self) -> Option<String> {
+        if self.has_to_be_at_work && self.matches == 0 {
+            return Some(format!(
+                "nothing was done in parallel in {} comparisons of {}: give it more blocks",
+                self.comparisons, self.name
+            ));
+        }
         (self.differing > 0).then(|| {
             format!(
                 "the verifier is noisy: {} differs in {} of {} comparisons, first in {}",

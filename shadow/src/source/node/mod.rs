@@ -101,6 +101,15 @@ pub struct NodeWatch {
     pub status: Arc<FollowStatus>,
     /// What was asked of it.
     pub traffic: Arc<Traffic>,
+    /// Whether blocks are taken only once they are stable.
+    pub follows_stable: bool,
+}
+
+impl NodeWatch {
+    /// The last block that there is to be taken.
+    pub fn head(&self) -> TopoHeight {
+        if self.follows_stable { self.status.stable() } else { self.status.top() }
+    }
 }
 
 /// The chain of a running node.
@@ -299,7 +308,11 @@ impl BlockSource for NodeSource {
     }
 
     fn watch(&self) -> Option<NodeWatch> {
-        Some(NodeWatch { status: Arc::clone(&self.status), traffic: self.client.traffic() })
+        Some(NodeWatch {
+            status: Arc::clone(&self.status),
+            traffic: self.client.traffic(),
+            follows_stable: self.options.follow == FollowMode::Stable,
+        })
     }
 
     fn ended_early(&self) -> Option<&str> {
