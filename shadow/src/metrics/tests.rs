@@ -9,8 +9,10 @@ use storage_snapshot::TopoHeight;
 
 use super::*;
 use crate::{
+    accept::{Acceptance, Acceptances},
     again::AgainEntry,
     canary::CanaryEntry,
+    fingerprint::{Conflict, Fingerprint},
     kinds::TransactionKind,
     rules::Quirk,
     shapes::Shape,
@@ -286,6 +288,45 @@ fn what_is_found_later_is_shown_and_counts_no_block_twice() {
     check(0);
     check(600);
     check(1200);
+}
+
+#[test]
+fn what_is_accepted_of_blocks_that_were_ordered_away_is_not_shown() {
+    let mut model = Model::default();
+    let mut judged = model.commit(0, 0);
+    let wrong = &mut judged.candidates[0];
+    wrong.verdict = comparator::Severity::Mismatch;
+    wrong.fields = BTreeMap::from([(Field::Fees, 2)]);
+    let fingerprint = Fingerprint {
+        candidate: "v3".to_owned(),
+        field: Field::Fees,
+        kind: None,
+        conflict: Conflict::None,
+    };
+    wrong.fingerprint = Some(fingerprint.clone());
+    model.ledger.insert(judged.topoheight, judged.clone());
+    let directory = tempfile::tempdir().unwrap();
+    let accepted = Acceptance {
+        fingerprint: fingerprint.id(),
+        reason: "known".to_owned(),
+        candidate: "v3".to_owned(),
+        build: "1".to_owned(),
+        until_build: None,
+        fields: [Field::Fees].into(),
+    };
+    let mut acceptances = Acceptances::default();
+    acceptances.accept(directory.path(), accepted).unwrap();
+
+    let metrics = metrics();
+    metrics.judged(vec![judged]);
+    model.ledger.values_mut().for_each(|entry| entry.stale = true);
+    metrics.judged(vec![model.commit(0, 0)]);
+    let shown = |acceptances: &Acceptances| {
+        metrics.state().levels.show_stale(acceptances, &metrics.instruments);
+        metrics.instruments.ledger_stale_mismatches.with_label_values(&levels::NONE).get()
+    };
+    assert_eq!(shown(&Acceptances::default()), 2.0);
+    assert_eq!(shown(&acceptances), 0.0);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -199,6 +200,9 @@ fn what_is_accepted_is_counted_apart_and_proves_nothing() {
     assert_eq!(accept(state.path(), "nonsense", &[]).code, 2);
     let accepted = accept(state.path(), fingerprint, &[]);
     assert_eq!(accepted.code, 0, "{accepted:#?}");
+    // Whoever runs the sidecar may be somebody else.
+    let mode = fs::metadata(state.path().join("accepted.json")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o444, 0o444, "{mode:o}");
 
     let ran = soak(state.path(), WRONG, &blocks);
     assert_eq!(ran.code, 3, "nothing is left that was exercised: {ran:#?}");
