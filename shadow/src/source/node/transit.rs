@@ -32,15 +32,15 @@ impl Transit {
         keys: impl Iterator<Item = StateKey>,
     ) -> Result<Vec<StateKey>, StoreError> {
         self.forget();
-        let snapshot = self.snapshot()?;
-        let unknown = keys.filter(|key| {
-            // What cannot be read is found out by whoever needs it.
-            let in_store = |snapshot: &Snapshot| -> Result<bool, ReadError> {
-                Ok(snapshot.version(key)?.is_some())
-            };
-            !self.keys.contains(key) && !in_store(&snapshot).unwrap_or(true)
-        });
-        Ok(unknown.collect())
+        let keys: Vec<_> = keys.filter(|key| !self.keys.contains(key)).collect();
+        for _ in 0..ATTEMPTS_MAX {
+            let snapshot = self.snapshot()?;
+            if let Some(unknown) = unknown_in(&snapshot, &keys) {
+                return Ok(unknown);
+            }
+        }
+        // Asking for what is known costs no more than the question.
+        Ok(keys)
     }
 
     /// A block is handed over, with the values of these keys. Blocks are counted.
@@ -78,4 +78,55 @@ impl Transit {
     }
 }
 
+/// The keys that a snapshot has no version of; `None` if it was revoked meanwhile, so that nobody can tell.
+fn unknown_in(snapshot: &Snapshot, keys: &[StateKey]) -> Option<Vec<StateKey>> {
+    let mut unknown = Vec::new();
+    for key in keys {
+        match snapshot.version(key) {
+            Ok(Some(_)) => {}
+            Ok(None) => unknown.push(*key),
+            Err(ReadError::Revoked { .. }) => return None,
+            // What cannot be read is found out by whoever needs it.
+            Err(_) => {}
+        }
+    }
+    Some(unknown)
+}
+
 const ATTEMPTS_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use storage_snapshot::{
+        Address, BlockCommit, BlockFacts, BlockHash, BlockRef, Nonce, StateDelta, StoreOptions,
+        TopoHeight,
+    };
+
+    use super::*;
+
+    fn key(number: u8) -> StateKey {
+        StateKey::Nonce(Address::new([number; 32]))
+    }
+
+    #[test]
+    fn a_snapshot_that_a_re_order_revokes_is_not_taken_to_know_everything() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
+        for number in 0..2 {
+            let mut delta = StateDelta::new();
+            delta.set_nonce(Address::new([number; 32]), Nonce::new(1));
+            let block = BlockRef {
+                topoheight: TopoHeight::new(number.into()),
+                hash: BlockHash::new([number; 32]),
+            };
+            store.commit(BlockCommit::new(block, BlockFacts::default(), delta)).unwrap();
+        }
+        let keys = [key(0), key(1), key(2)];
+        let snapshot = store.snapshot_at(TopoHeight::new(1)).unwrap();
+        assert_eq!(unknown_in(&snapshot, &keys), Some(vec![key(2)]));
+        store.rollback(Some(TopoHeight::GENESIS)).unwrap();
+        assert_eq!(unknown_in(&snapshot, &keys), None);
+        let mut transit = Transit::new(store, Arc::default());
+        assert_eq!(transit.unknown(keys.into_iter()).unwrap(), [key(1), key(2)]);
+    }
+}
