@@ -85,7 +85,7 @@ fn unknown_in(snapshot: &Snapshot, keys: &[StateKey]) -> Option<Vec<StateKey>> {
         match snapshot.version(key) {
             Ok(Some(_)) => {}
             Ok(None) => unknown.push(*key),
-            Err(ReadError::Revoked { .. }) => return None,
+            Err(ReadError::Revoked) => return None,
             // What cannot be read is found out by whoever needs it.
             Err(_) => {}
         }
