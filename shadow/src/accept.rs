@@ -48,14 +48,26 @@ pub struct Acceptance {
 impl Acceptance {
     /// Whether a mismatch is in the scope.
     pub fn covers(&self, found: &FoundProblem) -> bool {
+        let FoundProblem { candidate, build, fingerprint, fields, .. } = found;
+        self.covers_all(*fingerprint, candidate, build, fields.keys())
+    }
+
+    /// Whether all mismatches of a problem are that differ in these fields, in this build.
+    pub(crate) fn covers_all<'a>(
+        &self,
+        fingerprint: FingerprintId,
+        candidate: &str,
+        build: &str,
+        mut fields: impl Iterator<Item = &'a Field>,
+    ) -> bool {
         let is_in_time = match &self.until_build {
-            Some(until) => !found.build.contains(until.as_str()),
-            None => found.build == self.build,
+            Some(until) => !build.contains(until.as_str()),
+            None => build == self.build,
         };
-        found.fingerprint == self.fingerprint
-            && found.candidate == self.candidate
+        fingerprint == self.fingerprint
+            && candidate == self.candidate
             && is_in_time
-            && found.fields.keys().all(|field| self.fields.contains(field))
+            && fields.all(|field| self.fields.contains(field))
     }
 }
 
@@ -112,6 +124,11 @@ impl Acceptances {
         self.all.get(&fingerprint)
     }
 
+    /// Whether what was found is accepted.
+    pub(crate) fn cover(&self, found: &FoundProblem) -> bool {
+        self.of(found.fingerprint).is_some_and(|accepted| accepted.covers(found))
+    }
+
     /// What the mismatch of a candidate is accepted by.
     pub fn covering(&self, entry: &CandidateEntry) -> Option<&Acceptance> {
         // Nearly always there is nothing, and then nothing has to be looked at.
@@ -133,10 +150,7 @@ impl Acceptances {
 
     /// How many of the differences of blocks that were ordered away are accepted.
     pub fn accepted_of<'a>(&self, found: impl Iterator<Item = &'a FoundProblem>) -> u64 {
-        let is_accepted = |found: &&FoundProblem| {
-            self.of(found.fingerprint).is_some_and(|accepted| accepted.covers(found))
-        };
-        found.filter(is_accepted).map(FoundProblem::mismatches).sum()
+        found.filter(|found| self.cover(found)).map(FoundProblem::mismatches).sum()
     }
 }
 

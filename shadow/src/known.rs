@@ -68,15 +68,6 @@ impl KnownState {
         self
     }
 
-    /// The block that wrote a key last; `None` if none did.
-    ///
-    /// # Errors
-    ///
-    /// When the snapshot cannot be read.
-    pub fn written_at(&self, key: &StateKey) -> Result<Option<TopoHeight>, ReadError> {
-        Ok(self.last_write(key)?.and_then(|(written_at, _)| written_at))
-    }
-
     /// The last write of a key that is held: in which block (`None`: before the first one), and what;
     /// `None` if none is held.
     ///

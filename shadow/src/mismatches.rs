@@ -125,7 +125,7 @@ impl Problems {
                     continue;
                 }
             };
-            let is_accepted = acceptances.of(id).is_some_and(|accepted| accepted.covers(&found));
+            let is_accepted = acceptances.cover(&found);
             self.problems[place].add(entry.topoheight, found, state_dir, is_accepted);
         }
     }

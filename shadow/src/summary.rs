@@ -16,8 +16,8 @@ use crate::{
     fingerprint::{Fingerprint, FingerprintId},
     gaps::{self, Verdicts},
     ledger::{
-        CandidateEntry, FirstMismatch, FoundProblem, LedgerEntry, LedgerError, LoadCounts,
-        ReOrderCounts, StepSeconds, TransactionCounts, entries,
+        CandidateEntry, FirstMismatch, LedgerEntry, LedgerError, LoadCounts, ReOrderCounts,
+        StepSeconds, TransactionCounts, entries,
     },
     node::NodeCounts,
     on_mismatch::CommandCounts,
@@ -375,12 +375,8 @@ impl Summary {
         self.accepted.mismatches += accepted;
         self.stale_mismatches += mismatches - accepted;
         if self.stale_first.is_none() {
-            let is_open = |found: &&FoundProblem| {
-                let acceptance = self.acceptances.of(found.fingerprint);
-                !acceptance.is_some_and(|acceptance| acceptance.covers(found))
-            };
-            let mut firsts = found.iter().filter(is_open).filter_map(|found| found.first.as_ref());
-            self.stale_first = firsts.next().cloned();
+            let open = found.iter().filter(|found| !self.acceptances.cover(found));
+            self.stale_first = open.filter_map(|found| found.first.as_ref()).next().cloned();
         }
     }
 

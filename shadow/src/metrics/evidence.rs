@@ -17,7 +17,6 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Evidence {
     blocks: u64,
-    inconclusive: u64,
     again_blocks: u64,
     again_differ: u64,
     candidates: BTreeMap<String, (Configuration, Verdicts)>,
@@ -37,7 +36,6 @@ impl Evidence {
             *count = if is_added { *count + by } else { count.saturating_sub(by) };
         };
         change(&mut self.blocks, true);
-        change(&mut self.inconclusive, entry.severity() == Severity::Inconclusive);
         if let Some(again) = &entry.again {
             change(&mut self.again_blocks, true);
             change(&mut self.again_differ, again.differs.is_some());
@@ -72,7 +70,6 @@ impl Evidence {
         nobody
             .into_iter()
             .chain(self.candidates.iter().filter_map(of_candidate))
-            .chain(gaps::inconclusive(self.inconclusive))
             .chain(gaps::noisy(self.again_differ, self.again_blocks))
             .collect()
     }

@@ -226,15 +226,8 @@ impl Problem {
     ) -> Option<(&'a Acceptance, u64)> {
         let acceptance = acceptances.of(self.fingerprint.id())?;
         let covered = self.standing().filter(|((build, fields), _)| {
-            acceptance.covers(&FoundProblem {
-                candidate: self.fingerprint.candidate.clone(),
-                build: build.clone(),
-                fingerprint: self.fingerprint.id(),
-                fields: fields.iter().map(|field| (*field, 1)).collect(),
-                problem: None,
-                evidence: None,
-                first: None,
-            })
+            let Fingerprint { candidate, .. } = &self.fingerprint;
+            acceptance.covers_all(self.fingerprint.id(), candidate, build, fields.iter())
         });
         Some((acceptance, covered.map(|(_, count)| count).sum()))
     }

@@ -215,15 +215,9 @@ impl Levels {
 
 impl Gone {
     fn is_accepted(&self, acceptances: &Acceptances) -> bool {
-        let Some(acceptance) = acceptances.of(self.fingerprint) else { return false };
-        acceptance.covers(&FoundProblem {
-            candidate: self.candidate.clone(),
-            build: self.build.clone(),
-            fingerprint: self.fingerprint,
-            fields: self.fields.iter().map(|field| (*field, 1)).collect(),
-            problem: None,
-            evidence: None,
-            first: None,
+        let Self { candidate, build, fingerprint, fields } = self;
+        acceptances.of(*fingerprint).is_some_and(|acceptance| {
+            acceptance.covers_all(*fingerprint, candidate, build, fields.iter())
         })
     }
 }

@@ -48,10 +48,7 @@ impl Problems {
     pub(super) fn counts(&self, acceptances: &Acceptances) -> BTreeMap<&str, (u64, u64)> {
         let mut counts = BTreeMap::<&str, (u64, u64)>::new();
         for ((candidate, ..), found) in &self.0 {
-            let is_accepted = found.as_ref().is_some_and(|found| {
-                let acceptance = acceptances.of(found.fingerprint);
-                acceptance.is_some_and(|acceptance| acceptance.covers(found))
-            });
+            let is_accepted = found.as_ref().is_some_and(|found| acceptances.cover(found));
             let (open, accepted) = counts.entry(candidate).or_default();
             *(if is_accepted { accepted } else { open }) += 1;
         }

@@ -122,7 +122,10 @@ impl Metrics {
             canaries_caught: canaries("caught"),
             canaries_missed: canaries("missed"),
         };
-        let without_entry = status.positions.get("missing").copied().unwrap_or_default();
+        let position = |word: &str| status.positions.get(word).copied().unwrap_or_default();
+        let without_entry = position("missing");
+        let inconclusive = gaps::inconclusive(position("inconclusive"));
+        status.missing.extend(inconclusive);
         let without_entry = (without_entry > 0)
             .then(|| format!("the ledger has no entry for {without_entry} blocks"));
         status.missing.extend(without_entry);
