@@ -366,26 +366,27 @@ impl Accounts {
             }
         }
         // Only some accounts do both. They come in the order of the keys, so the writes are gone through once.
-        let mut balances = delta
-            .iter()
-            .filter_map(|(key, value)| match key {
-                StateKey::Balance(account, AssetId::NATIVE) => Some((account, value)),
-                _ => None,
-            })
-            .peekable();
+        let mut writes = delta.iter().skip_while(|(key, _)| matches!(key, StateKey::Nonce(_)));
+        let mut write = writes.next();
         let accounts = self.all.iter_mut().zip(pre_state.accounts()).enumerate();
         for (place, (account, address)) in accounts {
-            if account.sends > 0 && account.payers > 0 {
-                while balances.next_if(|(written, _)| *written < address).is_some() {}
-                let written = balances.next_if(|(written, _)| *written == address);
-                let key = StateKey::Balance(*address, AssetId::NATIVE);
-                let before = pre_state.before_at(place, &key);
-                account.is_net_zero = matches!(
-                    written,
-                    Some((_, Some(StateValue::Balance(after))))
-                        if before == Some(Before::Number(after.as_u64()))
-                );
+            if account.sends == 0 || account.payers == 0 {
+                continue;
             }
+            let key = StateKey::Balance(*address, AssetId::NATIVE);
+            // The first bytes nearly always decide, and fit into a register.
+            let wanted = address.prefix();
+            while let Some((StateKey::Balance(written, asset), _)) = write
+                && (written.prefix() < wanted || StateKey::Balance(*written, *asset) < key)
+            {
+                write = writes.next();
+            }
+            let before = pre_state.before_at(place, &key);
+            account.is_net_zero = matches!(
+                write,
+                Some((written, Some(StateValue::Balance(after))))
+                    if *written == key && before == Some(Before::Number(after.as_u64()))
+            );
         }
     }
 }
@@ -394,6 +395,9 @@ impl Account {
     /// What a transaction takes part in because this account sends it.
     fn of_source(&self, position: u32) -> ShapeSet {
         let mut shapes = ShapeSet::default();
+        if self.sends == 1 && self.payers == 0 && !self.is_new {
+            return shapes;
+        }
         shapes.insert_if(Shape::SameSenderChain, self.sends > 1);
         shapes.insert_if(Shape::MultisigChangedAndUsed, self.changes_multisig && self.sends > 1);
         shapes.insert_if(Shape::ReceiverSpends, self.payers > 0 && self.first_paid < position);
@@ -406,6 +410,9 @@ impl Account {
     /// What a transaction takes part in because it pays this account.
     fn of_destination(&self, position: u32) -> ShapeSet {
         let mut shapes = ShapeSet::default();
+        if self.payers == 1 && self.sends == 0 && !self.is_new {
+            return shapes;
+        }
         shapes.insert_if(Shape::SharedReceiver, self.payers > 1);
         shapes.insert_if(Shape::ReceiverSpends, self.last_sent > position);
         shapes.insert_if(Shape::SpenderReceives, self.sends > 0 && self.first_sent < position);
