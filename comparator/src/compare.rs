@@ -124,6 +124,10 @@ fn proves_nothing(
         clip(&mut reason, limits.text_bytes);
         return Some(NotExercised::Fallback(reason));
     }
+    // A lane is a worker that executed a transaction. Whoever says that there were more is believed nothing.
+    if max_in_flight > workers || *max_in_flight as usize > execution.outcomes.len() {
+        return Some(NotExercised::ImpossibleClaim);
+    }
     // What a candidate says of itself can lower a claim, not raise it: one that was given a single
     // worker is not believed to have used more.
     if (*workers).min(schedule.workers) < 2 {

@@ -126,6 +126,8 @@ pub enum NotExercised {
     Fallback(String),
     /// The result is somebody else's work.
     Delegated,
+    /// What the candidate says of how it worked cannot be.
+    ImpossibleClaim,
     /// The block is below the size from which the candidate is on trial.
     BelowMinimum,
     /// The candidate is suspended after too many failures.
@@ -144,6 +146,7 @@ impl NotExercised {
             Self::NoWideBatch => "no_wide_batch",
             Self::Fallback(_) => "fallback",
             Self::Delegated => "delegated",
+            Self::ImpossibleClaim => "impossible_claim",
             Self::BelowMinimum => "below_minimum",
             Self::Suspended => "suspended",
             Self::NotAsked => "not_asked",

@@ -65,7 +65,7 @@ pub(crate) fn wide() -> Exercise {
     Exercise {
         workers: 4,
         batches: 2,
-        max_in_flight: 3,
+        max_in_flight: 2,
         fallback: None,
         provenance: Provenance::Independent,
     }

@@ -124,11 +124,13 @@ fn an_agreement_that_proves_nothing_is_no_match() {
     check(|c| exercise(c).provenance = Provenance::Delegated, NotExercised::Delegated);
     check(|c| exercise(c).fallback = Some("small".into()), NotExercised::Fallback("small".into()));
     check(|c| exercise(c).fallback = Some(String::new()), NotExercised::Fallback(String::new()));
-    check(|c| exercise(c).workers = 1, NotExercised::OneWorker);
-    check(|c| exercise(c).workers = 0, NotExercised::OneWorker);
+    check(|c| (exercise(c).workers, exercise(c).max_in_flight) = (1, 1), NotExercised::OneWorker);
+    check(|c| (exercise(c).workers, exercise(c).max_in_flight) = (0, 0), NotExercised::OneWorker);
     check(|c| exercise(c).max_in_flight = 1, NotExercised::NoWideBatch);
     check(|c| exercise(c).max_in_flight = 0, NotExercised::NoWideBatch);
     check(|c| exercise(c).batches = 0, NotExercised::NoWideBatch);
+    check(|c| exercise(c).max_in_flight = 5, NotExercised::ImpossibleClaim);
+    check(|c| exercise(c).workers = 1, NotExercised::ImpossibleClaim);
 }
 
 #[test]
@@ -325,6 +327,7 @@ fn the_words_for_verdicts_are_frozen() {
         NotExercised::NoWideBatch,
         NotExercised::Fallback("anything".into()),
         NotExercised::Delegated,
+        NotExercised::ImpossibleClaim,
         NotExercised::BelowMinimum,
         NotExercised::Suspended,
         NotExercised::NotAsked,
@@ -332,8 +335,8 @@ fn the_words_for_verdicts_are_frozen() {
     let words: Vec<_> = reasons.iter().map(NotExercised::word).collect();
     assert_eq!(
         words.join(" "),
-        "empty one_transaction one_worker no_wide_batch fallback delegated below_minimum suspended \
-         not_asked"
+        "empty one_transaction one_worker no_wide_batch fallback delegated impossible_claim \
+         below_minimum suspended not_asked"
     );
 
     let reasons = [

@@ -54,6 +54,7 @@ pub(super) const NOT_EXERCISED: &[&str] = &[
     "no_wide_batch",
     "fallback",
     "delegated",
+    "impossible_claim",
     "below_minimum",
     "suspended",
     "not_asked",

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError, TryLockError},
+    sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError},
     time::{Duration, Instant},
 };
 
@@ -47,6 +47,8 @@ pub struct ExternalExecutor {
     options: ExternalOptions,
     /// Who the program said it was when it was started first, if it did.
     identity: Option<Identity>,
+    /// Who it said it was when it first said so.
+    told: OnceLock<Identity>,
     log: Arc<Mutex<Log>>,
     connection: Mutex<Connection>,
 }
@@ -93,7 +95,9 @@ impl ExternalExecutor {
         };
         let name = identity.as_ref().map_or(command.program_name(), |identity| &identity.name);
         let name = safe_name(name);
-        Ok(Self { name, command, options, identity, log, connection: Mutex::new(connection) })
+        let told = identity.clone().map_or_else(OnceLock::new, OnceLock::from);
+        let connection = Mutex::new(connection);
+        Ok(Self { name, command, options, identity, told, log, connection })
     }
 
     /// The same executor under a name that tells it from another one of its own name.
@@ -109,7 +113,7 @@ impl ExternalExecutor {
         block: &Arc<ExecutableBlock>,
         pre_state: &Arc<PreState>,
         schedule: Schedule,
-    ) -> Result<Execution, Failure> {
+    ) -> Result<(Execution, Duration), Failure> {
         if let Some(failure) = connection.refused.take() {
             return Err(failure);
         }
@@ -131,10 +135,13 @@ impl ExternalExecutor {
         let id = take_id(next_id);
         let begin = request::execute_block(id, schedule);
         let parts = [begin.as_bytes(), encoded.fields(), request::END];
+        let asked = Instant::now();
         let line = ask(process, parts, self.options.budget)?;
-        let execution = answer::execution(&line, id, schedule, block.transactions.len())?;
+        // Starting the program, and reading what it wrote, is not its execution.
+        let elapsed = asked.elapsed();
+        let execution = answer::execution(&line, id)?;
         process.refuse_more().map_err(|no_line| failure(no_line, self.options.budget))?;
-        Ok(execution)
+        Ok((execution, elapsed))
     }
 
     /// Starts the program once more. Another name or version than before is another program, of
@@ -146,19 +153,20 @@ impl ExternalExecutor {
             .map_err(|error| Failure::Crashed(format!("cannot be started again: {error}")))?;
         connection.process = Some(process);
         let mut options = self.options;
-        if self.identity.is_none() {
+        if self.told.get().is_none() {
             // It was waited for once, and in vain.
             options.start_limit = options.start_limit.min(options.budget);
         }
         let identity = connection.initialize(&options)?;
-        match &self.identity {
-            Some(before) if *before != identity => Err(Failure::Protocol(format!(
-                "started again it calls itself {}, before it was {}",
-                described(&identity),
-                described(before)
-            ))),
-            Some(_) | None => Ok(()),
+        let before = self.told.get_or_init(|| identity.clone());
+        if *before == identity {
+            return Ok(());
         }
+        Err(Failure::Protocol(format!(
+            "started again it calls itself {}, before it was {}",
+            described(&identity),
+            described(before)
+        )))
     }
 }
 
@@ -185,13 +193,13 @@ impl BlockExecutor for ExternalExecutor {
         // A panic would leave a connection that is looked at anew for every block.
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         match self.ask(&mut connection, block, pre_state, schedule) {
-            Ok(execution) => Ok(Performed { execution, loads: Loads::default(), elapsed: None }),
+            Ok((execution, elapsed)) => {
+                Ok(Performed { execution, loads: Loads::default(), elapsed: Some(elapsed) })
+            }
             Err(failure) => {
-                // An error is an answer like any other; after everything else nobody knows what
-                // the program will answer next, and to what.
-                if !matches!(failure, Failure::Error(_)) {
-                    connection.process = None;
-                }
+                // Nobody knows what it will answer next, and to what; and what broke once must not have a
+                // part in the next block.
+                connection.process = None;
                 Err(failure)
             }
         }
@@ -279,7 +287,16 @@ fn safe_name(name: &str) -> String {
 
 fn described(identity: &Identity) -> String {
     let Identity { name, version } = identity;
-    format!("{} {}", quoted(name, DESCRIBED_CHARS), quoted(version, DESCRIBED_CHARS))
+    format!("{} {}", recognisable(name), recognisable(version))
+}
+
+/// A text of bounded length that is another one for another text: builds are told apart by it.
+fn recognisable(text: &str) -> String {
+    let quoted = quoted(text, DESCRIBED_CHARS);
+    match text.char_indices().nth(DESCRIBED_CHARS) {
+        Some(_) => format!("{quoted}{}", &blake3::hash(text.as_bytes()).to_hex()[..16]),
+        None => quoted,
+    }
 }
 
 const NAME_CHARS: usize = 32;
@@ -289,6 +306,16 @@ const DESCRIBED_CHARS: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_that_begin_alike_are_told_apart() {
+        let long = "v".repeat(DESCRIBED_CHARS);
+        assert_eq!(recognisable(&long), format!("{long:?}"));
+        let [one, other] = ["A", "B"].map(|end| recognisable(&format!("{long}{end}")));
+        assert_ne!(one, other);
+        assert_eq!(one.chars().count(), other.chars().count());
+        assert!(one.starts_with(&format!("{long:?}…")), "{one}");
+    }
 
     #[test]
     fn a_name_is_made_safe_and_never_that_of_another_kind() {
