@@ -422,7 +422,7 @@ impl JudgeLoop {
                 witnessed = keeping.keep(executor.name(), || Who::of(executor), observed, &seen);
             })
             .map_err(JudgeError::Compare)?;
-            patience.note(trial.came_to_an_end);
+            patience.note(trial.gave_results);
             if patience.is_suspended() {
                 tracing::warn!(candidate = executor.name(), "suspended for some blocks");
             }

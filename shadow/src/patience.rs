@@ -1,7 +1,7 @@
-//! How long a candidate that does not come to its end is put up with.
+//! How long a candidate that gives no results is put up with.
 //!
-//! A candidate that hangs costs its budget in every block, which no chain waits for. After a few
-//! failures in a row it is left alone for some blocks, and for twice as many each time that it has
+//! A candidate that hangs costs its budget in every block, and an outside program that fails in any way is
+//! started again for the next one: no chain waits for that. After a few failures in a row it is left alone for some blocks, and for twice as many each time that it has
 //! not become better.
 
 /// What to expect of a candidate.
@@ -22,9 +22,9 @@ impl Patience {
         false
     }
 
-    /// Notes that a block that was granted came to an end, or did not.
-    pub(crate) fn note(&mut self, came_to_an_end: bool) {
-        if came_to_an_end {
+    /// Notes that a block that was granted gave results, or did not.
+    pub(crate) fn note(&mut self, gave_results: bool) {
+        if gave_results {
             *self = Self::default();
             return;
         }
@@ -34,7 +34,7 @@ impl Patience {
         }
     }
 
-    /// Whether the last block that was granted did not come to an end.
+    /// Whether the last block that was granted gave no result.
     pub(crate) const fn is_tried(&self) -> bool {
         self.failures_in_a_row > 0
     }
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_that_comes_to_an_end_is_a_new_beginning() {
+    fn a_block_with_a_result_is_a_new_beginning() {
         let mut patience = Patience::default();
         for _ in 0..5 {
             fail(&mut patience);

@@ -36,8 +36,8 @@ pub(crate) struct Trial {
     /// The run that the verdict is taken from: the first that differs from the control; otherwise the
     /// first that proves something; otherwise the first of all.
     pub(crate) decisive: Observation,
-    /// Whether every run came to its end, well or badly.
-    pub(crate) came_to_an_end: bool,
+    /// Whether every run gave a result, right or wrong.
+    pub(crate) gave_results: bool,
     /// Whether runs of the candidate differ from each other.
     pub(crate) schedule_dependent: bool,
     /// How often it ran.
@@ -51,7 +51,7 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
-    /// Runs a candidate under every schedule of the block. After a run that did not come to its end
+    /// Runs a candidate under every schedule of the block. After a run that hung, crashed or made no sense
     /// there is none: the others would most likely cost as much, and the block has its verdict. The
     /// first run that differs is `witness`ed before anything else is run.
     pub(crate) fn of(
@@ -63,7 +63,7 @@ impl Trial {
         let Question { block, pre_state, control } = question;
         let (mut runs, mut loads): (Vec<(_, Verdict)>, _) = (Vec::new(), Loads::default());
         let (mut execution, mut comparison) = (Duration::ZERO, Duration::ZERO);
-        let mut came_to_an_end = true;
+        let mut gave_results = true;
         for schedule in candidate.schedules.of_block(block.block.topoheight) {
             let (observation, loaded) = observe(&*candidate.executor, block, pre_state, schedule);
             loads.add(loaded);
@@ -80,9 +80,10 @@ impl Trial {
             {
                 witness(&observation, mismatch);
             }
-            came_to_an_end = has_ended(&observation);
+            gave_results &= observation.result.is_ok();
+            let goes_on = may_run_again(&observation);
             runs.push((observation, verdict));
-            if !came_to_an_end {
+            if !goes_on {
                 break;
             }
         }
@@ -104,7 +105,7 @@ impl Trial {
         Ok(Self {
             verdict,
             decisive,
-            came_to_an_end,
+            gave_results,
             schedule_dependent,
             runs: count,
             loads,
@@ -116,7 +117,7 @@ impl Trial {
     /// Whether parts of the block may be run again to find out where it goes wrong. What hangs, crashes
     /// or makes no sense would do so again and again.
     pub(crate) const fn can_be_repeated(&self) -> bool {
-        matches!(self.decisive.result, Ok(_) | Err(Failure::Error(_)))
+        may_run_again(&self.decisive)
     }
 
     /// What the decisive run was asked to run under.
@@ -125,9 +126,9 @@ impl Trial {
     }
 }
 
-/// An error is an answer.
-const fn has_ended(observation: &Observation) -> bool {
-    !matches!(observation.result, Err(Failure::Hang { .. } | Failure::Crashed(_)))
+/// An error is an answer, and may be another one under another schedule.
+const fn may_run_again(observation: &Observation) -> bool {
+    matches!(observation.result, Ok(_) | Err(Failure::Error(_)))
 }
 
 fn decisive(runs: &[(Observation, Verdict)]) -> usize {

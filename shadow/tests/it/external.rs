@@ -143,7 +143,7 @@ fn a_failure_of_a_served_executor_is_an_error_of_the_candidate() {
         let text = failure.to_string();
         assert!(text.starts_with("answered with an error: "), "{text}");
         assert!(text.contains("has no nonce"), "{text}");
-        // An error is an answer: the same program is asked the next block.
+        // The next block is another matter.
         let world = World::new().account(A, 0, 9).account(C, 0, 9);
         let world = world.pay(A, 0, B, 1, 0).pay(C, 0, D, 1, 0);
         assert_eq!(world.verdict(&*executor, 2), Verdict::Match);

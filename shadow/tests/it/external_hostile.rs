@@ -36,6 +36,15 @@ fn a_program_that_sleeps_hangs_and_is_ended() {
     hostile.recovers();
 }
 
+/// postmortem: a program that had left its process group outlived the run.
+#[test]
+fn a_program_that_has_left_its_process_group_is_ended_as_well() {
+    let hostile = Hostile::impatient("leaves_group");
+    assert_eq!(hostile.trouble(), Failure::Hang { budget: SHORT });
+    hostile.ends("program");
+    hostile.recovers();
+}
+
 #[test]
 fn a_program_that_never_stops_talking_hangs_or_talks_nonsense() {
     let hostile = Hostile::impatient("endlessly_loud");
@@ -112,7 +121,6 @@ fn what_is_no_answer_is_nonsense() {
     check_nonsense("no_fallback", "field result.exercise: missing field `fallback`");
     check_nonsense("field_twice", "duplicate field `id`");
     check_nonsense("key_twice", "is written twice");
-    check_nonsense("boasts", "exercise.max_in_flight is 64, more than the 2 workers");
 }
 
 #[track_caller]
@@ -157,9 +165,10 @@ fn an_end_that_nobody_asked_for_shows_at_the_next_block() {
 }
 
 #[test]
-fn an_error_is_an_answer() {
+fn a_program_that_answers_with_an_error_is_started_again() {
     let hostile = Hostile::new("error");
     assert_eq!(hostile.trouble(), Failure::Error("\"no\\nway\" (code -1)".to_owned()));
+    hostile.ends("program");
     hostile.agrees();
 }
 
@@ -177,7 +186,15 @@ fn a_wrong_result_is_a_mismatch_and_a_result_that_proves_nothing_is_none() {
         hostile.agrees();
     }
     check("one_worker", NotExercised::OneWorker);
+    check("boasts", NotExercised::ImpossibleClaim);
+    check("contradicts", NotExercised::ImpossibleClaim);
     check("fallback", NotExercised::Fallback("too \u{1b}[2J hard".to_owned()));
+}
+
+#[test]
+fn a_program_may_have_more_workers_than_it_was_given() {
+    let hostile = Hostile::new("own_pool");
+    assert_eq!(hostile.verdict(TROUBLE), Verdict::Match);
 }
 
 #[test]
@@ -206,6 +223,18 @@ fn a_program_that_is_another_one_when_it_is_started_again_is_not_believed() {
     assert!(matches!(hostile.trouble(), Failure::Crashed(_)));
     let Err(Failure::Protocol(text)) = hostile.execute(GOOD) else { panic!("it was believed") };
     assert!(text.starts_with("started again it calls itself \"python-example\""), "{text}");
+}
+
+#[test]
+fn a_program_that_said_late_who_it_is_has_to_stay_that() {
+    let directory = tempfile::tempdir().unwrap();
+    let note = directory.path().join("note");
+    let hostile = Hostile::new(&format!("late_name {}", note.display()));
+    assert!(matches!(hostile.execute(GOOD), Err(Failure::Error(_))));
+    hostile.agrees();
+    assert!(matches!(hostile.trouble(), Failure::Crashed(_)));
+    let Err(Failure::Protocol(text)) = hostile.execute(GOOD) else { panic!("it was believed") };
+    assert!(text.ends_with("\"2\", before it was \"python-example\" \"1\""), "{text}");
 }
 
 #[test]

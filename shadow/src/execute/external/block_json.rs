@@ -62,11 +62,45 @@ struct ReferenceJson {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", try_from = "AnyDataJson")]
 enum DataJson {
     Transfers(Vec<TransferJson>),
-    Burn { asset: AssetId, amount: Amount },
-    MultiSig { threshold: u8, participants: Vec<Address> },
+    Burn(BurnJson),
+    MultiSig(MultiSigJson),
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct BurnJson {
+    asset: AssetId,
+    amount: Amount,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct MultiSigJson {
+    threshold: u8,
+    participants: Vec<Address>,
+}
+
+/// As it is read: one of these, beside fields that nobody knows.
+#[derive(Deserialize)]
+struct AnyDataJson {
+    transfers: Option<Vec<TransferJson>>,
+    burn: Option<BurnJson>,
+    multi_sig: Option<MultiSigJson>,
+}
+
+impl TryFrom<AnyDataJson> for DataJson {
+    type Error = &'static str;
+
+    fn try_from(json: AnyDataJson) -> Result<Self, &'static str> {
+        match (json.transfers, json.burn, json.multi_sig) {
+            (Some(transfers), None, None) => Ok(Self::Transfers(transfers)),
+            (None, Some(burn), None) => Ok(Self::Burn(burn)),
+            (None, None, Some(config)) => Ok(Self::MultiSig(config)),
+            (None, None, None) => Err("there is none of transfers, burn and multi_sig"),
+            _ => Err("there is more than one of transfers, burn and multi_sig"),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -118,12 +152,12 @@ impl TryFrom<&ExecutableTransaction> for TransactionJson {
                 DataJson::Transfers(transfers.iter().map(TransferJson::from).collect())
             }
             TransactionData::Burn { asset, amount } => {
-                DataJson::Burn { asset: *asset, amount: *amount }
+                DataJson::Burn(BurnJson { asset: *asset, amount: *amount })
             }
-            TransactionData::Multisig(config) => DataJson::MultiSig {
+            TransactionData::Multisig(config) => DataJson::MultiSig(MultiSigJson {
                 threshold: config.threshold,
                 participants: config.participants.clone(),
-            },
+            }),
             TransactionData::Opaque(_) => return Err(BlockJsonError::Opaque(body.hash)),
         };
         Ok(Self {
@@ -151,8 +185,8 @@ impl From<TransactionJson> for ExecutableTransaction {
             DataJson::Transfers(transfers) => {
                 TransactionData::Transfers(transfers.into_iter().map(Into::into).collect())
             }
-            DataJson::Burn { asset, amount } => TransactionData::Burn { asset, amount },
-            DataJson::MultiSig { threshold, participants } => {
+            DataJson::Burn(BurnJson { asset, amount }) => TransactionData::Burn { asset, amount },
+            DataJson::MultiSig(MultiSigJson { threshold, participants }) => {
                 TransactionData::Multisig(MultisigConfig { threshold, participants })
             }
         };

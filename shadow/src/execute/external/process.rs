@@ -17,7 +17,9 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid, waitpid},
+    process::{
+        Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid, waitpid,
+    },
 };
 
 use super::{CommandLine, log::Log, request::Parts};
@@ -147,6 +149,12 @@ impl Process {
 
     /// Asks the program to end, gives it a moment to do so, and ends it.
     pub(super) fn shut_down(mut self, request: &[u8]) {
+        if self.has_exited() {
+            // Its answers stand, but whoever wrote it wants to know.
+            let how = self.last_words("closed a pipe");
+            tracing::warn!("before it was asked to end a candidate {how}");
+            return;
+        }
         let deadline = Instant::now() + SHUTDOWN_LIMIT;
         let mut unsent = Unsent([request, &[], &[]]);
         while !self.has_exited() && Instant::now() < deadline {
@@ -264,8 +272,7 @@ impl Process {
         if let Some(ended) = self.ended {
             return ended;
         }
-        // It may be gone already, and so may all of its group.
-        let _ = kill_process_group(self.pid(), Signal::KILL);
+        kill_with_group(self.pid());
         // Before it is waited for: from then on the number may be that of another one.
         running().remove(&self.child.id());
         let deadline = Instant::now() + KILL_LIMIT;
@@ -308,10 +315,17 @@ impl Process {
 pub(crate) fn end_all() {
     for pid in std::mem::take(&mut *running()) {
         if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-            // It may be gone already.
-            let _ = kill_process_group(pid, Signal::KILL);
+            kill_with_group(pid);
         }
     }
+}
+
+/// Kills a program that nobody has waited for yet, and its process group. It may have left the group, so the
+/// group alone is not enough.
+fn kill_with_group(pid: Pid) {
+    // Either may be gone already.
+    let _ = kill_process_group(pid, Signal::KILL);
+    let _ = kill_process(pid, Signal::KILL);
 }
 
 /// The programs that were started and not yet ended.
