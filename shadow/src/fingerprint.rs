@@ -2,12 +2,13 @@
 //!
 //! A candidate that is wrong in one way is wrong in thousands of blocks, with other accounts and other
 //! amounts in each. Nobody reads them all, so mismatches are told apart by what stays the same: who
-//! differs, in which field, at which kind of transaction, and how that transaction meets others. All of
-//! it is told from the block and the first difference; nothing has to be executed again.
+//! differs, in which field, at which kind of transaction, how that transaction meets others, and what is said
+//! in the place of a number. All of it is told from the block and the first difference; nothing has to be
+//! executed again.
 
 use std::{fmt, str::FromStr};
 
-use comparator::{Difference, Field, MismatchRecord, RecordedDifference, Side};
+use comparator::{Difference, Field, MismatchRecord, RecordedDifference, Side, Status};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeStruct};
 use storage_snapshot::{Address, AssetId, StateKey, TxHash};
 
@@ -20,7 +21,7 @@ use crate::{
 
 /// What a mismatch has in common with others of the same problem.
 ///
-/// Written as an object of its four parts and of the name that they make up; a name that is not that
+/// Written as an object of its parts and of the name that they make up; a name that is not that
 /// of the parts is refused when it is read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint {
@@ -32,6 +33,9 @@ pub struct Fingerprint {
     pub kind: Option<TransactionKind>,
     /// How the transaction concerned meets others.
     pub conflict: Conflict,
+    /// What is said where the difference is none of numbers: by a candidate that has no result, without its
+    /// numbers, or by both sides of an outcome. Two errors are two problems.
+    pub says: Option<String>,
 }
 
 /// How the transaction concerned meets the other transactions of its block, in the account that the
@@ -70,7 +74,9 @@ impl Conflict {
 impl Fingerprint {
     /// The fingerprint of a mismatch of a candidate that begins with this difference.
     pub fn of(candidate: &str, first: &Difference, block: &ExecutableBlock) -> Self {
-        Self::new(candidate, first.field, first.key.as_ref(), first.transaction.as_ref(), block)
+        let (kind, conflict) = concerned(first.key.as_ref(), first.transaction.as_ref(), block);
+        let says = says(&first.control, &first.observed);
+        Self { candidate: candidate.to_owned(), field: first.field, kind, conflict, says }
     }
 
     /// The fingerprint of a recorded mismatch in its block; `None` if the record has no difference.
@@ -79,28 +85,23 @@ impl Fingerprint {
     /// executing again, and may be found better later.
     pub fn of_record(record: &MismatchRecord, block: &ExecutableBlock) -> Option<Self> {
         let first = record.differences.first()?;
-        let (key, transaction) = (first.key.as_ref(), named_transaction(first));
-        Some(Self::new(&record.subject.candidate, first.field, key, transaction, block))
-    }
-
-    fn new(
-        candidate: &str,
-        field: Field,
-        key: Option<&StateKey>,
-        transaction: Option<&TxHash>,
-        block: &ExecutableBlock,
-    ) -> Self {
-        let (kind, conflict) = concerned(key, transaction, block);
-        Self { candidate: candidate.to_owned(), field, kind, conflict }
+        let (kind, conflict) = concerned(first.key.as_ref(), named_transaction(first), block);
+        let says = says(&first.control, &first.observed);
+        let candidate = record.subject.candidate.clone();
+        Some(Self { candidate, field: first.field, kind, conflict, says })
     }
 
     /// The name: a few hex digits that only these parts have, on every machine and in every build.
     pub fn id(&self) -> FingerprintId {
-        let Self { candidate, field, kind, conflict } = self;
+        let Self { candidate, field, kind, conflict, says } = self;
         let kind = kind.map_or("none", TransactionKind::as_str);
         let conflict = conflict.as_str();
-        let text =
+        let mut text =
             format!("shadow fingerprint 1\nmismatch\n{candidate}\n{field}\n{kind}\n{conflict}");
+        if let Some(says) = says {
+            text += "\n";
+            text += says;
+        }
         let [a, b, c, d, e, f, ..] = *blake3::hash(text.as_bytes()).as_bytes();
         FingerprintId([a, b, c, d, e, f])
     }
@@ -126,9 +127,52 @@ impl fmt::Display for Fingerprint {
             Conflict::SameSender => ", of an account that sends several",
             Conflict::SameReceiver => ", of an account that several pay",
             Conflict::SenderIsPaid => ", of an account that is paid and sends",
-        })
+        })?;
+        // What a candidate says of itself is shown as a text of its own, by whoever shows such texts.
+        match &self.says {
+            Some(says) if self.field == Field::Outcome => write!(f, ", {says}"),
+            _ => Ok(()),
+        }
     }
 }
+
+/// What a difference says that is none of numbers. Numbers and hashes may belong to the block.
+fn says(control: &Side, observed: &Side) -> Option<String> {
+    match (control, observed) {
+        (_, Side::Text(text)) => Some(without_numbers(text)),
+        (Side::Outcome(control), Side::Outcome(observed)) => {
+            let (control, observed) = (status(&control.status), status(&observed.status));
+            Some(format!("{control}, said to be {observed}"))
+        }
+        _ => None,
+    }
+}
+
+fn without_numbers(text: &str) -> String {
+    let mut said = String::new();
+    for word in text.split_whitespace() {
+        let word = if word.contains(|char: char| char.is_ascii_digit()) { "#" } else { word };
+        if said.len() + word.len() > SAID_BYTES_MAX {
+            break;
+        }
+        if !said.is_empty() {
+            said.push(' ');
+        }
+        said.push_str(word);
+    }
+    said
+}
+
+fn status(status: &Status) -> String {
+    match status {
+        Status::Executed => "executed".to_owned(),
+        Status::Skipped(reason) => format!("skipped because of {}", reason.word()),
+        Status::Failed(reason) => format!("failed because of {}", reason.word()),
+    }
+}
+
+/// How much of what is said makes a problem another one.
+const SAID_BYTES_MAX: usize = 240;
 
 /// The transaction that a difference itself names.
 fn named_transaction(difference: &RecordedDifference) -> Option<&TxHash> {
@@ -245,12 +289,17 @@ impl<'de> Deserialize<'de> for FingerprintId {
 
 impl Serialize for Fingerprint {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_struct("Fingerprint", 5)?;
+        let fields = 5 + usize::from(self.says.is_some());
+        let mut object = serializer.serialize_struct("Fingerprint", fields)?;
         object.serialize_field("id", &self.id())?;
         object.serialize_field("candidate", &self.candidate)?;
         object.serialize_field("field", &self.field)?;
         object.serialize_field("kind", &self.kind)?;
         object.serialize_field("conflict", &self.conflict)?;
+        // What was written before is read and named as it was.
+        if let Some(says) = &self.says {
+            object.serialize_field("says", says)?;
+        }
         object.end()
     }
 }
@@ -265,9 +314,11 @@ impl<'de> Deserialize<'de> for Fingerprint {
             field: Field,
             kind: Option<TransactionKind>,
             conflict: Conflict,
+            says: Option<String>,
         }
-        let Parts { id, candidate, field, kind, conflict } = Parts::deserialize(deserializer)?;
-        let fingerprint = Self { candidate, field, kind, conflict };
+        let Parts { id, candidate, field, kind, conflict, says } =
+            Parts::deserialize(deserializer)?;
+        let fingerprint = Self { candidate, field, kind, conflict, says };
         if fingerprint.id() == id {
             Ok(fingerprint)
         } else {

@@ -20,6 +20,7 @@ fn entry(hash: u8, differing: &[Differing<'_>]) -> LedgerEntry {
             field: fields[0].0,
             kind: None,
             conflict: Conflict::None,
+            says: None,
         });
         judged
     });

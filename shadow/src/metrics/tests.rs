@@ -302,6 +302,7 @@ fn what_is_accepted_of_blocks_that_were_ordered_away_is_not_shown() {
         field: Field::Fees,
         kind: None,
         conflict: Conflict::None,
+        says: None,
     };
     wrong.fingerprint = Some(fingerprint.clone());
     model.ledger.insert(judged.topoheight, judged.clone());

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use comparator::{Execution, Failure, Field, MemorySink, Schedule};
+use comparator::{Execution, FailReason, Failure, Field, MemorySink, Schedule, Status};
 use shadow::{
     Verifier,
     canary::CanaryRate,
@@ -392,8 +392,8 @@ fn fingerprint(world: &World, key: StateKey, kind: Option<TransactionKind>, conf
     let fault = Altered(move |_: &ExecutableBlock, _: &PreState, execution: &mut Execution| {
         execution.delta.remove(&key);
     });
-    let expected =
-        Fingerprint { candidate: "altered".to_owned(), field: Field::of(&key), kind, conflict };
+    let (candidate, field) = ("altered".to_owned(), Field::of(&key));
+    let expected = Fingerprint { candidate, field, kind, conflict, says: None };
     assert_eq!(evidence_of(world, &fault).fingerprint, expected);
 }
 
@@ -422,6 +422,35 @@ fn a_fingerprint_says_who_is_concerned_and_whom_it_meets() {
     fingerprint(&founds, StateKey::Registered(D), Some(Transfer), Conflict::Alone);
 }
 
+/// postmortem: whoever accepted one error had accepted every later one of the same build.
+#[test]
+fn two_errors_are_two_problems_and_one_with_other_numbers_is_none() {
+    let problem = |failure| evidence_of(&world(), &Fails(failure)).fingerprint.id();
+    let error = |text: &str| problem(Failure::Error(text.to_owned()));
+    let crash = |text: &str| problem(Failure::Crashed(text.to_owned()));
+    assert_eq!(error("disk full at block 5"), error("disk full at block 17"));
+    assert_ne!(error("disk full at block 5"), error("no such account"));
+    assert_ne!(error("disk full"), crash("disk full"));
+    assert_ne!(crash("ended with signal: 9 (SIGKILL)"), crash("ended with signal: 11 (SIGSEGV)"));
+}
+
+#[test]
+fn outcomes_that_differ_in_other_ways_are_other_problems() {
+    let problem = |status: Status, fee| {
+        let fault = Altered(move |_: &ExecutableBlock, _: &PreState, execution: &mut Execution| {
+            execution.outcomes[0].status = status.clone();
+            execution.outcomes[0].fee = Amount::new(fee);
+        });
+        evidence_of(&world(), &fault).fingerprint
+    };
+    let [fee, failed] = [(Status::Executed, 77), (Status::Failed(FailReason::CreditOverflow), 0)]
+        .map(|(status, fee)| problem(status, fee));
+    assert_ne!(fee.id(), failed.id());
+    let says = "outcome, transfer, of an account that is paid and sends, executed, said to be \
+                failed because of credit_overflow";
+    assert_eq!(failed.to_string(), says);
+}
+
 #[test]
 fn a_fingerprint_has_the_same_name_for_ever() {
     let fingerprint = Fingerprint {
@@ -429,6 +458,7 @@ fn a_fingerprint_has_the_same_name_for_ever() {
         field: Field::Balance,
         kind: Some(TransactionKind::Transfer),
         conflict: Conflict::SameReceiver,
+        says: None,
     };
     assert_eq!(fingerprint.id().to_string(), "257f8fdf287d");
     let json = serde_json::to_string(&fingerprint).unwrap();
@@ -436,6 +466,14 @@ fn a_fingerprint_has_the_same_name_for_ever() {
     let other = json.replace("same_receiver", "same_sender");
     let error = serde_json::from_str::<Fingerprint>(&other).unwrap_err();
     assert!(error.to_string().contains("is not the name of these parts"), "{error}");
+
+    let (field, says) = (Field::Error, Some("no way".to_owned()));
+    let fingerprint =
+        Fingerprint { field, kind: None, conflict: Conflict::None, says, ..fingerprint };
+    let json = serde_json::to_string(&fingerprint).unwrap();
+    assert_eq!(serde_json::from_str::<Fingerprint>(&json).unwrap(), fingerprint);
+    let other = json.replace("no way", "no");
+    assert!(serde_json::from_str::<Fingerprint>(&other).is_err());
 }
 
 /// Rewards the miner with one unit too many, and looks around whenever it runs a block once more.
