@@ -18,7 +18,7 @@ mod shared;
 mod state;
 mod values;
 
-use std::{io::IsTerminal, path::PathBuf};
+use std::{ffi::OsString, io::IsTerminal, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
@@ -183,6 +183,12 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "faults")]
         Command::Selftest(arguments) => selftest::selftest(arguments),
     }
+}
+
+/// The variables of this process that set options, or could.
+pub(crate) fn option_variables() -> impl Iterator<Item = OsString> {
+    let names = std::env::vars_os().map(|(name, _)| name);
+    names.filter(|name| name.as_encoded_bytes().starts_with(b"SHADOW_"))
 }
 
 fn start_logging(cli: &Cli) -> Result<(), String> {

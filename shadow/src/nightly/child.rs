@@ -17,6 +17,8 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::cli::option_variables;
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
@@ -106,8 +108,8 @@ impl Drop for Server {
 fn program() -> io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.stdin(Stdio::null()).process_group(0);
-    for variable in NOT_FOR_PARTS {
-        command.env_remove(format!("SHADOW_{variable}"));
+    for variable in option_variables().filter(|name| !FOR_PARTS.iter().any(|kept| name == kept)) {
+        command.env_remove(variable);
     }
     Ok(command)
 }
@@ -136,25 +138,8 @@ pub(super) const OUTPUT: &str = "output.txt";
 /// What it says on the way there.
 pub(super) const LOG: &str = "log.txt";
 
-/// Options that mean something else for a part than for a night.
-const NOT_FOR_PARTS: [&str; 16] = [
-    "BLOCKS",
-    "CANDIDATE",
-    "CONFIG",
-    "FAULTS",
-    "FOR",
-    "JSON",
-    "LISTEN",
-    "NODE",
-    "ONLY",
-    "PROFILE",
-    "RECORDING",
-    "REPORT",
-    "SCHEDULES",
-    "SEED",
-    "STATE_DIR",
-    "SUMMARY_DIR",
-];
+/// The options that a part takes from the environment. What it runs, and how thoroughly, the night says alone.
+const FOR_PARTS: [&str; 2] = ["SHADOW_LOG", "SHADOW_LOG_FORMAT"];
 
 /// How long a server may take to tell its address.
 const START_MAX: Duration = Duration::from_secs(60);

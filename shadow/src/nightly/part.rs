@@ -155,6 +155,7 @@ impl Part {
                 add(&["--candidate", "v3", "--candidate", NODE]);
             }
         }
+        add(&["--canary-every", CANARY_EVERY_BLOCKS]);
         let state = directory.join(STATE).display().to_string();
         add(&["--state-dir", &state, "--summary-dir", &directory.display().to_string()]);
         words
@@ -183,6 +184,9 @@ impl Part {
         Some(words.map(str::to_owned).to_vec())
     }
 }
+
+/// A part has few blocks, and has to show that it sees all the same.
+const CANARY_EVERY_BLOCKS: &str = "20";
 
 /// Where a part has its state, seen from its directory.
 pub(super) const STATE: &str = "state";
