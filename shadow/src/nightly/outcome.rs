@@ -171,7 +171,7 @@ impl Outcome {
         let text = fs::read_to_string(&path).unwrap_or_default();
         let answer: Value = serde_json::from_str(&text).unwrap_or_default();
         let mutants = answer["mutants"].as_array().map_or(&[][..], Vec::as_slice);
-        let caught = mutants.iter().filter(|mutant| mutant["caught"] == true).count();
+        let caught = mutants.iter().filter(|mutant| is_found(mutant)).count();
         let all = mutants.len();
         let (code, word) = match code {
             ExitCode::Clean if all == 0 || caught < all => (ExitCode::Infrastructure, Word::Error),
@@ -184,6 +184,12 @@ impl Outcome {
         let sentence = format!("{faults}, {caught} of them found where they are{log}");
         Self::of(part, code, Headline { word, sentence }, None)
     }
+}
+
+/// Whether a planted fault was found as what it is, where it is, and every time.
+fn is_found(mutant: &Value) -> bool {
+    ["caught", "field_is_right", "first_is_right"].iter().all(|name| mutant[name] == true)
+        && mutant["overlooked"] == 0
 }
 
 /// Whether a case is a success.
@@ -312,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_selftest_that_planted_nothing_is_a_failure() {
+    fn a_selftest_that_planted_nothing_or_did_not_find_it_as_what_it_is_is_a_failure() {
         #[track_caller]
         fn check(code: i32, output: &str, expected: ExitCode, is_success: bool) {
             let directory = tempfile::tempdir().unwrap();
@@ -321,11 +327,22 @@ mod tests {
             let outcome = Outcome::read(&part, Ended::Code(code), directory.path(), 1);
             assert_eq!((outcome.code, passes(&outcome.case)), (expected, is_success));
         }
-        let both = r#"{"mutants":[{"caught":true},{"caught":true}]}"#;
-        let one = r#"{"mutants":[{"caught":true},{"caught":false}]}"#;
-        check(0, both, ExitCode::Clean, true);
-        check(0, one, ExitCode::Infrastructure, false);
-        check(1, one, ExitCode::Mismatch, false);
+        let mutant = |altered: &str, to: &str| {
+            let found =
+                r#"{"caught":true,"field_is_right":true,"first_is_right":true,"overlooked":0}"#;
+            let other = found.replace(altered, to);
+            format!(r#"{{"mutants":[{found},{other}]}}"#)
+        };
+        check(0, &mutant("", ""), ExitCode::Clean, true);
+        for (altered, to) in [
+            ("\"caught\":true", "\"caught\":false"),
+            ("\"field_is_right\":true", "\"field_is_right\":false"),
+            ("\"first_is_right\":true", "\"first_is_right\":false"),
+            ("\"overlooked\":0", "\"overlooked\":1"),
+        ] {
+            check(0, &mutant(altered, to), ExitCode::Infrastructure, false);
+            check(1, &mutant(altered, to), ExitCode::Mismatch, false);
+        }
         check(0, r#"{"mutants":[]}"#, ExitCode::Infrastructure, false);
         check(0, "", ExitCode::Infrastructure, false);
     }
