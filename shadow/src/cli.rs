@@ -110,7 +110,7 @@ enum Command {
     ///
     /// Exits with 1 if the candidate differs in any run, with 0 if it does in none, with 2 if the
     /// directory is not what was written, and with 3 if there is nobody to run: the candidate is a node,
-    /// or a program that was not given.
+    /// or a program that was not given; or if it agrees without having been at work.
     Repro(evidence::ReproArguments),
     /// Make evidence smaller: the smallest block that shows the same difference, in a directory beside it.
     ///

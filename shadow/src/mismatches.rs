@@ -75,11 +75,19 @@ impl Problems {
         for entry in entries(store, TopoHeight::GENESIS) {
             problems.add(&entry?, state_dir, acceptances);
         }
-        // What cannot be read is not there; the ledger has counted it all the same.
-        let archive = Archive::open(state_dir.join(EVIDENCE), ArchiveLimits::default());
-        for (id, not_kept) in archive.iter().flat_map(Archive::not_kept) {
-            if let Some(place) = problems.places.get(&id) {
-                problems.problems[*place].not_kept = not_kept;
+        // Evidence may have been kept elsewhere, and in several places by several runs.
+        let kept = problems.problems.iter().flat_map(|problem| &problem.evidence);
+        let mut archives: BTreeSet<_> =
+            kept.filter_map(|path| path.parent()).map(Path::to_owned).collect();
+        archives.insert(state_dir.join(EVIDENCE));
+        for archive in archives {
+            // What cannot be read is not there; the ledger has counted it all the same.
+            let archive = Archive::open(archive, ArchiveLimits::default());
+            for (id, not_kept) in archive.iter().flat_map(Archive::not_kept) {
+                if let Some(place) = problems.places.get(&id) {
+                    let problem = &mut problems.problems[*place];
+                    problem.not_kept = problem.not_kept.and(not_kept);
+                }
             }
         }
         for problem in &mut problems.problems {

@@ -34,7 +34,8 @@ use serde::{Deserialize, Serialize};
 use storage_snapshot::TopoHeight;
 
 use crate::{
-    evidence::{Evidence, write_replacing},
+    cli::option_variables,
+    evidence::{Evidence, is_case, write_replacing},
     execute::external::{CommandLine, ParseCommandError},
 };
 
@@ -62,6 +63,8 @@ pub(crate) struct CommandCounts {
     pub(crate) timed_out: u64,
     /// How often too much waited already.
     pub(crate) left_out: u64,
+    /// How many problems were still to be told when the run ended; the next run goes on with them.
+    pub(crate) waiting: u64,
 }
 
 /// What became of one of them.
@@ -89,6 +92,16 @@ impl Counter {
         } += 1;
     }
 
+    /// So many more are to be told.
+    fn wait(&self, count: usize) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).waiting += count as u64;
+    }
+
+    /// One of them was dealt with.
+    fn dealt_with(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).waiting -= 1;
+    }
+
     fn counts(&self) -> CommandCounts {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -112,15 +125,18 @@ impl Announcer {
             return;
         }
         let name = problem.name();
+        // Before it is taken, so that there are never fewer than none.
+        self.counter.wait(1);
         match self.queue.try_send(problem) {
             Ok(()) => drop(self.announced.insert(name)),
             // Not taken as announced: its next mismatch is another chance.
             Err(TrySendError::Full(problem)) => {
+                self.counter.dealt_with();
                 self.counter.add(Outcome::LeftOut);
                 tracing::warn!(%problem, "too much waits to be told: --on-mismatch is not run now");
             }
             // The thread is gone only after the run.
-            Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Disconnected(_)) => self.counter.dealt_with(),
         }
     }
 }
@@ -195,7 +211,11 @@ impl OnMismatch {
         drop(queue);
         if ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
             stop.store(true, Ordering::Relaxed);
-            tracing::warn!("--on-mismatch was not waited for; the next run goes on with it");
+            let waiting = counter.counts().waiting;
+            tracing::warn!(
+                waiting,
+                "--on-mismatch was not waited for; the next run goes on with it"
+            );
             // The command in hand is ended, which does not take long.
             let _ = ended.recv_timeout(ABANDON_MAX);
         }
@@ -259,19 +279,23 @@ impl Teller {
     fn run(mut self, problems: &Receiver<Problem>, _end: &Sender<()>) {
         // On this system the priority is that of the thread, and of those that it starts.
         let _as_before = step_back(NICENESS);
-        for problem in left_behind(&self.evidence, &self.told) {
-            self.tell(&problem);
-        }
-        for problem in problems {
-            self.tell(&problem);
+        let left_behind = left_behind(&self.evidence, &self.told);
+        self.counter.wait(left_behind.len());
+        for problem in left_behind.into_iter().chain(problems) {
+            if self.tell(&problem) {
+                self.counter.dealt_with();
+            }
         }
     }
 
-    fn tell(&mut self, problem: &Problem) {
+    /// Whether it is dealt with.
+    fn tell(&mut self, problem: &Problem) -> bool {
         let name = problem.name();
-        let is_done = self.told.problems.contains_key(&name) || self.tried.contains(&name);
-        if is_done || !self.wait_for_turn() {
-            return;
+        if self.told.problems.contains_key(&name) || self.tried.contains(&name) {
+            return true;
+        }
+        if !self.wait_for_turn() {
+            return false;
         }
         self.tried.insert(name);
         self.started = Some(Instant::now());
@@ -280,7 +304,7 @@ impl Teller {
             Err(error) => {
                 self.counter.add(Outcome::Failed);
                 tracing::error!(%problem, %error, "--on-mismatch cannot be started");
-                return;
+                return true;
             }
         };
         let outcome = match self.wait(child) {
@@ -296,7 +320,7 @@ impl Teller {
                 tracing::error!(%problem, %error, "--on-mismatch cannot be waited for");
                 Outcome::Failed
             }
-            None if self.is_stopped() => return,
+            None if self.is_stopped() => return false,
             None => {
                 let seconds = self.limit.as_secs_f64();
                 tracing::error!(%problem, seconds, "--on-mismatch took too long and was ended");
@@ -305,6 +329,7 @@ impl Teller {
         };
         self.counter.add(outcome);
         self.told.add(problem, outcome);
+        true
     }
 
     /// Waits until a command may be started; whether there is any use in it still.
@@ -323,6 +348,11 @@ impl Teller {
         // What was parsed has a first word.
         let program = words.next().map(String::as_str).unwrap_or_default();
         let mut command = Command::new(program);
+        // What configured this run is not meant for a command that runs this program again: it would come back
+        // here, or run another candidate than the one that differs.
+        for variable in option_variables() {
+            command.env_remove(variable);
+        }
         command
             .args(words)
             .arg(&problem.record)
@@ -331,8 +361,6 @@ impl Teller {
             .env("SHADOW_MISMATCH_TOPOHEIGHT", problem.topoheight.to_string())
             .env("SHADOW_MISMATCH_CANDIDATE", &problem.candidate)
             .env("SHADOW_MISMATCH_FIELD", problem.field.as_str())
-            // A command that runs this program again must not come back here.
-            .env_remove("SHADOW_ON_MISMATCH")
             .process_group(0)
             .stdin(Stdio::null())
             // Standard output is for the answer of the run.
@@ -393,6 +421,10 @@ fn left_behind(evidence: &Path, told: &Told) -> Vec<Problem> {
     let mut found: BTreeMap<String, Problem> = BTreeMap::new();
     for entry in fs::read_dir(evidence).into_iter().flatten().flatten() {
         let path = entry.path();
+        // What was made of a case has most likely another fingerprint, and is no problem that was found.
+        if !entry.file_name().to_str().is_some_and(is_case) {
+            continue;
+        }
         // What is no evidence is somebody else's to complain about.
         let Ok(evidence) = Evidence::read(&path) else { continue };
         let Some(first) = evidence.record.differences.first() else { continue };
@@ -508,27 +540,52 @@ mod tests {
     #[test]
     fn a_problem_that_was_left_behind_and_is_found_as_well_is_tried_once() {
         let directory = tempfile::tempdir().unwrap();
-        let mut teller = Teller {
-            command: MismatchCommand(vec!["/no/such/program".to_owned()]),
-            limit: Duration::from_secs(1),
-            told: Told::read(directory.path()),
-            tried: BTreeSet::new(),
-            evidence: directory.path().to_owned(),
-            counter: Counter::default(),
-            stop: Arc::default(),
-            started: None,
-        };
-        let problem = Problem {
-            fingerprint: Some("one".to_owned()),
-            topoheight: TopoHeight::new(5),
-            candidate: "v3".to_owned(),
-            field: Field::Fees,
-            record: directory.path().join(RECORDS),
-        };
-        teller.tell(&problem);
-        teller.tell(&problem);
+        let mut teller = teller(directory.path());
+        let problem = problem("one");
+        assert!(teller.tell(&problem));
+        assert!(teller.tell(&problem));
         assert_eq!(teller.counter.counts().failed, 1);
         // Nobody was told, so the next run tries again.
         assert!(teller.told.problems.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_told_when_the_run_ends_is_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let teller = teller(directory.path());
+        let (counter, stop) = (teller.counter.clone(), Arc::clone(&teller.stop));
+        let (queue, problems) = mpsc::sync_channel(2);
+        let (end, _ended) = mpsc::channel();
+        for name in ["one", "two"] {
+            counter.wait(1);
+            queue.send(problem(name)).unwrap();
+        }
+        drop(queue);
+        stop.store(true, Ordering::Relaxed);
+        teller.run(&problems, &end);
+        assert_eq!(counter.counts(), CommandCounts { waiting: 2, ..CommandCounts::default() });
+    }
+
+    fn teller(directory: &Path) -> Teller {
+        Teller {
+            command: MismatchCommand(vec!["/no/such/program".to_owned()]),
+            limit: Duration::from_secs(1),
+            told: Told::read(directory),
+            tried: BTreeSet::new(),
+            evidence: directory.to_owned(),
+            counter: Counter::default(),
+            stop: Arc::default(),
+            started: None,
+        }
+    }
+
+    fn problem(name: &str) -> Problem {
+        Problem {
+            fingerprint: Some(name.to_owned()),
+            topoheight: TopoHeight::new(5),
+            candidate: "v3".to_owned(),
+            field: Field::Fees,
+            record: RECORDS.into(),
+        }
     }
 }

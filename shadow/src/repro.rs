@@ -49,6 +49,8 @@ pub struct Repro {
     pub differs: u32,
     /// In how many runs it agrees without having been at work, which proves nothing.
     pub not_exercised: u32,
+    /// In how many of these it left the work to somebody else or to a single worker, unlike in the evidence.
+    pub idle: u32,
     /// In how many runs with the fingerprint of the evidence.
     pub same_fingerprint: u32,
     /// With which others, and in how many runs.
@@ -81,6 +83,7 @@ impl Repro {
             times: options.times,
             differs: 0,
             not_exercised: 0,
+            idle: 0,
             same_fingerprint: 0,
             other_fingerprints: BTreeMap::new(),
             control_is_the_same: replay.control == evidence.control,
@@ -89,6 +92,7 @@ impl Repro {
         for _ in 0..options.times {
             let run = replay.run(&*executor, schedule).map_err(ReproError::Compare)?;
             repro.not_exercised += u32::from(matches!(run.verdict, Verdict::NotExercised(_)));
+            repro.idle += u32::from(run.is_idle(&evidence));
             let Some(found) = run.problem_of(&evidence) else { continue };
             repro.differs += 1;
             if found == expected {
@@ -100,9 +104,13 @@ impl Repro {
         Ok(repro)
     }
 
-    /// How the program ends: something differs, or nothing does.
+    /// How the program ends: something differs, nothing does, or nobody was at work.
     pub const fn exit_code(&self) -> ExitCode {
-        if self.differs > 0 { ExitCode::Mismatch } else { ExitCode::Clean }
+        match self.differs {
+            0 if self.idle == self.times => ExitCode::NotEnoughEvidence,
+            0 => ExitCode::Clean,
+            _ => ExitCode::Mismatch,
+        }
     }
 }
 

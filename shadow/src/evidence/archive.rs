@@ -130,8 +130,7 @@ impl Archive {
                 }
                 continue;
             }
-            // What was made of a case is no case of its own.
-            if !is_minimal(&name)
+            if is_case(&name)
                 && let Ok(manifest) = Manifest::peek(&path)
             {
                 archive.cases(&manifest.fingerprint).add(name, size(&path));
@@ -272,6 +271,13 @@ impl Cases {
 }
 
 impl NotKept {
+    /// These and others.
+    #[must_use]
+    pub(crate) fn and(self, other: Self) -> Self {
+        let first = self.first.into_iter().chain(other.first).min();
+        Self { count: self.count + other.count, first, last: self.last.max(other.last) }
+    }
+
     fn add(&mut self, at: TopoHeight) {
         self.count += 1;
         self.first = Some(self.first.map_or(at, |first| first.min(at)));
@@ -282,6 +288,12 @@ impl NotKept {
 fn is_older_than(path: &Path, age: Duration) -> bool {
     let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
     modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|elapsed| elapsed > age))
+}
+
+/// Whether a directory with evidence that has this name is a case that was kept, and not what was made of one or is
+/// not finished.
+pub(crate) fn is_case(name: &str) -> bool {
+    !is_minimal(name) && !name.starts_with(UNFINISHED)
 }
 
 /// The bytes of all files of a directory.

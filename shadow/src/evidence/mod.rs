@@ -29,6 +29,7 @@ mod write;
 
 use std::{fmt, sync::Arc};
 
+pub(crate) use archive::is_case;
 pub use archive::{Archive, ArchiveLimits, Kept, NotKept};
 use comparator::{Execution, Failure, Mismatch, MismatchRecord, Schedule, Subject};
 pub use error::{EvidenceError, Problem};

@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use comparator::{
-    CompareError, Execution, ExplainLimits, Limits, MismatchRecord, Observation, Schedule, Verdict,
-    check, compare_with_sound, explain,
+    CompareError, Execution, ExplainLimits, Limits, MismatchRecord, NotExercised, Observation,
+    Provenance, Schedule, Verdict, check, compare_with_sound, explain,
 };
 use storage_snapshot::ReadError;
 
@@ -104,6 +104,27 @@ impl Replay {
     }
 }
 
+impl Run {
+    /// Whether the candidate left the work to somebody else, or to a single worker, although it was at work when
+    /// the evidence was made. That it agrees then says nothing about what it did there.
+    pub(crate) fn is_idle(&self, evidence: &Evidence) -> bool {
+        let was_at_work = match &evidence.observed {
+            Observed::Execution(execution) => {
+                execution.exercise.fallback.is_none()
+                    && execution.exercise.provenance == Provenance::Independent
+            }
+            Observed::Failure(_) | Observed::Answers(_) => true,
+        };
+        match &self.verdict {
+            Verdict::NotExercised(NotExercised::OneWorker) => evidence.schedule().workers >= 2,
+            Verdict::NotExercised(
+                NotExercised::Fallback(_) | NotExercised::Delegated | NotExercised::ImpossibleClaim,
+            ) => was_at_work,
+            _ => false,
+        }
+    }
+}
+
 impl Evidence {
     /// The block of this evidence, to be run again.
     ///
@@ -119,19 +140,22 @@ impl Evidence {
     ///
     /// # Errors
     ///
-    /// When it differs in any run; the message shows how.
+    /// When it differs in any run; the message shows how. When it was at work in none, although it was when the
+    /// evidence was made.
     pub fn holds(&self, executor: &dyn BlockExecutor) -> Result<(), DoesNotHold> {
         let replay = self.replay().map_err(DoesNotHold::Replay)?;
         let own = self.schedule();
         let place = self.block.block.topoheight;
         let others = Schedules::disturbed(RUNS, own.workers.max(2)).of_block(place);
+        let mut is_idle = true;
         for schedule in std::iter::once(own).chain(others) {
             let run = replay.run(executor, schedule).map_err(DoesNotHold::Compare)?;
+            is_idle &= run.is_idle(self);
             if let Some(evidence) = replay.evidence(run, executor) {
                 return Err(DoesNotHold::Differs(Box::new(evidence.record)));
             }
         }
-        Ok(())
+        if is_idle { Err(DoesNotHold::Idle) } else { Ok(()) }
     }
 }
 
@@ -173,6 +197,8 @@ impl std::error::Error for ReplayError {
 pub enum DoesNotHold {
     /// It differs from the control.
     Differs(Box<MismatchRecord>),
+    /// It was at work in no run, so that it agrees proves nothing.
+    Idle,
     /// The block cannot be run again.
     Replay(ReplayError),
     /// A comparison cannot be made.
@@ -184,6 +210,10 @@ impl fmt::Display for DoesNotHold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Differs(record) => f.write_str(&explain(record, &ExplainLimits::default())),
+            Self::Idle => f.write_str(
+                "it left the block to somebody else or to a single worker in every run: that it agrees proves \
+                 nothing",
+            ),
             Self::Replay(error) => error.fmt(f),
             Self::Compare(error) => error.fmt(f),
         }
@@ -193,7 +223,7 @@ impl fmt::Display for DoesNotHold {
 impl std::error::Error for DoesNotHold {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Differs(_) => None,
+            Self::Differs(_) | Self::Idle => None,
             Self::Replay(error) => Some(error),
             Self::Compare(error) => Some(error),
         }

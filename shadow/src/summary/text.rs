@@ -113,8 +113,9 @@ impl Summary {
         if let Some(told) = &self.on_mismatch {
             writeln!(
                 text,
-                "on mismatch   {} commands succeeded, {} failed, {} took too long, {} were left out",
-                told.succeeded, told.failed, told.timed_out, told.left_out
+                "on mismatch   {} commands succeeded, {} failed, {} took too long, {} were left out, {} problems \
+                 wait for the next run",
+                told.succeeded, told.failed, told.timed_out, told.left_out, told.waiting
             )?;
         }
         self.write_counts(text, "because", &self.reasons)?;

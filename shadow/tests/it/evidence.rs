@@ -422,6 +422,21 @@ fn a_fingerprint_says_who_is_concerned_and_whom_it_meets() {
     fingerprint(&founds, StateKey::Registered(D), Some(Transfer), Conflict::Alone);
 }
 
+/// postmortem: an executor that no longer ran in parallel was found to be mended.
+#[test]
+fn whoever_is_not_at_work_any_more_does_not_hold() {
+    let evidence = evidence_of(&world(), &doubles_b());
+    let idle = Altered(|_: &ExecutableBlock, _: &PreState, execution: &mut Execution| {
+        execution.exercise.fallback = Some("small".to_owned());
+    });
+    assert!(matches!(evidence.holds(&idle), Err(DoesNotHold::Idle)));
+    let alone = Altered(|_: &ExecutableBlock, _: &PreState, execution: &mut Execution| {
+        (execution.exercise.workers, execution.exercise.max_in_flight) = (1, 1);
+    });
+    assert!(matches!(evidence.holds(&alone), Err(DoesNotHold::Idle)));
+    evidence.holds(&ParallelExecutor::new(3).unwrap()).unwrap();
+}
+
 /// postmortem: whoever accepted one error had accepted every later one of the same build.
 #[test]
 fn two_errors_are_two_problems_and_one_with_other_numbers_is_none() {

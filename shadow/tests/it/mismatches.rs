@@ -67,7 +67,7 @@ fn a_mismatch_leaves_evidence_that_another_process_replays_on_its_own() {
     assert_eq!(found["candidate"], "fault-lost-update");
     assert_eq!(found["control_is_the_same"], true);
     let one_worker = repro(&moved, &["--workers", "1"]);
-    assert_eq!(one_worker.code, 0, "one worker loses nothing: {one_worker:#?}");
+    assert_eq!(one_worker.code, 3, "one worker loses nothing: {one_worker:#?}");
     assert!(one_worker.stdout.starts_with("candidate fault-lost-update differs in 0 of 10 runs"));
     assert_eq!(repro(&moved, &["--candidate", "v3"]).code, 0);
 
@@ -118,7 +118,7 @@ fn a_candidate_that_is_always_wrong_is_one_problem_with_a_few_cases() {
 fn evidence_goes_where_it_is_told_to() {
     let report = tempfile::tempdir().unwrap();
     let directory = report.path().join("there");
-    let more = ["--blocks", "3", "--report", directory.to_str().unwrap(), "--triage", "0"];
+    let more = ["--blocks", "6", "--report", directory.to_str().unwrap(), "--triage", "0"];
     let (state, ran) = soaked(WRONG, &more);
     assert_eq!(ran.code, 1, "{ran:#?}");
     assert!(!state.path().join("evidence").exists());
@@ -127,6 +127,7 @@ fn evidence_goes_where_it_is_told_to() {
     assert!(!kept[0].join("triage.json").exists());
     let problem = &mismatches(state.path())[0];
     assert_eq!(problem["evidence"][0], kept[0].to_str().unwrap());
+    assert_eq!(problem["not_kept"]["count"], 3);
     assert_eq!(problem["triage"], Value::Null);
 }
 

@@ -94,6 +94,27 @@ fn what_nobody_was_told_of_is_told_by_the_next_run() {
     assert_eq!(fingerprints, problems(&state));
 }
 
+/// postmortem: a minimised case was told as a problem that nobody had found, and the problem that has its
+/// fingerprint was never told.
+#[test]
+fn what_was_made_of_a_case_is_no_problem() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let (command, out) = script(directory.path(), WRITE_DOWN);
+    assert_eq!(soak(&state, &[]).code, 1);
+    let evidence = state.join("evidence");
+    let mut cases = fs::read_dir(&evidence).unwrap().map(|entry| entry.unwrap().path());
+    let case = cases.find(|path| path.is_dir()).unwrap();
+    let minimize = ["minimize", case.to_str().unwrap(), "--candidate", WRONG];
+    assert_eq!(shadow(minimize).code, 0);
+    fs::remove_dir_all(&case).unwrap();
+    let ran = soak(&state, &["--on-mismatch", &command]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    let told = told(&out);
+    assert!(!told.is_empty());
+    assert!(told.iter().flatten().all(|word| !word.contains("_minimal")), "{told:?}");
+}
+
 #[test]
 fn a_command_that_does_not_end_is_ended_with_what_it_started() {
     let directory = tempfile::tempdir().unwrap();
