@@ -1,6 +1,9 @@
 //! What a person types.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use clap::Args;
 
@@ -10,13 +13,17 @@ use crate::{candidate_spec::CandidateSpec, cli::profile, pace::Length, source::P
 #[derive(Clone, Debug, Args)]
 pub(crate) struct NightlyArguments {
     /// Where everything goes: `report.md`, `junit.xml` and `summary.json` over all parts, and in `parts`
-    /// what each of them left.
+    /// what each of them left. By default `target/soak-SEED` of the checkout.
     #[arg(long, value_name = "DIR")]
-    pub(super) out: PathBuf,
+    out: Option<PathBuf>,
 
-    /// What everything is generated from: the date of the night, such as 20261122.
-    #[arg(long)]
+    /// What everything is generated from; by default the date of the night in UTC.
+    #[arg(long, default_value_t = today())]
     pub(super) seed: u64,
+
+    /// Where the checkout of the project is.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    checkout: PathBuf,
 
     /// With how many seeds every profile is verified; the others are made of the first.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -43,9 +50,9 @@ pub(crate) struct NightlyArguments {
     #[arg(long = "profile", value_parser = profile())]
     pub(super) profiles: Vec<Profile>,
 
-    /// Where the recordings `serial-main` and `parallel-a` are.
-    #[arg(long, value_name = "DIR", default_value = RECORDINGS)]
-    pub(super) recordings: PathBuf,
+    /// Where the recordings `serial-main` and `parallel-a` are; by default those of the checkout.
+    #[arg(long, value_name = "DIR")]
+    recordings: Option<PathBuf>,
 
     /// How many blocks the stand-in node serves, one after another.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
@@ -65,6 +72,17 @@ pub(crate) struct NightlyArguments {
 const RECORDINGS: &str = "shadow/tests/fixtures/recordings";
 
 impl NightlyArguments {
+    /// Where everything goes.
+    pub(super) fn out(&self) -> PathBuf {
+        let usual = || self.checkout.join(format!("target/soak-{}", self.seed));
+        self.out.clone().unwrap_or_else(usual)
+    }
+
+    /// Where the recordings are.
+    pub(super) fn recordings(&self) -> PathBuf {
+        self.recordings.clone().unwrap_or_else(|| self.checkout.join(RECORDINGS))
+    }
+
     /// The command that does all of it again.
     pub(super) fn repeat(&self) -> String {
         let Self { seed, seeds, blocks, schedules, .. } = self;
@@ -80,9 +98,8 @@ impl NightlyArguments {
         for profile in &self.profiles {
             text.push_str(&format!(" --profile {profile}"));
         }
-        let recordings = self.recordings.display().to_string();
-        if recordings != RECORDINGS {
-            let recordings = crate::repro::as_argument(&recordings);
+        if let Some(recordings) = &self.recordings {
+            let recordings = crate::repro::as_argument(&recordings.display().to_string());
             text.push_str(&format!(" --recordings {recordings}"));
         }
         let Self { attach_blocks, selftest_blocks, .. } = self;
@@ -94,5 +111,71 @@ impl NightlyArguments {
             text.push_str(&format!(" --selftest-only {}", crate::repro::as_argument(name)));
         }
         text
+    }
+}
+
+/// Today's date in UTC, as a number.
+fn today() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    date(since_1970.as_secs() / (24 * 60 * 60))
+}
+
+/// The date so many days after the first one of 1970, as a number such as 20261122.
+fn date(mut days: u64) -> u64 {
+    let leap_days = |year: u64| {
+        let is_leap = year.is_multiple_of(4) && !year.is_multiple_of(100);
+        u64::from(is_leap || year.is_multiple_of(400))
+    };
+    let mut year = 1970;
+    while days >= 365 + leap_days(year) {
+        days -= 365 + leap_days(year);
+        year += 1;
+    }
+    let mut month = 1;
+    for length in [31, 28 + leap_days(year), 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    year * 10_000 + month * 100 + days + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, FromArgMatches};
+
+    use super::*;
+
+    #[test]
+    fn a_number_of_days_is_a_date() {
+        #[track_caller]
+        fn check(days: u64, expected: u64) {
+            assert_eq!(date(days), expected);
+        }
+        check(0, 19_700_101);
+        check(364, 19_701_231);
+        check(365, 19_710_101);
+        check(11_016, 20_000_229);
+        check(11_017, 20_000_301);
+        check(20_779, 20_261_122);
+        check(47_540, 21_000_228);
+        check(47_541, 21_000_301);
+    }
+
+    #[test]
+    fn a_night_goes_into_a_directory_of_its_own_seed() {
+        #[track_caller]
+        fn check(typed: &[&str], expected: &str) {
+            let command = NightlyArguments::augment_args(Command::new("nightly"));
+            let words = [&["nightly"], typed].concat();
+            let matches = command.try_get_matches_from(words).unwrap();
+            let arguments = NightlyArguments::from_arg_matches(&matches).unwrap();
+            assert_eq!(arguments.out(), PathBuf::from(expected));
+        }
+        check(&["--seed", "7"], "./target/soak-7");
+        check(&["--seed", "7", "--checkout", "/a"], "/a/target/soak-7");
+        check(&["--seed", "7", "--checkout", "/a", "--out", "b"], "b");
     }
 }

@@ -23,7 +23,7 @@ use std::{
 };
 
 use quick_junit::TestSuite;
-use serde_json::json;
+use serde_json::{Value, json};
 use storage_snapshot::{Store, StoreOptions};
 
 pub(crate) use self::command::NightlyArguments;
@@ -49,6 +49,14 @@ use crate::{
 
 /// Runs a night, and prints the first line of its report.
 pub(crate) fn run(arguments: NightlyArguments) -> ExitCode {
+    let out = arguments.out();
+    if let Some(other) = seed_in(&out).filter(|seed| *seed != arguments.seed) {
+        complain(&format!(
+            "--out: {} holds the night of seed {other}; give another directory, or remove it",
+            out.display()
+        ));
+        return ExitCode::BadInput;
+    }
     match Night::begin(arguments).and_then(|mut night| night.run().map(|()| night)) {
         Ok(night) => {
             let headline = headline(&night.parts);
@@ -61,6 +69,13 @@ pub(crate) fn run(arguments: NightlyArguments) -> ExitCode {
             ExitCode::Infrastructure
         }
     }
+}
+
+/// The seed of the night that left its report in a directory, if one did.
+fn seed_in(directory: &Path) -> Option<u64> {
+    let text = fs::read_to_string(directory.join(SUMMARY)).ok()?;
+    let summary: Value = serde_json::from_str(&text).ok()?;
+    summary["parts"].as_array().and(summary["seed"].as_u64())
 }
 
 /// A night, as far as it is.
@@ -79,9 +94,9 @@ struct Night {
 impl Night {
     fn begin(arguments: NightlyArguments) -> Result<Self, ReportError> {
         let begun = Instant::now();
-        let files = ReportFiles::take(&arguments.out)?;
+        let files = ReportFiles::take(&arguments.out())?;
         let directory = files.directory().join(PARTS);
-        // What an earlier night left there has nothing to do with this one.
+        // What an earlier run of this night left there has nothing to do with this one.
         let removed = fs::remove_dir_all(&directory);
         if let Err(error) = removed
             && error.kind() != std::io::ErrorKind::NotFound

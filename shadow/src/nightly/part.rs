@@ -104,7 +104,7 @@ pub(super) fn parts(arguments: &NightlyArguments) -> Vec<Part> {
         suite: "replay",
         case: format!("recording {name}"),
         directory: format!("replay-{name}"),
-        what: What::Replay { recording: arguments.recordings.join(name), expected },
+        what: What::Replay { recording: arguments.recordings().join(name), expected },
     }));
     parts.push(Part {
         suite: "attach",

@@ -19,9 +19,12 @@ struct Night {
     ran: Ran,
 }
 
+fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/soak")
+}
+
 fn command(directory: &Path, more: &[&str]) -> Command {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/soak");
-    let mut program = Command::new(script);
+    let mut program = Command::new(script());
     program
         .args(["--out", directory.join("night").to_str().unwrap(), "--schedules", "2"])
         .args(["--selftest-blocks", "60", "--attach-blocks", "6"])
@@ -189,4 +192,30 @@ fn a_night_without_a_place_for_its_report_does_not_begin() {
     let ran = shadow(["nightly", "--seed", "5", "--out", out.to_str().unwrap()]);
     assert_eq!(ran.code, 4, "{ran:#?}");
     assert!(ran.stderr.contains("--out: ") && ran.stderr.contains("give a directory"), "{ran:#?}");
+}
+
+#[test]
+fn a_night_takes_no_directory_of_another_one() {
+    let out = tempfile::tempdir().unwrap();
+    let summary = out.path().join("summary.json");
+    std::fs::write(&summary, r#"{"seed":1,"parts":[]}"#).unwrap();
+    let ran = shadow(["nightly", "--seed", "2", "--out", out.path().to_str().unwrap()]);
+    assert_eq!(ran.code, 2, "{ran:#?}");
+    assert!(ran.stderr.contains("holds the night of seed 1; give another directory"), "{ran:#?}");
+    assert!(summary.is_file());
+}
+
+#[test]
+fn the_script_finds_its_checkout_and_says_so_if_there_is_no_program() {
+    let directory = tempfile::tempdir().unwrap();
+    let link = directory.path().join("soak");
+    std::os::unix::fs::symlink(script().canonicalize().unwrap(), &link).unwrap();
+    let run = |program: &str| {
+        Command::new(&link).args(["--seed", "5"]).env("SHADOW_BIN", program).output().unwrap()
+    };
+    let checkout = script().canonicalize().unwrap();
+    let checkout = checkout.parent().and_then(Path::parent).unwrap().display();
+    let said = String::from_utf8(run("echo").stdout).unwrap();
+    assert_eq!(said, format!("nightly --checkout {checkout} --seed 5\n"));
+    assert_eq!(run("/nowhere").status.code(), Some(4));
 }
