@@ -108,6 +108,8 @@ metrics! {
         "Transactions that take part in a shape, a way in which transactions meet, in blocks in which the candidate was exercised. The sum of the ledger.";
     ledger_canaries: Gauge = "shadow_ledger_canaries" by ["outcome"],
         "Results that were altered on purpose, by whether that was noticed. One that was missed makes every match worthless. The sum of the ledger.";
+    ledger_controls_again: Gauge = "shadow_ledger_controls_again" by ["outcome"],
+        "Controls that were executed a second time, by whether they did the same. One that differs from itself makes every verdict worthless. The sum of the ledger, blocks included that were ordered away.";
 
     head_topoheight: Gauge = "shadow_head_topoheight",
         "The topoheight of the newest block that the source is known to have.";

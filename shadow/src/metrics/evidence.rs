@@ -61,6 +61,11 @@ impl Evidence {
         }
     }
 
+    /// How many controls did the same when they were executed again, and how many did not.
+    pub(super) const fn again(&self) -> (u64, u64) {
+        (self.again_blocks.saturating_sub(self.again_differ), self.again_differ)
+    }
+
     /// What is missing for an answer, a sentence each.
     pub(super) fn missing(&self) -> Vec<String> {
         let nobody = self.candidates.is_empty().then(gaps::nobody);

@@ -210,6 +210,9 @@ impl Levels {
     pub(super) fn show(&self, to: &Instruments) {
         to.ledger_positions.with_label_values(&["stale"]).set(self.stale.len() as f64);
         to.ledger_positions.with_label_values(&["missing"]).set(self.missing as f64);
+        let (same, differs) = self.evidence.again();
+        to.ledger_controls_again.with_label_values(&["same"]).set(same as f64);
+        to.ledger_controls_again.with_label_values(&["differs"]).set(differs as f64);
     }
 }
 

@@ -138,6 +138,10 @@ fn entry(at: TopoHeight, number: u64, verdict: usize, candidate: usize) -> Ledge
             "planted": "fees",
             "verdict": { "candidate": "canary", "build": "1", "verdict": "match" },
         })),
+        "again": (number % 3 == 1).then(|| json!({ "differs": (number % 2 == 1).then(|| json!({
+            "topoheight": at, "block_hash": format!("{number:064x}"), "candidate": "serial",
+            "field": "balance", "control": "absent", "observed": 1,
+        })) })),
         "transactions": { "total": 9, "executed": 7, "skipped": 1, "failed": 1, "opaque": 0 },
         "kinds": { "burn": { "total": 3, "executed": 2 } },
         "shapes": { "self_transfer": number % 3 },
@@ -259,6 +263,23 @@ fn a_re_order_is_counted_once_with_its_depth() {
     assert_eq!(value(&metrics, series), 8.0);
     assert_eq!(value(&metrics, "shadow_ledger_positions{state=\"exercised\"}"), 5.0);
     assert_eq!(value(&metrics, "shadow_verified_topoheight"), 4.0);
+}
+
+#[test]
+fn a_control_that_differs_from_itself_is_shown_even_if_its_block_is_ordered_away() {
+    let (mut model, metrics) = (Model::default(), metrics());
+    let again = |outcome: &str| {
+        value(&metrics, &format!("shadow_ledger_controls_again{{outcome=\"{outcome}\"}}"))
+    };
+    assert_eq!((again("same"), again("differs")), (0.0, 0.0));
+    // Of every third block, by turns it differs and does the same.
+    for _ in 0..7 {
+        metrics.judged(vec![model.commit(0, 0)]);
+    }
+    assert_eq!((again("same"), again("differs")), (1.0, 2.0));
+    model.revert(3);
+    metrics.judged(vec![model.commit(0, 0)]);
+    assert_eq!((again("same"), again("differs")), (1.0, 2.0));
 }
 
 #[test]
@@ -495,6 +516,7 @@ fn of_all(mut entry: LedgerEntry) -> LedgerEntry {
     };
     entry.candidates = CANDIDATES.map(name).into();
     entry.canary = None;
+    entry.again = None;
     entry
 }
 
