@@ -110,6 +110,8 @@ metrics! {
         "Results that were altered on purpose, by whether that was noticed. One that was missed makes every match worthless. The sum of the ledger.";
     ledger_controls_again: Gauge = "shadow_ledger_controls_again" by ["outcome"],
         "Controls that were executed a second time, by whether they did the same. One that differs from itself makes every verdict worthless. The sum of the ledger, blocks included that were ordered away.";
+    evidence_missing: Gauge = "shadow_evidence_missing",
+        "How many things are missing for an answer; /api/status says each in a sentence. Above 0 a run that ended now would be without evidence, whatever else is green.";
 
     head_topoheight: Gauge = "shadow_head_topoheight",
         "The topoheight of the newest block that the source is known to have.";

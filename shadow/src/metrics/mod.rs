@@ -401,6 +401,7 @@ impl Metrics {
         let State { problems, names, .. } = &mut *state;
         problems.show(&machine.acceptances, names, to);
         state.levels.show_stale(&machine.acceptances, to);
+        gauge(&to.evidence_missing, self.missing(&state).len() as f64);
         drop(state);
         to.state_bytes.with_label_values(&["store"]).set(machine.store_bytes as f64);
         to.state_bytes.with_label_values(&["evidence"]).set(machine.evidence_bytes as f64);

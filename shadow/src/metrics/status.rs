@@ -7,7 +7,7 @@ use storage_snapshot::TopoHeight;
 
 use super::{
     Lag, Metrics, State,
-    levels::NONE,
+    levels::{NONE, caught},
     words::{SEVERITIES, fields},
 };
 use crate::{gaps, rules::RULES, summary::RunVerdict};
@@ -99,7 +99,7 @@ impl Metrics {
             rules: RULES,
             chain: self.setup.chain.clone(),
             verdict: RunVerdict::NotEnoughEvidence,
-            missing: state.levels.evidence().missing(),
+            missing: self.missing(&state),
             ended: state.ended.clone(),
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             head_topoheight: state.head.head(),
@@ -122,19 +122,26 @@ impl Metrics {
             canaries_caught: canaries("caught"),
             canaries_missed: canaries("missed"),
         };
-        let position = |word: &str| status.positions.get(word).copied().unwrap_or_default();
-        let without_entry = position("missing");
-        let inconclusive = gaps::inconclusive(position("inconclusive"));
-        status.missing.extend(inconclusive);
-        let without_entry = (without_entry > 0)
-            .then(|| format!("the ledger has no entry for {without_entry} blocks"));
-        status.missing.extend(without_entry);
-        if !state.restored {
-            status.missing.push("the ledger of the state directory is still being read".to_owned());
-        }
-        status.missing.extend(gaps::blind(status.canaries_missed));
         status.verdict = verdict(&status);
         status
+    }
+
+    /// What is missing for an answer, a sentence each.
+    pub(super) fn missing(&self, state: &State) -> Vec<String> {
+        let to = &self.instruments;
+        let position = |word| to.ledger_positions.with_label_values(&[word]).get() as u64;
+        let without_entry = position("missing");
+        let mut missing = state.levels.evidence().missing();
+        missing.extend(gaps::inconclusive(position("inconclusive")));
+        if without_entry > 0 {
+            missing.push(format!("the ledger has no entry for {without_entry} blocks"));
+        }
+        if !state.restored {
+            missing.push("the ledger of the state directory is still being read".to_owned());
+        }
+        let canaries_missed = to.ledger_canaries.with_label_values(&[caught(false)]).get();
+        missing.extend(gaps::blind(canaries_missed as u64));
+        missing
     }
 
     fn candidate(&self, name: &str) -> CandidateStatus {

@@ -559,6 +559,7 @@ fn what_is_missing_at_this_moment_is_what_would_be_missing_at_the_end() {
         missing.sort_unstable();
         status.missing.sort_unstable();
         assert_eq!(status.missing, missing);
+        assert_eq!(value(&metrics, "shadow_evidence_missing"), missing.len() as f64);
         assert_eq!(missing.is_empty(), expected.is_empty(), "{missing:#?}");
         assert!(missing.concat().contains(expected), "{missing:#?}");
         let verdict = summary.finish(None, 0.0, None).verdict();
