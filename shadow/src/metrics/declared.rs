@@ -185,7 +185,7 @@ metrics! {
     node_answers: Counter = "shadow_node_answers_total" by ["use"],
         "The node's answers about state by what became of them: compared, differ, taken (where nothing is executed here), not_asked (questions that nobody put), since the process started.";
     node_requests: Counter = "shadow_node_requests_total" by ["method"],
-        "Requests to the node, retries included, since the process started.";
+        "Requests to the node, retries and attempts to subscribe to its events included, since the process started.";
     node_errors: Counter = "shadow_node_errors_total" by ["method", "error"],
         "Requests to the node that failed: connect, timeout, status, protocol (no sense in the answer), refused (an error of the node), since the process started.";
     node_seconds: Histogram = "shadow_node_request_seconds" by ["method"] within NODE_SECONDS,

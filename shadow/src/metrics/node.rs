@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Metrics, levels::NONE, words::among};
+use crate::source::node::{METHODS, SUBSCRIBE};
 
 /// Counts requests to a node. Borrowed from [`Metrics::node`].
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +82,18 @@ impl NodeMetrics<'_> {
         self.0.instruments.node_events.with_label_values(&NONE).inc();
     }
 
-    /// The events have to be subscribed to again.
+    /// An attempt to subscribe to the events came to its end, after so long. It is no question, so whether the
+    /// node answers is not told by it.
+    pub fn subscribed(self, elapsed: Duration, error: Option<NodeError>) {
+        let (to, method) = (&self.0.instruments, label(SUBSCRIBE));
+        to.node_requests.with_label_values(&[method]).inc();
+        to.node_seconds.with_label_values(&[method]).observe(elapsed.as_secs_f64());
+        if let Some(error) = error {
+            to.node_errors.with_label_values(&[method, error.word()]).inc();
+        }
+    }
+
+    /// The events are subscribed to again.
     pub fn reconnected(self) {
         self.0.instruments.node_reconnects.with_label_values(&NONE).inc();
     }
@@ -105,21 +117,3 @@ impl NodeMetrics<'_> {
 fn label(method: &str) -> &str {
     among(method, METHODS)
 }
-
-/// What a node is asked.
-const METHODS: &[&str] = &[
-    "batch",
-    "subscribe",
-    "get_version",
-    "get_info",
-    "get_stable_topoheight",
-    "get_block_at_topoheight",
-    "get_dag_order",
-    "get_nonce",
-    "get_nonce_at_topoheight",
-    "get_balance",
-    "get_balance_at_topoheight",
-    "get_multisig",
-    "get_multisig_at_topoheight",
-    "is_tx_executed_in_block",
-];

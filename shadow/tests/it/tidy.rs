@@ -46,6 +46,16 @@ fn only_the_command_line_reads_the_environment() {
     }
 }
 
+/// What is not in the list has no label of its own. Who examines a node does so before anything is counted.
+#[test]
+fn what_a_node_is_asked_while_it_is_followed_is_in_one_list() {
+    for (path, text) in sources("shadow") {
+        let is_asking = path.parent().is_some_and(|parent| parent.ends_with("source/node"));
+        let allowed = path.ends_with("methods.rs") || path.ends_with("examine.rs");
+        assert!(!is_asking || allowed || !text.contains("\"get_"), "{}", path.display());
+    }
+}
+
 #[test]
 fn every_crate_has_the_lints_of_the_workspace() {
     for name in CRATES {

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 use tokio::sync::Semaphore;
 
-use super::{error::NodeError, traffic::Traffic};
+use super::{error::NodeError, methods, traffic::Traffic};
 use crate::source::answer_json::NOT_FOUND;
 
 /// How a node is spoken to.
@@ -215,7 +215,7 @@ impl NodeClient {
         let _in_flight = InFlight::begin(&shared.in_flight);
         let method = match calls {
             [call] => call.method,
-            _ => "batch",
+            _ => methods::BATCH,
         };
         let started = Instant::now();
         shared.traffic.started(method);
@@ -459,7 +459,7 @@ mod tests {
             let text = serde_json::json!({"id": 1, "error": {"code": code, "message": message}});
             let text = text.to_string();
             let reply: Reply<'_> = serde_json::from_str(&text).unwrap();
-            let found = match reply.answer("get_nonce") {
+            let found = match reply.answer(methods::NONCE) {
                 Ok(Answer::Found(_)) => "found",
                 Ok(Answer::NotFound { .. }) => "not found",
                 Err(NodeError::Refused { .. }) => "refused",

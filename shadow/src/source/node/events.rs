@@ -10,15 +10,19 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::{SinkExt, StreamExt};
-use tokio::{sync::Notify, time::timeout};
-use tokio_tungstenite::{connect_async, tungstenite::Message};
+use tokio::{net::TcpStream, sync::Notify, time::timeout};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{self, Message},
+};
 
-use super::traffic::Traffic;
+use super::{methods::SUBSCRIBE, traffic::Traffic};
+use crate::metrics::NodeError as Failure;
 
 /// Tells whoever waits that something may have happened.
 #[derive(Debug, Default)]
@@ -63,18 +67,10 @@ pub(super) async fn listen(url: String, hints: Arc<Hints>, traffic: Arc<Traffic>
 
 /// Whether the connection was made and used before it ended.
 async fn listen_once(url: &str, hints: &Hints, traffic: &Traffic) -> bool {
-    let Ok(Ok((mut socket, _))) = timeout(CONNECT_TIMEOUT, connect_async(url)).await else {
-        return false;
-    };
-    for (id, event) in SUBSCRIPTIONS.iter().enumerate() {
-        let subscribe = serde_json::json!({
-            "jsonrpc": "2.0", "id": id, "method": "subscribe", "params": { "notify": event },
-        });
-        if socket.send(Message::text(subscribe.to_string())).await.is_err() {
-            return false;
-        }
-    }
-    traffic.connected_for_events();
+    let started = Instant::now();
+    let subscribed = subscribe(url).await;
+    traffic.subscribed(started.elapsed(), subscribed.as_ref().err().copied());
+    let Ok(mut socket) = subscribed else { return false };
     hints.connected.store(true, Ordering::Relaxed);
     tracing::debug!(url, "listening for events");
     // Whatever was announced before nobody heard.
@@ -92,6 +88,28 @@ async fn listen_once(url: &str, hints: &Hints, traffic: &Traffic) -> bool {
     tracing::debug!(url, "the connection for events ended");
     true
 }
+
+async fn subscribe(url: &str) -> Result<Socket, Failure> {
+    let connected = timeout(CONNECT_TIMEOUT, connect_async(url)).await;
+    let (mut socket, _) = connected.map_err(|_| Failure::Timeout)?.map_err(|error| kind(&error))?;
+    for (id, event) in SUBSCRIPTIONS.iter().enumerate() {
+        let subscribe = serde_json::json!({
+            "jsonrpc": "2.0", "id": id, "method": SUBSCRIBE, "params": { "notify": event },
+        });
+        let sent = socket.send(Message::text(subscribe.to_string())).await;
+        sent.map_err(|error| kind(&error))?;
+    }
+    Ok(socket)
+}
+
+const fn kind(error: &tungstenite::Error) -> Failure {
+    match error {
+        tungstenite::Error::Http(_) => Failure::Status,
+        _ => Failure::Connect,
+    }
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 const SUBSCRIPTIONS: [&str; 4] =
     ["block_ordered", "block_orphaned", "stable_topo_height_changed", "new_block"];

@@ -6,6 +6,7 @@ use storage_snapshot::{Address, BlockHash, TopoHeight};
 use super::{
     client::{Answer, Call, NodeClient},
     error::NodeError,
+    methods,
     questions::{Questions, parsed},
 };
 use crate::chain::{BlockError, Network, OpaqueKind};
@@ -88,22 +89,20 @@ pub(super) async fn examine(client: &NodeClient) -> Result<NodeFacts, NodeError>
         network: Option<String>,
         block_time_target: Option<u64>,
     }
-    let info: Option<Info> = asked(client, "get_info").await?;
+    let info: Option<Info> = asked(client, methods::INFO).await?;
     let required = |method, number: Option<TopoHeight>| {
         number.ok_or_else(|| NodeError::Rules {
             because: format!("the node does not answer {method}, which the rules' own nodes do"),
         })
     };
-    const TOP: &str = "get_topoheight";
-    const STABLE: &str = "get_stable_topoheight";
-    let top = required(TOP, asked(client, TOP).await?)?;
+    let top = required(methods::TOP, asked(client, methods::TOP).await?)?;
     let pruned: Option<Option<TopoHeight>> = asked(client, "get_pruned_topoheight").await?;
     Ok(NodeFacts {
         version: asked(client, "get_version").await?,
         network: info.as_ref().and_then(|info| info.network.clone()),
         block_time_target: info.and_then(|info| info.block_time_target),
         top,
-        stable: required(STABLE, asked(client, STABLE).await?)?,
+        stable: required(methods::STABLE, asked(client, methods::STABLE).await?)?,
         pruned: pruned.flatten(),
         hard_forks: asked(client, "get_hard_forks").await?,
         dev_fees: asked(client, "get_dev_fee_thresholds").await?,

@@ -12,6 +12,7 @@ mod error;
 mod events;
 mod examine;
 mod follow;
+mod methods;
 mod order;
 mod questions;
 mod status;
@@ -33,6 +34,7 @@ pub use client::{ClientOptions, NodeClient};
 use comparator::Severity;
 pub use error::NodeError;
 pub use examine::{DevFee, GenesisFacts, HardFork, NodeFacts, RecentFacts};
+pub(crate) use methods::{METHODS, SUBSCRIBE};
 pub use status::FollowStatus;
 use storage_snapshot::{BlockRef, StateDelta, StateKey, TopoHeight};
 use tokio::{

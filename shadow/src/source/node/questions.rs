@@ -9,6 +9,7 @@ use storage_snapshot::{Address, Amount, BlockHash, StateKey, StateValue, TopoHei
 use super::{
     client::{Answer, Call, NodeClient},
     error::NodeError,
+    methods,
 };
 use crate::{
     chain::{Block, BlockHeader, Network, NetworkAddress, decode_block, decode_header},
@@ -57,30 +58,27 @@ impl Questions {
         &self,
         order: Option<RangeInclusive<u64>>,
     ) -> Result<(Tops, Vec<BlockHash>), NodeError> {
-        const TOP: &str = "get_topoheight";
-        const STABLE: &str = "get_stable_topoheight";
-        let mut calls = vec![Call::plain(TOP), Call::plain(STABLE)];
+        let mut calls = vec![Call::plain(methods::TOP), Call::plain(methods::STABLE)];
         calls.extend(order.into_iter().flat_map(order_calls));
         let mut answers = self.client.ask_all(calls).await?.into_iter();
         let mut number = |method| match answers.next() {
             Some(answer) => parsed(method, &answer.found(method)?),
             None => Err(NodeError::Incomplete { method }),
         };
-        let tops = Tops { top: number(TOP)?, stable: number(STABLE)? };
+        let tops = Tops { top: number(methods::TOP)?, stable: number(methods::STABLE)? };
         Ok((tops, hashes_of(answers)?))
     }
 
     /// What was ever burned up to a block, if the node has it at its top now. What it says of the block's own
     /// supply has to be what the block says: then both were read of one state.
     pub(super) async fn burned_supply(&self, block: &Block) -> Result<Option<Amount>, NodeError> {
-        const METHOD: &str = "get_info";
-        let text = match self.client.ask(Call::plain(METHOD)).await {
+        let text = match self.client.ask(Call::plain(methods::INFO)).await {
             Ok(Answer::Found(text)) => text,
             Ok(Answer::NotFound { .. }) | Err(NodeError::Refused { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
         // A node may tell less of itself.
-        let info: Option<SupplyInfo> = parsed(METHOD, &text).ok();
+        let info: Option<SupplyInfo> = parsed(methods::INFO, &text).ok();
         let is_of_block = |info: &SupplyInfo| {
             info.topoheight == block.topoheight
                 && info.top_block_hash == block.hash
@@ -106,7 +104,7 @@ impl Questions {
         let calls = range.clone().map(block_call).collect();
         let answers = self.client.ask_in_batches(calls, in_one_request).await?;
         let blocks = range.zip(answers).map(|(at, answer)| {
-            let text = answer.found(BLOCK)?;
+            let text = answer.found(methods::BLOCK)?;
             let block = decode_block(text.get()).map_err(NodeError::Block)?;
             self.check_position(at, block.topoheight)?;
             Ok((block, text.get().len()))
@@ -130,23 +128,22 @@ impl Questions {
         client: &NodeClient,
         range: RangeInclusive<u64>,
     ) -> Result<Vec<BlockHeader>, NodeError> {
-        const METHOD: &str = "get_blocks_range_by_topoheight";
         let calls = pieces(range.clone(), RANGE_MAX).map(|piece| {
             let params = json!({"start_topoheight": piece.start(), "end_topoheight": piece.end()});
-            Call::with(METHOD, params)
+            Call::with(methods::HEADERS, params)
         });
         let mut headers = Vec::new();
         for answer in client.ask_all(calls.collect()).await? {
-            let text = answer.found(METHOD)?;
+            let text = answer.found(methods::HEADERS)?;
             let listed: Vec<&RawValue> = serde_json::from_str(text.get())
-                .map_err(|error| wrong(METHOD, AnswerError::Json(error)))?;
+                .map_err(|error| wrong(methods::HEADERS, AnswerError::Json(error)))?;
             for text in listed {
                 headers.push(decode_header(text.get()).map_err(NodeError::Block)?);
             }
         }
         let mut found = headers.iter().map(|header| header.topoheight.as_u64());
         if !range.clone().all(|at| found.next() == Some(at)) {
-            return Err(NodeError::Incomplete { method: METHOD });
+            return Err(NodeError::Incomplete { method: methods::HEADERS });
         }
         Ok(headers)
     }
@@ -190,12 +187,11 @@ impl Questions {
         &self,
         asked: &[(TxHash, BlockHash)],
     ) -> Result<Vec<bool>, NodeError> {
-        const METHOD: &str = "is_tx_executed_in_block";
         let calls = asked.iter().map(|(transaction, block)| {
-            Call::with(METHOD, json!({"tx_hash": transaction, "block_hash": block}))
+            Call::with(methods::EXECUTED, json!({"tx_hash": transaction, "block_hash": block}))
         });
         let answers = self.client.ask_all(calls.collect()).await?.into_iter();
-        answers.map(|answer| parsed(METHOD, &answer.found(METHOD)?)).collect()
+        answers.map(|answer| parsed(methods::EXECUTED, &answer.found(methods::EXECUTED)?)).collect()
     }
 
     /// Where each of these transactions was executed, if it was.
@@ -207,14 +203,13 @@ impl Questions {
         struct Executor {
             block_topoheight: TopoHeight,
         }
-        const METHOD: &str = "get_transaction_executor";
-        let calls =
-            asked.iter().map(|transaction| Call::with(METHOD, json!({"hash": transaction})));
+        let calls = asked
+            .iter()
+            .map(|transaction| Call::with(methods::EXECUTOR, json!({"hash": transaction})));
         let answers = self.client.ask_all(calls.collect()).await?.into_iter();
         let executors = answers.map(|answer| match answer {
-            Answer::Found(result) => {
-                parsed::<Executor>(METHOD, &result).map(|executor| Some(executor.block_topoheight))
-            }
+            Answer::Found(result) => parsed::<Executor>(methods::EXECUTOR, &result)
+                .map(|executor| Some(executor.block_topoheight)),
             Answer::NotFound { .. } => Ok(None),
         });
         executors.collect()
@@ -225,14 +220,14 @@ impl Questions {
         &self,
         asked: &[TxHash],
     ) -> Result<Vec<Option<Vec<Payout>>>, NodeError> {
-        const METHOD: &str = "get_contract_outputs";
-        let calls =
-            asked.iter().map(|transaction| Call::with(METHOD, json!({"transaction": transaction})));
+        let calls = asked.iter().map(|transaction| {
+            Call::with(methods::CONTRACT_OUTPUTS, json!({"transaction": transaction}))
+        });
         let answers = self.client.ask_all(calls.collect()).await?.into_iter();
         let payouts = answers.map(|answer| match answer {
             Answer::Found(result) => answer_json::payouts_of(&result, self.network)
                 .map(Some)
-                .map_err(|error| wrong(METHOD, error)),
+                .map_err(|error| wrong(methods::CONTRACT_OUTPUTS, error)),
             Answer::NotFound { .. } => Ok(None),
         });
         payouts.collect()
@@ -302,36 +297,39 @@ fn wrong(method: &'static str, source: AnswerError) -> NodeError {
 /// Nodes have no question about registration at one position.
 const fn version_method(key: &StateKey) -> Option<&'static str> {
     match key {
-        StateKey::Nonce(_) => Some("get_nonce_at_topoheight"),
-        StateKey::Balance(..) => Some("get_balance_at_topoheight"),
-        StateKey::Multisig(_) => Some("get_multisig_at_topoheight"),
+        StateKey::Nonce(_) => Some(methods::NONCE_AT),
+        StateKey::Balance(..) => Some(methods::BALANCE_AT),
+        StateKey::Multisig(_) => Some(methods::MULTISIG_AT),
         StateKey::Registered(_) => None,
     }
 }
 
 const fn newest_method(key: &StateKey) -> Option<&'static str> {
     match key {
-        StateKey::Nonce(_) => Some("get_nonce"),
-        StateKey::Balance(..) => Some("get_balance"),
-        StateKey::Multisig(_) => Some("get_multisig"),
+        StateKey::Nonce(_) => Some(methods::NONCE),
+        StateKey::Balance(..) => Some(methods::BALANCE),
+        StateKey::Multisig(_) => Some(methods::MULTISIG),
         StateKey::Registered(_) => None,
     }
 }
 
 fn block_call(at: u64) -> Call {
-    Call::with(BLOCK, json!({"topoheight": at, "include_txs": true}))
+    Call::with(methods::BLOCK, json!({"topoheight": at, "include_txs": true}))
 }
 
 fn order_calls(range: RangeInclusive<u64>) -> impl Iterator<Item = Call> {
     pieces(range, ORDER_MAX).map(|piece| {
-        Call::with(ORDER, json!({"start_topoheight": piece.start(), "end_topoheight": piece.end()}))
+        Call::with(
+            methods::ORDER,
+            json!({"start_topoheight": piece.start(), "end_topoheight": piece.end()}),
+        )
     })
 }
 
 fn hashes_of(answers: impl IntoIterator<Item = Answer>) -> Result<Vec<BlockHash>, NodeError> {
     let mut hashes = Vec::new();
     for answer in answers {
-        hashes.extend(parsed::<Vec<BlockHash>>(ORDER, &answer.found(ORDER)?)?);
+        hashes.extend(parsed::<Vec<BlockHash>>(methods::ORDER, &answer.found(methods::ORDER)?)?);
     }
     Ok(hashes)
 }
@@ -345,9 +343,6 @@ fn pieces(range: RangeInclusive<u64>, length: u64) -> impl Iterator<Item = Range
         from..=(from + (length - 1)).min(end)
     })
 }
-
-const BLOCK: &str = "get_block_at_topoheight";
-const ORDER: &str = "get_dag_order";
 
 /// How many positions a node takes in one question about their order, and about their blocks.
 const ORDER_MAX: u64 = 64;

@@ -120,10 +120,18 @@ impl Traffic {
         }
     }
 
-    pub(super) fn connected_for_events(&self) {
-        self.counts.lock().event_connections += 1;
+    /// An attempt to subscribe to the events came to its end, after so long.
+    pub(super) fn subscribed(&self, elapsed: Duration, error: Option<Failure>) {
+        let connections = {
+            let mut counts = self.counts.lock();
+            counts.event_connections += u64::from(error.is_none());
+            counts.event_connections
+        };
         if let Some(metrics) = self.metrics.get() {
-            metrics.node().reconnected();
+            metrics.node().subscribed(elapsed, error);
+            if error.is_none() && connections > 1 {
+                metrics.node().reconnected();
+            }
         }
     }
 
@@ -144,5 +152,43 @@ fn kind(error: &NodeError) -> Failure {
         }
         NodeError::Failed { .. } | NodeError::Refused { .. } => Failure::Refused,
         _ => Failure::Connect,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{LagLimit, Setup};
+
+    #[test]
+    fn the_first_subscription_is_no_reconnect_and_a_failed_one_is_an_error() {
+        let setup = Setup {
+            chain: String::new(),
+            candidates: BTreeMap::new(),
+            options: Vec::new(),
+            directory: "there is none".into(),
+            evidence: "there is none".into(),
+            lag_limit: LagLimit::default(),
+        };
+        let metrics = Arc::new(Metrics::new(setup).unwrap());
+        let traffic = Traffic::default();
+        traffic.observe(Arc::clone(&metrics));
+        let check = |error, reconnects: u64, errors: u64| {
+            traffic.subscribed(Duration::ZERO, error);
+            let text = metrics.render().unwrap();
+            for line in [
+                format!("\nshadow_node_reconnects_total {reconnects}\n"),
+                format!(
+                    "\nshadow_node_errors_total{{error=\"connect\",method=\"subscribe\"}} {errors}\n"
+                ),
+            ] {
+                assert!(text.contains(&line), "no {line:?}");
+            }
+        };
+        check(None, 0, 0);
+        check(Some(Failure::Connect), 0, 1);
+        check(None, 1, 1);
+        check(None, 2, 1);
+        assert_eq!(traffic.counts().event_connections, 3);
     }
 }
