@@ -27,11 +27,6 @@ impl CanaryRate {
         Self(NonZeroU64::new(blocks))
     }
 
-    /// In how many blocks there is one; 0 for never.
-    pub(crate) fn every_blocks(self) -> u64 {
-        self.0.map_or(0, NonZeroU64::get)
-    }
-
     /// How many canaries come before the one of this block; `None` if it has none.
     pub(crate) fn number(self, topoheight: TopoHeight) -> Option<u64> {
         let every = self.0?.get();

@@ -195,6 +195,15 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
+    /// Its value, if that is a number; 1 for a switch that is on, and 0 for one that is off.
+    pub(crate) fn number(&self) -> Option<f64> {
+        match &*self.value {
+            "true" => Some(1.0),
+            "false" => Some(0.0),
+            value => value.parse().ok().filter(|number: &f64| number.is_finite()),
+        }
+    }
+
     /// As it would be typed.
     pub(crate) fn as_typed(&self) -> Vec<String> {
         let name = format!("--{}", self.name.replace('_', "-"));

@@ -1,6 +1,7 @@
 //! One run from the first block of a source to its end, or to where it was stopped.
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     fs::{File, OpenOptions},
     io::{Read, Seek, SeekFrom, Write},
@@ -76,21 +77,19 @@ pub(crate) struct RunOptions {
     pub(crate) keep_blocks: u64,
     /// When a run counts as behind.
     pub(crate) lag_limit: LagLimit,
+    /// The options of the command line that are numbers, by their names in a configuration file.
+    pub(crate) numbers: BTreeMap<String, f64>,
 }
 
 impl RunOptions {
-    /// Those that are numbers.
-    fn numbers(&self) -> Vec<(&'static str, f64)> {
-        vec![
-            ("workers", f64::from(self.workers)),
-            ("schedules", f64::from(self.schedules)),
-            ("budget_seconds", self.budget.as_secs_f64()),
-            ("canary_every_blocks", self.canaries.every_blocks() as f64),
-            ("candidate_memory_bytes", self.memory_bytes.unwrap_or_default() as f64),
-            ("keep_blocks", self.keep_blocks as f64),
-            ("ready_lag_seconds", self.lag_limit.age.as_secs_f64()),
-            ("check_node", f64::from(u8::from(self.node == NodeCheck::Compare))),
-        ]
+    /// Those that are numbers: the ones of the command line, and what they come to where that depends on the
+    /// machine or on the command.
+    fn numbers(&self) -> BTreeMap<String, f64> {
+        let mut numbers = self.numbers.clone();
+        numbers.insert("workers".to_owned(), f64::from(self.workers));
+        let check_node = self.node == NodeCheck::Compare;
+        numbers.insert("check_node".to_owned(), f64::from(u8::from(check_node)));
+        numbers
     }
 }
 

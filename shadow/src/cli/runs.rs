@@ -94,7 +94,7 @@ pub(super) fn replay(replay: Replay, settings: &[Setting]) -> ExitCode {
     let node = if replay.check_node { NodeCheck::Compare } else { NodeCheck::Ignore };
     let operand = replay.directory.display().to_string();
     let about = About::new("replay", operand.clone(), Some(operand), settings);
-    verify(replay.shared, about, node, Pace::default(), || {
+    verify(replay.shared, about, settings, node, Pace::default(), || {
         match Recording::open(&replay.directory) {
             Ok(recording) => Ok(Box::new(recording)),
             // Nothing is wrong with it; it only proves nothing.
@@ -112,7 +112,7 @@ pub(super) fn attach(Attach { node, follow, shared }: Attach, settings: &[Settin
         false => NodeCheck::Ignore,
     };
     let about = About::new("attach", node.node.clone(), None, settings);
-    verify(shared, about, check, Pace::default(), || {
+    verify(shared, about, settings, check, Pace::default(), || {
         connect(&node.options(), follow.options(check))
     })
 }
@@ -147,7 +147,7 @@ pub(super) fn soak(soak: Soak, settings: &[Setting]) -> ExitCode {
     };
     let case = format!("profile {}, seed {}", soak.profile, soak.seed);
     let about = About::new("soak", case, None, settings);
-    verify(soak.shared, about, NodeCheck::Ignore, pace, || {
+    verify(soak.shared, about, settings, NodeCheck::Ignore, pace, || {
         Ok(Box::new(GeneratedChain::new(options)))
     })
 }

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     canary::CanaryRate,
     candidate_spec::CandidateSpec,
+    config::Setting,
     exit_code::ExitCode,
     http::ListenAddress,
     judge::KEEP_BLOCKS,
@@ -129,6 +130,7 @@ pub(super) struct Shared {
 pub(super) fn verify(
     shared: Shared,
     about: About,
+    settings: &[Setting],
     node: NodeCheck,
     pace: Pace,
     open: impl FnOnce() -> Result<Box<dyn BlockSource>, (ExitCode, String)>,
@@ -179,6 +181,10 @@ pub(super) fn verify(
             age: Duration::from_secs_f64(shared.ready_lag_seconds),
             blocks: shared.ready_lag_blocks,
         },
+        numbers: settings
+            .iter()
+            .filter_map(|setting| Some((setting.name.clone(), setting.number()?)))
+            .collect(),
     };
     let directory = match shared.state_dir {
         Some(path) => StateDirectory::Given(path),

@@ -210,7 +210,7 @@ metrics! {
     build: Gauge = "shadow_build_info" by ["version", "rules", "control_build"],
         "1, with the build in the labels.";
     config: Gauge = "shadow_config" by ["option"],
-        "The configuration in effect, where it is a number.";
+        "The options in effect that are numbers, by their names in a configuration file; of those that are switches 1 is on. check_node is whether a node's answers are compared.";
     series: Gauge = "shadow_metrics_series",
         "Series in the last answer.";
     scrapes: Counter = "shadow_metrics_scrapes_total",

@@ -88,7 +88,7 @@ pub struct Setup {
     /// Who is put under test, and which build of it.
     pub candidates: BTreeMap<String, String>,
     /// The configuration, where it is a number.
-    pub options: Vec<(&'static str, f64)>,
+    pub options: BTreeMap<String, f64>,
     /// Where state and verdicts are.
     pub directory: PathBuf,
     /// Where evidence is kept.

@@ -163,7 +163,7 @@ fn unrestored() -> Metrics {
     Metrics::new(Setup {
         chain: "a chain of a test".to_owned(),
         candidates: CANDIDATES.map(|name| (name.to_owned(), "1".to_owned())).into(),
-        options: vec![("workers", 2.0)],
+        options: BTreeMap::from([("workers".to_owned(), 2.0)]),
         directory: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src/metrics")),
         evidence: PathBuf::from("there is none"),
         lag_limit: LagLimit::default(),

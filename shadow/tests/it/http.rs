@@ -43,6 +43,18 @@ fn a_running_soak_answers_what_it_has_found() {
     let text = metrics.text();
     assert!(text.contains("\nshadow_up_to_date 1\n"), "{text}");
     assert!(text.contains("shadow_build_info{"), "{text}");
+    for (option, expected) in [
+        ("blocks_per_second", 500.0),
+        ("canary_every", 1000.0),
+        ("conflict_rate", 0.2),
+        ("min_txs_for_parallel", 0.0),
+        ("parallel_execution_enabled", 1.0),
+        ("triage", 60.0),
+    ] {
+        let series = format!("shadow_config{{option=\"{option}\"}}");
+        assert_eq!(number(&text, &series), expected, "{option}");
+    }
+    assert!(!text.contains("option=\"ready_lag_blocks\""), "nobody set it");
 
     let (code, summary) = running.interrupt();
     assert_eq!(code, 3, "it was interrupted");

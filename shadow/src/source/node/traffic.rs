@@ -165,7 +165,7 @@ mod tests {
         let setup = Setup {
             chain: String::new(),
             candidates: BTreeMap::new(),
-            options: Vec::new(),
+            options: BTreeMap::new(),
             directory: "there is none".into(),
             evidence: "there is none".into(),
             lag_limit: LagLimit::default(),
