@@ -114,7 +114,7 @@ metrics! {
         "How many things are missing for an answer; /api/status says each in a sentence. Above 0 a run that ended now would be without evidence, whatever else is green.";
 
     head_topoheight: Gauge = "shadow_head_topoheight",
-        "The topoheight of the newest block that the source is known to have.";
+        "The topoheight of the newest block that there is to be verified: the newest that the source is known to have, or, with --follow stable, the newest that the node calls stable.";
     stable_topoheight: Gauge = "shadow_stable_topoheight",
         "The topoheight through which the chain says that its order will stay; 0 where the source does not say.";
     verified_topoheight: Gauge = "shadow_verified_topoheight",
