@@ -94,6 +94,11 @@ fn the_dashboard_fits_into_any_grafana() {
             assert_eq!(target["datasource"]["uid"], "${datasource}", "{title}");
             let asked = target["expr"].as_str().unwrap();
             assert!(asked.contains("instance=~\"$instance\""), "{title}: {asked}");
+            // A table has a column for it.
+            let is_of_each = asked.contains("by (instance") || !asked.contains(" by (");
+            let legend = target["legendFormat"].as_str().unwrap_or_default();
+            let is_told = legend.contains("{{instance}}") || panel["type"] == "table";
+            assert!(!is_of_each || is_told, "{title} does not tell the sidecars apart");
         }
     }
 }
