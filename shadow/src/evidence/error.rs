@@ -49,6 +49,8 @@ pub enum EvidenceError {
 pub enum Problem {
     /// The file is not there.
     Missing,
+    /// A directory is where the file should be.
+    Directory,
     /// The file is shorter or longer than it was written.
     Length {
         /// How many bytes it has.
@@ -116,6 +118,9 @@ impl fmt::Display for Problem {
         match self {
             Self::Missing => {
                 f.write_str("the file is missing: take the directory as it was written")
+            }
+            Self::Directory => {
+                f.write_str("a directory is in its place: take the directory as it was written")
             }
             Self::Length { found, written } if found < written => {
                 write!(f, "cut off: {found} of {written} bytes are there")

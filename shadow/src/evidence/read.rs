@@ -187,6 +187,9 @@ impl Reading<'_> {
             {
                 Ok(None)
             }
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                Err(self.broken(file, "", Problem::Directory))
+            }
             Err(error) => Err(EvidenceError::Io { path, error }),
         }
     }

@@ -506,6 +506,20 @@ fn the_program_makes_evidence_smaller_and_says_why() {
 }
 
 #[test]
+fn a_directory_in_the_place_of_a_file_is_damage_like_any_other() {
+    let parent = tempfile::tempdir().unwrap();
+    let (evidence, ..) = evidence_of("fee-not-debited");
+    let original = evidence.write(parent.path()).unwrap();
+    fs::remove_file(original.join("block.json")).unwrap();
+    fs::create_dir(original.join("block.json")).unwrap();
+    for command in ["repro", "minimize", "explain"] {
+        let ran = shadow([command, original.to_str().unwrap()]);
+        assert_eq!(ran.code, 2, "{command}: {ran:#?}");
+        assert!(ran.stderr.contains("block.json: a directory is in its place"), "{ran:#?}");
+    }
+}
+
+#[test]
 fn the_first_case_of_a_problem_is_minimised_in_the_background() {
     let state = tempfile::tempdir().unwrap();
     let directory = state.path().to_str().unwrap();
