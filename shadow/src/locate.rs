@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use comparator::{
-    Difference, Execution, Failure, Field, LocateMethod, LocatedTransaction, Schedule,
+    Difference, Execution, Failure, Field, LocateMethod, LocatedTransaction, Schedule, Side,
 };
 use storage_snapshot::{Amount, StateKey, TxHash};
 
@@ -110,13 +110,29 @@ impl Rerun<'_> {
                 let total = |execution| total(difference.field, execution);
                 Some(total(&control.execution) != total(&execution))
             }
-            // A failure is the same failure if it fails again.
-            (Err(failure), _) if Difference::from(&failure).field == difference.field => Some(true),
+            (Err(failure), _) if Difference::from(&failure).field == difference.field => {
+                Some(message(&Difference::from(&failure)) == message(difference))
+            }
             (Err(Failure::Error(_)), _) => Some(false),
             (Err(_), _) => None,
         }
     }
 }
+
+/// What is said where there is no result: a crash with another message is another crash. Numbers and
+/// hashes in it may belong to the block.
+pub(crate) fn message(difference: &Difference) -> Option<String> {
+    let Side::Text(text) = &difference.observed else { return None };
+    let mut message = String::new();
+    for word in text.split_whitespace().take(MESSAGE_WORDS) {
+        let is_plain = word.chars().all(|char| !char.is_ascii_digit());
+        message.push_str(if is_plain { word } else { "#" });
+        message.push(' ');
+    }
+    Some(message)
+}
+
+const MESSAGE_WORDS: usize = 40;
 
 /// The total that a field is about; nothing for fields that are about something else.
 fn total(field: Field, execution: &Execution) -> Option<Amount> {

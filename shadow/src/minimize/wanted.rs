@@ -8,7 +8,11 @@ use std::cmp::Ordering;
 
 use comparator::{Difference, Field, Side, SkipReason, Status};
 
-use crate::{execute::ExecutableBlock, kinds::TransactionKind, locate::Rerun, locate::locate};
+use crate::{
+    execute::ExecutableBlock,
+    kinds::TransactionKind,
+    locate::{Rerun, locate, message},
+};
 
 /// The difference that has to be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,21 +111,6 @@ fn direction(difference: &Difference) -> Option<Ordering> {
     };
     Some((numbers.1.wrapping_sub(numbers.0) as i64).cmp(&0))
 }
-
-/// What is said where there is no result: a crash with another message is another crash. Numbers and
-/// hashes in it may belong to the block.
-fn message(difference: &Difference) -> Option<String> {
-    let Side::Text(text) = &difference.observed else { return None };
-    let mut message = String::new();
-    for word in text.split_whitespace().take(MESSAGE_WORDS) {
-        let is_plain = word.chars().all(|char| !char.is_ascii_digit());
-        message.push_str(if is_plain { word } else { "#" });
-        message.push(' ');
-    }
-    Some(message)
-}
-
-const MESSAGE_WORDS: usize = 40;
 
 /// The kind of the transaction with which a difference begins. A transaction that was executed before
 /// is none of the kinds that are at fault.

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use comparator::{Execution, Failure, Field, Schedule, Verdict};
+use comparator::{Difference, Execution, Failure, Field, LocateMethod, Schedule, Verdict};
 use shadow::{
     chain::TransactionData,
     diagnosis::{Diagnosis, Finding},
@@ -21,7 +21,7 @@ use shadow::{
         parallel::ParallelExecutor,
     },
     faults::catalogue,
-    locate::Rerun,
+    locate::{Rerun, locate},
     minimize::{
         Case, DirectoryError, MinimizeError, Minimized, Options, Wanted, minimize,
         minimize_directory,
@@ -517,6 +517,37 @@ fn a_directory_in_the_place_of_a_file_is_damage_like_any_other() {
         assert_eq!(ran.code, 2, "{command}: {ran:#?}");
         assert!(ran.stderr.contains("block.json: a directory is in its place"), "{ran:#?}");
     }
+}
+
+#[test]
+fn another_failure_on_the_way_is_not_the_one_that_is_looked_for() {
+    #[derive(Debug)]
+    struct TwoErrors;
+    impl BlockExecutor for TwoErrors {
+        fn name(&self) -> &str {
+            "two-errors"
+        }
+        fn build(&self) -> String {
+            "test".to_owned()
+        }
+        fn execute(
+            &self,
+            block: &Arc<ExecutableBlock>,
+            pre_state: &Arc<PreState>,
+            schedule: Schedule,
+        ) -> Result<Performed, Failure> {
+            match block.transactions.len() {
+                0..=3 => SerialExecutor.execute(block, pre_state, schedule),
+                4..=9 => Err(Failure::Error("disk full".to_owned())),
+                count => Err(Failure::Error(format!("no account in {count} transactions"))),
+            }
+        }
+    }
+    let case = case(&busy());
+    let rerun = Rerun { candidate: &TwoErrors, pre_state: &case.pre_state, schedule: SCHEDULE };
+    let wanted = Difference::from(&Failure::Error("no account in 22 transactions".to_owned()));
+    let found = locate(&wanted, &case.block, Some(rerun)).unwrap();
+    assert_eq!((found.index, found.method), (9, LocateMethod::Prefix));
 }
 
 #[test]
