@@ -97,9 +97,10 @@ fn written(arguments: &MinimizeArguments) -> Result<Written, (ExitCode, String)>
 }
 
 fn as_text(written: &Written) -> String {
-    let Written { path, minimized, evidence, diagnosis, transactions } = written;
+    let Written { path, minimized, evidence, problem, diagnosis, transactions } = written;
     let mut text = format!(
         "{} of {transactions} transactions left after {:.1} s: {}\n\n\
+         made of      a case of problem {problem}\n\
          fingerprint  {}: {}\n\
          shows        in {}, under {}\n",
         evidence.block.transactions.len(),
@@ -114,7 +115,7 @@ fn as_text(written: &Written) -> String {
         text.push_str(&format!("{label:<13}{sentence}\n"));
     }
     if !minimized.is_complete {
-        text.push_str("\nThe time was up before everything was tried; --seconds gives it more.\n");
+        text.push_str("\nNot everything was tried; --seconds gives it more time.\n");
     }
     text
 }
@@ -131,10 +132,11 @@ pub(super) fn labelled(
 }
 
 fn as_json(written: &Written) -> String {
-    let Written { path, minimized, evidence, diagnosis, transactions } = written;
+    let Written { path, minimized, evidence, problem, diagnosis, transactions } = written;
     let sentences = diagnosis.as_ref().map(Diagnosis::sentences).unwrap_or_default();
     json!({
         "directory": path.display().to_string(),
+        "problem": problem.to_string(),
         "fingerprint": evidence.fingerprint.id().to_string(),
         "transactions": transactions,
         "minimized_transactions": evidence.block.transactions.len(),

@@ -19,8 +19,9 @@ use crate::{
     diagnosis::{Diagnosis, difference_of},
     evidence::{Evidence, EvidenceError, Replay, ReplayError, Run},
     execute::BlockExecutor,
-    fingerprint::Fingerprint,
+    fingerprint::{Fingerprint, FingerprintId},
     locate::{Rerun, locate},
+    run_report::markdown::{code, plain},
 };
 
 /// What became of an evidence directory.
@@ -30,8 +31,11 @@ pub struct Written {
     pub path: PathBuf,
     /// How it was found.
     pub minimized: Minimized,
-    /// The smaller evidence.
+    /// The smaller evidence. Numbers and accounts that decide on a fingerprint may have gone, so it
+    /// may have another one.
     pub evidence: Evidence,
+    /// The problem that the original is a case of.
+    pub problem: FingerprintId,
     /// What it says about the cause.
     pub diagnosis: Option<Diagnosis>,
     /// How many transactions the original has.
@@ -58,7 +62,8 @@ pub fn minimize_directory(
     let diagnosis = Diagnosis::of_evidence(&smaller);
     let path = write(directory, &evidence, &smaller, &minimized, diagnosis.as_ref())?;
     let transactions = evidence.block.transactions.len();
-    Ok(Written { path, minimized, evidence: smaller, diagnosis, transactions })
+    let problem = evidence.fingerprint.id();
+    Ok(Written { path, minimized, evidence: smaller, problem, diagnosis, transactions })
 }
 
 /// Minimises evidence.
@@ -139,8 +144,9 @@ fn write(
         if path.exists() {
             continue;
         }
-        let page = page(&minimal, whole, smaller, minimized, diagnosis);
-        let test = regression::test_of(smaller, &minimal, diagnosis);
+        let made_of = format!("{name}, a case of problem {}", whole.fingerprint.id());
+        let page = page(&minimal, &made_of, whole, smaller, minimized, diagnosis);
+        let test = regression::test_of(smaller, &minimal, &made_of, diagnosis);
         for (file, text) in [(PAGE, page), (REGRESSION, test)] {
             write_file(&written.join(file), &text)?;
         }
@@ -167,6 +173,7 @@ fn write_file(path: &Path, text: &str) -> Result<(), DirectoryError> {
 /// What `MINIMAL.md` says.
 fn page(
     name: &str,
+    made_of: &str,
     whole: &Evidence,
     smaller: &Evidence,
     minimized: &Minimized,
@@ -174,13 +181,17 @@ fn page(
 ) -> String {
     let entries = |evidence: &Evidence| evidence.pre_state.iter().count();
     let mut text = format!(
-        "# {name}\n\n\
-         {smaller}.\n\n\
+        "# {}\n\n\
+         {}.\n\n\
+         It is made of {}.\n\n\
          This block is made of block {} and is no block of the chain: of its {} transactions {} are\n\
          left, of the {} values before it {}, and numbers were made rounder where the difference did not\n\
          depend on them. Transactions and the block keep the hashes that they had, as names: they are\n\
          not the hashes of what is written here.\n\n\
          It shows the same difference in {}, under {}. {}\n",
+        code(name),
+        plain(&smaller.to_string()),
+        plain(made_of),
         smaller.block.block.hash,
         whole.block.transactions.len(),
         smaller.block.transactions.len(),
@@ -189,15 +200,16 @@ fn page(
         minimized.shown,
         minimized.case.schedule,
         match minimized.is_complete {
-            true => "Nothing more can be left out.",
-            false => "The time was up before everything was tried, so it may get smaller still.",
+            true => "No single part of it can be left out.",
+            false =>
+                "Not everything was tried before minimising ended, so it may get smaller still.",
         },
     );
     text.push_str("\n## Cause\n\n");
     match diagnosis.map(Diagnosis::sentences).filter(|sentences| !sentences.is_empty()) {
         Some(sentences) => {
             for sentence in sentences {
-                text.push_str(&format!("* {sentence}\n"));
+                text.push_str(&format!("* {}\n", plain(&sentence)));
             }
         }
         None => text.push_str("The numbers do not tell.\n"),

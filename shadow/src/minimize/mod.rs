@@ -79,7 +79,8 @@ pub struct Minimized {
     pub mismatch: Mismatch,
     /// In how many of the last runs it showed.
     pub shown: Rate,
-    /// Whether nothing more can be taken away; otherwise the time was up, or somebody stopped it.
+    /// Whether no single part can be taken away; otherwise the time was up, somebody stopped it, or it
+    /// was still getting smaller after as many rounds as are made.
     pub is_complete: bool,
     /// How often the candidate was run.
     pub runs: u64,

@@ -15,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{Case, MinimizeError, Options, Rate, Wanted, draft::Draft};
 use crate::{
     execute::{BlockExecutor, SerialExecutor},
-    locate::Rerun,
+    locate::{Rerun, locate},
     observe::observe,
     rules::Quirk,
 };
@@ -165,6 +165,20 @@ impl<'a> Oracle<'a> {
     /// Whether nothing more is to be tried.
     pub(super) fn is_over(&self) -> bool {
         self.options.stop.load(Ordering::Relaxed) || self.started.elapsed() >= self.options.budget
+    }
+
+    /// Whether a search that may take long is to leave the rest of the time to others.
+    pub(super) fn is_half_over(&self) -> bool {
+        self.is_over() || self.started.elapsed() >= self.options.budget / 2
+    }
+
+    /// The transaction with which the difference begins in a case that shows it.
+    pub(super) fn culprit(&mut self, draft: &Draft) -> Option<usize> {
+        let sound = sound(draft.case()).ok()?;
+        let (_, mismatch) = self.run(&sound, draft.schedule)?;
+        let Case { block, pre_state, schedule } = &sound.case;
+        let rerun = Rerun { candidate: self.candidate, pre_state, schedule: *schedule };
+        Some(locate(mismatch.first()?, block, Some(rerun))?.index)
     }
 
     /// Whether one run of a case that shows the difference is as good as another.

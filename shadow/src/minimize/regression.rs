@@ -3,9 +3,15 @@
 use crate::{diagnosis::Diagnosis, evidence::Evidence};
 
 /// A whole file with one test, which reads the evidence under a name, runs an executor on it, and asks
-/// that it agrees with the control.
-pub fn test_of(evidence: &Evidence, name: &str, diagnosis: Option<&Diagnosis>) -> String {
+/// that it agrees with the control. It says of what the evidence was made.
+pub fn test_of(
+    evidence: &Evidence,
+    name: &str,
+    made_of: &str,
+    diagnosis: Option<&Diagnosis>,
+) -> String {
     let mut text = format!("//! {}\n//!\n", line(&evidence.to_string()));
+    text.push_str(&format!("//! It is made of {}.\n//!\n", line(made_of)));
     for sentence in diagnosis.map(Diagnosis::sentences).unwrap_or_default() {
         text.push_str(&format!("//! * {}\n", line(&sentence)));
     }

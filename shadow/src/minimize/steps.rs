@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{chain::TransactionData, execute::ExecutableTransaction};
 
-/// Shrinks a draft that shows the difference, until nothing more can be taken away or the time is up.
-/// Says which of the two it was.
+/// Shrinks a draft that shows the difference, until no single part can be taken away, and says whether
+/// it came to that: there is an end to the time, and to the rounds.
 pub(super) fn shrink(mut best: Draft, oracle: &mut Oracle<'_>) -> (Draft, bool) {
     for _ in 0..ROUNDS_MAX {
         let before = size(&best);
@@ -28,11 +28,11 @@ pub(super) fn shrink(mut best: Draft, oracle: &mut Oracle<'_>) -> (Draft, bool) 
         numbers::round(&mut best, oracle);
         schedule(&mut best, oracle);
         if oracle.is_over() || size(&best) == before {
-            break;
+            let is_complete = !oracle.is_over();
+            return (best, is_complete);
         }
     }
-    let is_complete = !oracle.is_over();
-    (best, is_complete)
+    (best, false)
 }
 
 /// Keeps a draft if it shows the difference.
@@ -50,6 +50,7 @@ fn transactions(best: &mut Draft, oracle: &mut Oracle<'_>) {
     if count == 0 {
         return;
     }
+    let whole = best.clone();
     let left = ddmin(all, |listed| {
         let schedule = best.schedule;
         listed.len() < count && keep_transactions(best, listed, schedule, oracle)
@@ -66,6 +67,31 @@ fn transactions(best: &mut Draft, oracle: &mut Oracle<'_>) {
             keep_transactions(best, listed, schedule, oracle)
         });
     }
+    transactions_with_culprit(best, &whole, oracle);
+}
+
+/// The transaction with which the difference begins, and one or two others of all that there were:
+/// those that are left are only those of which none can go by itself.
+fn transactions_with_culprit(best: &mut Draft, whole: &Draft, oracle: &mut Oracle<'_>) {
+    let all = &whole.block.transactions;
+    if all.len() > SEARCHED_WITH_ONE_MAX {
+        return;
+    }
+    let others_max = if all.len() > SEARCHED_WITH_TWO_MAX { 1 } else { FEW - 1 };
+    if best.block.transactions.len() <= 2 || oracle.is_hang() || !oracle.is_certain() {
+        return;
+    }
+    let Some(culprit) = oracle.culprit(whole) else { return };
+    let others: Vec<usize> = (0..all.len()).filter(|index| *index != culprit).collect();
+    few(&others, others_max, |chosen| {
+        if chosen.len() + 1 >= best.block.transactions.len() || oracle.is_half_over() {
+            return false;
+        }
+        let chosen = all.iter().enumerate().filter(|(at, _)| *at == culprit || chosen.contains(at));
+        let listed: Vec<_> = chosen.map(|(_, listed)| listed.clone()).collect();
+        let schedule = best.schedule;
+        keep_transactions(best, &listed, schedule, oracle)
+    });
 }
 
 /// Fewer transactions may do under another schedule, where it is their places that decide who runs when.
@@ -227,13 +253,19 @@ fn size(draft: &Draft) -> (usize, usize, usize, u64) {
 }
 
 /// Each round tries everything again.
-const ROUNDS_MAX: usize = 4;
+const ROUNDS_MAX: usize = 16;
 
 /// So few transactions are looked for in every combination.
 const FEW: usize = 3;
 
 /// Of at most so many.
 const SEARCHED_MAX: usize = 24;
+
+/// Two others of at most so many are looked for that show the difference with the one it begins with.
+const SEARCHED_WITH_TWO_MAX: usize = 64;
+
+/// One other of at most so many.
+const SEARCHED_WITH_ONE_MAX: usize = 512;
 
 /// Of at most so many where each of them takes long.
 const SEARCHED_FEW_MAX: usize = 5;

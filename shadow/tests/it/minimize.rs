@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use comparator::{Difference, Execution, Failure, Field, LocateMethod, Schedule, Verdict};
+use comparator::{
+    Difference, Execution, FailReason, Failure, Field, LocateMethod, Schedule, Status, Verdict,
+};
 use shadow::{
     chain::TransactionData,
     diagnosis::{Diagnosis, Finding},
@@ -27,7 +29,7 @@ use shadow::{
         minimize_directory,
     },
 };
-use storage_snapshot::{Amount, Nonce, StateKey, StateRead, StateValue};
+use storage_snapshot::{Address, Amount, Nonce, StateKey, StateRead, StateValue};
 
 use crate::{program::shadow, support::*};
 
@@ -378,6 +380,10 @@ fn evidence_becomes_a_smaller_directory_beside_it_with_a_test() {
         assert!(test.contains(part), "{part} is not in\n{test}");
     }
     let page = fs::read_to_string(written.path.join("MINIMAL.md")).unwrap();
+    // Whoever looks for the problem finds it by the fingerprint that it was reported under.
+    let problem = format!("a case of problem {}", evidence.fingerprint.id());
+    assert!(page.contains(&problem) && test.contains(&problem), "{page}{test}");
+    assert!(page.contains("No single part of it can be left out."), "{page}");
     assert!(page.contains("of its 22 transactions 1 are"), "{page}");
     assert!(page.contains("its debit is missing"), "{page}");
 
@@ -397,7 +403,9 @@ fn the_test_that_is_written_compiles_and_holds() {
     let diagnosis = Diagnosis::of_evidence(&evidence).unwrap();
     assert_eq!(diagnosis.causes[0].finding, Finding::DebitMissing, "{diagnosis}");
     let written = fs::read_to_string(directory.join("regression.rs")).unwrap();
-    let text = shadow::minimize::test_of(&evidence, "12_ffffffff_v3_minimal", Some(&diagnosis));
+    let made_of = "12_ffffffff_v3, a case of problem 0123456789ab";
+    let name = "12_ffffffff_v3_minimal";
+    let text = shadow::minimize::test_of(&evidence, name, made_of, Some(&diagnosis));
     assert_eq!(text, written);
     // On the executor that it was written for it fails.
     let mutant = catalogue().find(|mutant| mutant.name == "fee-not-debited").unwrap();
@@ -503,6 +511,54 @@ fn the_program_makes_evidence_smaller_and_says_why() {
 
     assert_eq!(shadow(["minimize", directory, "--candidate", "v3"]).code, 3);
     assert_eq!(shadow(["minimize", parent.path().to_str().unwrap()]).code, 2);
+}
+
+#[test]
+fn two_of_many_are_found_though_none_of_those_that_are_left_can_go_alone() {
+    const FIRST: Address = Address::new([3; 32]);
+    /// C has a unit too much where it comes after many others, an even number of them, or right after
+    /// one of them.
+    fn by_place(block: &ExecutableBlock, _: &PreState, execution: &mut Execution) {
+        let sources: Vec<Address> =
+            block.transactions.iter().map(|listed| listed.body.source).collect();
+        let place = sources.iter().position(|source| *source == C);
+        let is_there = match place {
+            Some(1) => sources[0] == FIRST,
+            Some(place) => place >= 30 && place.is_multiple_of(2),
+            None => false,
+        };
+        if is_there {
+            raise(execution, StateKey::Balance(C, NATIVE), Amount::new(1));
+        }
+    }
+    let mut world = World::new().account(C, 0, 1000);
+    for number in 1..=34 {
+        let [from, to] = [number, 100 + number].map(|name| Address::new([name; 32]));
+        world = world.account(from, 0, 1000).pay(from, 0, to, 10, 1);
+    }
+    let world = world.pay(C, 0, D, 10, 1);
+    let found = minimized(&world, &Altered(by_place as Fault));
+    assert_eq!(found.case.block.transactions.len(), 2);
+}
+
+#[test]
+fn what_a_candidate_wrote_is_no_markup_on_the_page() {
+    fn fault(_: &ExecutableBlock, _: &PreState, execution: &mut Execution) {
+        if let Some(outcome) = execution.outcomes.first_mut() {
+            let reason = "<script>alert(1)</script>".to_owned();
+            outcome.status = Status::Failed(FailReason::Other(reason));
+            outcome.fee = Amount::ZERO;
+        }
+    }
+    let parent = tempfile::tempdir().unwrap();
+    let candidate = Altered(fault as Fault);
+    let case = case(&busy());
+    let replay = Replay::new(case.block, case.pre_state).unwrap();
+    let run = replay.run(&candidate, SCHEDULE).unwrap();
+    let original = replay.evidence(run, &candidate).unwrap().write(parent.path()).unwrap();
+    let written = minimize_directory(&original, &candidate, options()).unwrap();
+    let page = fs::read_to_string(written.path.join("MINIMAL.md")).unwrap();
+    assert!(page.contains("&lt;script&gt;") && !page.contains("<script>"), "{page}");
 }
 
 #[test]
