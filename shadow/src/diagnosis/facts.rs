@@ -8,7 +8,7 @@ use std::{
 use comparator::{Difference, Execution, Field, Outcome, Side, Status};
 use storage_snapshot::{Address, Amount, AssetId, Nonce, StateKey, StateRead, StateValue, TxHash};
 
-use super::{Conflict, Named, Question};
+use super::{Conflict, Named, Question, as_reported::as_reported};
 use crate::{
     chain::{Transaction, TransactionData},
     execute::{ExecutableBlock, SerialExecutor},
@@ -21,6 +21,7 @@ pub(super) struct Facts<'a> {
     positions: OnceCell<HashMap<TxHash, usize, ahash::RandomState>>,
     /// How many transactions may still be executed to see what would come of them.
     to_execute: Cell<usize>,
+    as_reported: OnceCell<Option<Execution>>,
 }
 
 /// An amount that a transaction takes from a balance, or gives to one.
@@ -79,6 +80,7 @@ impl<'a> Facts<'a> {
             moves: Vec::new(),
             positions: OnceCell::new(),
             to_execute: Cell::new(TO_EXECUTE_MAX),
+            as_reported: OnceCell::new(),
         };
         facts.moves = facts.list_moves();
         facts
@@ -196,6 +198,19 @@ impl<'a> Facts<'a> {
         alter(&mut block);
         let control = SerialExecutor.control(&block, self.question.pre_state).ok()?;
         Some(control.execution)
+    }
+
+    /// Whether the candidate shows exactly what follows from the outcomes that it reports. Another
+    /// outcome is a report of its own.
+    pub(super) fn follows_from_outcomes(&self, difference: &Difference) -> bool {
+        let expected = self.as_reported.get_or_init(|| as_reported(self));
+        let (Some(expected), Some(observed)) = (expected, self.observed()) else { return false };
+        match (difference.field, difference.key) {
+            (Field::Fees, _) => observed.totals.fees == expected.totals.fees,
+            (Field::Burned, _) => observed.totals.burned == expected.totals.burned,
+            (_, Some(key)) => observed.delta.get(&key) == expected.delta.get(&key),
+            (_, None) => false,
+        }
     }
 
     /// The transactions that write a key, in order.

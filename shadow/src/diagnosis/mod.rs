@@ -6,6 +6,7 @@
 //! those that the candidate shows. Where several fit equally well they are all given, as likely; where
 //! none fits nothing is said, because a guess sends whoever reads it to the wrong place.
 
+mod as_reported;
 mod balances;
 mod cause;
 mod facts;

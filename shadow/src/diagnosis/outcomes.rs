@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use comparator::{
     Difference, Execution, FailReason, Failure, Field, Outcome, Side, SkipReason, Status,
 };
-use storage_snapshot::{Amount, Nonce, StateKey, TxHash};
+use storage_snapshot::{Amount, Nonce, TxHash};
 
 use super::{
     balances::transactions,
     cause::{Cause, EXACT, Finding, Hypotheses, STRIKING},
     facts::Facts,
 };
-use crate::{chain::TransactionData, execute::ExecutableBlock};
+use crate::{chain::TransactionData, execute::ExecutableBlock, locate::touches};
 
 pub(super) fn explain(
     facts: &Facts<'_>,
@@ -206,6 +206,17 @@ fn orders(block: &ExecutableBlock) -> Vec<Vec<usize>> {
     orders
 }
 
+/// What became of the keys of a transaction whose outcome is wrong.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effects {
+    /// What the control made of them.
+    Right,
+    /// What follows from the outcome.
+    AsReported,
+    /// Something else.
+    Unexpected,
+}
+
 /// One transaction and its outcome.
 struct One<'a> {
     facts: &'a Facts<'a>,
@@ -221,28 +232,31 @@ impl One<'_> {
         fitting.add(EXACT, self.consequences(), cause);
     }
 
-    /// The difference itself, and those of everything that the transaction has to do with.
+    /// The difference itself, and every other one whose numbers follow if all outcomes are taken at
+    /// their word.
     fn consequences(&self) -> BTreeSet<usize> {
         let facts = self.facts;
-        let mut explained = BTreeSet::from([self.index]);
-        let Some(body) = facts.body(self.at) else { return explained };
-        let is_party = |key: &StateKey| {
-            let account = key.account();
-            *account == body.source
-                || *account == facts.block().miner
-                || matches!(&body.data, TransactionData::Transfers(outputs)
-                    if outputs.iter().any(|output| output.destination == *account))
-        };
-        explained.extend(facts.differences().filter_map(|(index, other)| {
-            let is_total = matches!(other.field, Field::Fees | Field::Burned);
-            (is_total || other.key.as_ref().is_some_and(is_party)).then_some(index)
-        }));
-        explained
+        let follows = facts.differences().filter(|(_, other)| facts.follows_from_outcomes(other));
+        follows.map(|(index, _)| index).chain([self.index]).collect()
     }
 
-    /// Whether anything differs but the outcome.
-    fn has_consequences(&self) -> bool {
-        self.consequences().len() > 1
+    /// What the candidate made of the keys that the transaction itself touches.
+    fn effects(&self) -> Effects {
+        let (facts, Some(body)) = (self.facts, self.facts.body(self.at)) else {
+            return Effects::Unexpected;
+        };
+        let mut own = facts
+            .differences()
+            .filter(|(_, other)| other.key.is_some_and(|key| touches(body, &key)))
+            .map(|(_, other)| other)
+            .peekable();
+        if own.peek().is_none() {
+            Effects::Right
+        } else if own.any(|other| facts.follows_from_outcomes(other)) {
+            Effects::AsReported
+        } else {
+            Effects::Unexpected
+        }
     }
 
     fn explain_missing(&self, fitting: &mut Hypotheses) {
@@ -332,8 +346,10 @@ impl One<'_> {
                 self.add(fitting, Finding::FailReasonWrong, sentence, &[]);
             }
             (Status::Executed, Status::Failed(_) | Status::Skipped(_)) => {
-                let effects =
-                    if self.has_consequences() { "" } else { ", though its effects are there" };
+                let effects = match self.effects() {
+                    Effects::Right => ", though its effects are there",
+                    Effects::AsReported | Effects::Unexpected => "",
+                };
                 let sentence = format!(
                     "transaction #{at} is executed, and is said to be {}{effects}",
                     words(observed)
@@ -368,11 +384,12 @@ impl One<'_> {
         let (facts, at) = (self.facts, self.at);
         let Some(body) = facts.body(at) else { return };
         let nonce = body.nonce;
-        if !self.has_consequences() {
+        let effects = self.effects();
+        if effects != Effects::AsReported {
             let sentence = format!(
-                "transaction #{at} is skipped for its nonce {nonce}, and is said to be {}; nothing else of \
-                 it is there",
-                words(observed)
+                "transaction #{at} is skipped for its nonce {nonce}, and is said to be {}{}",
+                words(observed),
+                if effects == Effects::Right { "; nothing else of it is there" } else { "" }
             );
             self.add(fitting, Finding::SkippedReportedExecuted, sentence, &[]);
             return;
@@ -469,7 +486,7 @@ fn all_outcomes(facts: &Facts<'_>) -> impl Iterator<Item = usize> {
 }
 
 /// The outcomes of an execution by transaction; of several the first.
-fn given(execution: &Execution) -> BTreeMap<TxHash, &Outcome> {
+pub(super) fn given(execution: &Execution) -> BTreeMap<TxHash, &Outcome> {
     let mut given = BTreeMap::new();
     for outcome in &execution.outcomes {
         given.entry(outcome.hash).or_insert(outcome);

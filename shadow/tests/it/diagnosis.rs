@@ -263,6 +263,66 @@ fn transactions_that_are_refused_and_should_not_be() {
     check(&world, refused(1), Finding::NonceNotGivenBack, &[1, 0], says);
 }
 
+/// What is said of an altered result, and how many differences it leaves unexplained.
+fn said(world: &World, fault: impl Fn(&mut Execution) + Send + Sync) -> (String, usize) {
+    let altered = Altered(move |_: &ExecutableBlock, _: &PreState, e: &mut Execution| fault(e));
+    let found = diagnosis(world, &altered);
+    (found.causes.first().map(ToString::to_string).unwrap_or_default(), found.unexplained)
+}
+
+fn report(execution: &mut Execution, index: usize, status: Status, fee: u64) {
+    execution.outcomes[index].status = status;
+    execution.outcomes[index].fee = Amount::new(fee);
+}
+
+#[test]
+fn a_wrong_outcome_explains_what_follows_from_it_and_nothing_else() {
+    let failed = || Status::Failed(FailReason::CreditOverflow);
+    let alone = said(&world(), |execution| report(execution, 1, failed(), 0));
+    assert!(alone.0.contains("though its effects are there") && alone.1 == 0, "{alone:?}");
+    let and_the_miner = said(&world(), |execution| {
+        report(execution, 1, failed(), 0);
+        raise(M, 123_457)(execution);
+    });
+    assert_eq!(and_the_miner, (alone.0, 1));
+
+    let without = World::new().account(A, 0, 1000).account(B, 0, 500).pay(A, 0, B, 10, 1).serial();
+    let rolled_back = said(&world(), |execution| {
+        execution.delta = without.delta.clone();
+        execution.totals = without.totals;
+        report(execution, 1, failed(), 0);
+    });
+    assert!(rolled_back.0.contains("is said to be failed"), "{rolled_back:?}");
+    assert!(!rolled_back.0.contains("effects") && rolled_back.1 == 0, "{rolled_back:?}");
+}
+
+#[test]
+fn a_nonce_was_let_in_only_where_what_it_moves_is_there() {
+    let world = world().pay(A, 0, C, 35, 3);
+    let executed = |execution: &mut Execution| report(execution, 2, Status::Executed, 3);
+    let (said_alone, _) = said(&world, executed);
+    assert!(said_alone.contains("nothing else of it is there"), "{said_alone}");
+    let and_the_miner = said(&world, |execution| {
+        executed(execution);
+        raise(M, 123_457)(execution);
+    });
+    assert_eq!(and_the_miner, (said_alone, 1));
+    let replay = |execution: &mut Execution| {
+        executed(execution);
+        raise(A, -38)(execution);
+        raise(C, 35)(execution);
+        raise(M, 3)(execution);
+        execution.totals.fees = Amount::new(11);
+    };
+    let says = "was accepted with nonce 0, which transaction #0 used already";
+    check(&world, replay, Finding::ReplayAccepted, &[2, 0], says);
+    let advanced = |execution: &mut Execution| {
+        replay(execution);
+        execution.delta.set_nonce(A, Nonce::new(2));
+    };
+    check(&world, advanced, Finding::ReplayAccepted, &[2, 0], says);
+}
+
 #[test]
 fn a_failure_keeps_what_the_chain_keeps() {
     let full = World::new().account(A, 0, 1000).account(B, 0, u64::MAX - 5);
