@@ -8,6 +8,7 @@ use storage_snapshot::{Amount, AssetId, StateKey};
 use super::{
     cause::{Cause, EXACT, Finding, Hypotheses, STRIKING, SUMMED},
     facts::{Delta, Facts, Move, Part, Way, negated, sum, too},
+    state::explain_by_rolled_back,
 };
 
 pub(super) fn explain(
@@ -35,6 +36,7 @@ pub(super) fn explain(
     balance.explain_by_failures(fitting);
     balance.explain_by_all(fitting);
     balance.explain_by_limits(fitting);
+    explain_by_rolled_back(facts, index, &facts.touching(&delta.key()), fitting);
 }
 
 /// A balance of which both sides wrote something else.

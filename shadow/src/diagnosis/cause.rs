@@ -38,7 +38,7 @@ findings! {
     DebitTwice = "debit_twice", "What a transaction takes from an account was taken twice.";
     CreditMissing = "credit_missing", "What a transaction gives to an account was not given.";
     CreditTwice = "credit_twice", "What a transaction gives to an account was given twice.";
-    EffectMissing = "effect_missing", "What a transaction takes and gives of one balance is not there.";
+    EffectMissing = "effect_missing", "What a transaction takes and gives is not there.";
     EffectTwice = "effect_twice", "What a transaction takes and gives of one balance is there twice.";
     Overwritten = "overwritten", "What an account had before the block was overwritten by a credit.";
     NotLoaded = "not_loaded", "What an account had before the block was taken to be nothing.";
@@ -135,9 +135,9 @@ pub struct Named {
 /// How sure an explanation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Confidence {
-    /// Its numbers fit exactly, and those of no other explanation do so as well.
+    /// Its numbers fit exactly, and no other explanation fits as many of the differences.
     Certain,
-    /// Its numbers fit exactly, and so do those of another one.
+    /// Its numbers fit exactly, and another one fits as many of the differences.
     Likely,
 }
 
@@ -164,7 +164,7 @@ pub struct Cause {
     pub transactions: Vec<Named>,
     /// How sure it is.
     pub confidence: Confidence,
-    /// How many more differences have an explanation of this kind.
+    /// How many more differences have an explanation of this kind, with the same other readings.
     pub alike: usize,
     pub(super) sentence: String,
 }
@@ -189,7 +189,7 @@ pub(super) struct Hypothesis {
     pub(super) cause: Cause,
     /// The differences that it predicts, by their index.
     pub(super) explains: BTreeSet<usize>,
-    /// How telling it is, among those that explain as much: what fits by chance more easily is less.
+    /// How telling it is: what fits by chance more easily is less, and given later.
     pub(super) rank: u8,
 }
 
@@ -203,6 +203,8 @@ pub(super) const STRIKING: u8 = 3;
 pub(super) const EXACT: u8 = 2;
 /// Numbers that several steps together make up.
 pub(super) const SUMMED: u8 = 1;
+/// No numbers: said where nothing else fits.
+pub(super) const NUMBERLESS: u8 = 0;
 
 impl Hypotheses {
     pub(super) fn add(

@@ -253,10 +253,9 @@ impl<'a> Facts<'a> {
 
     /// Two transactions that meet in the key of the first difference. The later one is where it
     /// begins, if that was found and it touches the key.
-    pub(super) fn conflict(&self) -> Option<Conflict> {
+    pub(super) fn conflict(&self, begins: Option<usize>) -> Option<Conflict> {
         let key = self.question.differences.first()?.key?;
         let touching = self.touching(&key);
-        let begins = self.question.first.map(|first| first.index);
         let later = touching.iter().position(|index| Some(*index) == begins).filter(|at| *at > 0);
         let later = later.unwrap_or(1);
         let (earlier, later) = (touching.get(later.checked_sub(1)?)?, touching.get(later)?);

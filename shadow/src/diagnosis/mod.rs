@@ -21,7 +21,7 @@ mod totals;
 use std::{collections::BTreeSet, fmt};
 
 pub use cause::{Cause, Confidence, Finding, Named};
-use cause::{Hypotheses, Hypothesis};
+use cause::{Hypotheses, Hypothesis, NUMBERLESS};
 use comparator::{
     Difference, Execution, Failure, Field, LocateMethod, LocatedTransaction, Schedule,
 };
@@ -57,7 +57,8 @@ pub struct Diagnosis {
     pub causes: Vec<Cause>,
     /// How many differences none of them explains.
     pub unexplained: usize,
-    /// The transaction with which the first difference begins.
+    /// The transaction with which the first difference begins, unless a certain cause of it says more
+    /// than which keys a transaction touches.
     pub first: Option<LocatedTransaction>,
     /// Two transactions that meet in the key of the first difference.
     pub conflict: Option<Conflict>,
@@ -82,35 +83,61 @@ pub fn diagnose(question: &Question<'_>) -> Diagnosis {
     let mut open: BTreeSet<usize> = (0..question.differences.len())
         .filter(|index| facts.field(*index) != Some(Field::Schedule))
         .collect();
-    let mut causes: Vec<Cause> = Vec::new();
-    let mut unexplained = 0;
+    // Of each explanation all readings.
+    let mut causes: Vec<Vec<Cause>> = Vec::new();
+    let (mut unexplained, mut is_first_open) = (0, false);
     while let Some(index) = open.first().copied() {
         open.remove(&index);
         let fitting = best(hypotheses(&facts, index), &open);
-        if fitting.is_empty() {
+        let known = causes.iter().position(|known| is_alike(known, &fitting));
+        let is_full = known.is_none() && causes.iter().map(Vec::len).sum::<usize>() >= CAUSES_MAX;
+        if fitting.is_empty() || is_full {
             unexplained += 1;
+            is_first_open |= index == 0;
+            continue;
         }
-        let confidence = if fitting.len() == 1 { Confidence::Certain } else { Confidence::Likely };
-        for hypothesis in &fitting {
-            open.retain(|other| !hypothesis.explains.contains(other));
-        }
-        let known = causes.iter_mut().find(|known| {
-            fitting.iter().any(|hypothesis| hypothesis.cause.finding == known.finding)
-        });
-        if let Some(known) = known {
-            known.alike += 1;
-        } else if causes.len() < CAUSES_MAX {
-            let readings = fitting.into_iter().map(|hypothesis| hypothesis.cause);
-            causes.extend(readings.map(|cause| Cause { confidence, ..cause }));
+        // Of several readings one is true, so what they do not all explain is still to be explained.
+        open.retain(|other| !fitting.iter().all(|reading| reading.explains.contains(other)));
+        match known.and_then(|known| causes.get_mut(known)?.first_mut()) {
+            Some(known) => known.alike += 1,
+            None => causes.push(readings(fitting)),
         }
     }
+    // Which keys a transaction touches is a hint; the cause knows.
+    let by_cause = question
+        .first
+        .filter(|first| first.method == LocateMethod::Touch && !is_first_open)
+        .and_then(|_| blamed(causes.first()?));
+    let begins = by_cause.or(question.first.map(|first| first.index));
     Diagnosis {
-        causes,
+        causes: causes.into_iter().flatten().collect(),
         unexplained,
-        first: question.first,
-        conflict: facts.conflict(),
+        first: question.first.filter(|_| by_cause.is_none()),
+        conflict: facts.conflict(begins),
         schedule: question.schedule,
     }
+}
+
+/// The transaction at fault, where there is no doubt.
+fn blamed(readings: &[Cause]) -> Option<usize> {
+    match readings {
+        [certain] => certain.transactions.first().map(|named| named.index),
+        _ => None,
+    }
+}
+
+/// Whether both find the same, and are as sure of it.
+fn is_alike(known: &[Cause], fitting: &[Hypothesis]) -> bool {
+    let found: BTreeSet<Finding> = known.iter().map(|cause| cause.finding).collect();
+    let fits: BTreeSet<Finding> = fitting.iter().map(|reading| reading.cause.finding).collect();
+    found == fits && (known.len() == 1) == (fitting.len() == 1)
+}
+
+/// One reading is certain, several are likely.
+fn readings(fitting: Vec<Hypothesis>) -> Vec<Cause> {
+    let confidence = if fitting.len() == 1 { Confidence::Certain } else { Confidence::Likely };
+    let causes = fitting.into_iter().map(|hypothesis| hypothesis.cause);
+    causes.map(|cause| Cause { confidence, ..cause }).collect()
 }
 
 /// Everything that fits a difference.
@@ -142,17 +169,21 @@ fn hypotheses(facts: &Facts<'_>, index: usize) -> Hypotheses {
     fitting
 }
 
-/// Those that explain the most, and among them the most telling ones.
+/// Those that explain the most, the most telling ones first.
 fn best(fitting: Hypotheses, open: &BTreeSet<usize>) -> Vec<Hypothesis> {
-    let worth =
-        |hypothesis: &Hypothesis| (hypothesis.explains.intersection(open).count(), hypothesis.rank);
-    let Some(most) = fitting.0.iter().map(worth).max() else { return Vec::new() };
+    let explained = |hypothesis: &Hypothesis| hypothesis.explains.intersection(open).count();
+    let most = fitting.0.iter().map(explained).max();
     let mut best: Vec<Hypothesis> = Vec::new();
-    for hypothesis in fitting.0 {
+    let mut fitting = fitting.0;
+    fitting.sort_by_key(|hypothesis| std::cmp::Reverse(hypothesis.rank));
+    for hypothesis in fitting {
         let is_known = best.iter().any(|known| known.cause.says_the_same(&hypothesis.cause));
-        if worth(&hypothesis) == most && !is_known {
+        if Some(explained(&hypothesis)) == most && !is_known {
             best.push(hypothesis);
         }
+    }
+    if best.first().is_some_and(|most_telling| most_telling.rank > NUMBERLESS) {
+        best.retain(|hypothesis| hypothesis.rank > NUMBERLESS);
     }
     best.truncate(READINGS_MAX);
     best

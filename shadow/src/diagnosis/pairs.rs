@@ -23,6 +23,7 @@ pub(super) fn explain(facts: &Facts<'_>, index: usize, fitting: &mut Hypotheses)
             // Who was not written was not credited with what belongs to the other.
             if is_written(facts, winner_index) {
                 pair.explain_by_credits(fitting);
+                pair.explain_by_one_transfer(fitting);
                 pair.explain_by_fees(fitting);
             }
             pair.explain_by_outputs(fitting);
@@ -67,6 +68,37 @@ impl Pair<'_> {
                 if finding == Finding::WrongAsset { "asset" } else { "account" }
             );
             let cause = Cause::new(finding, sentence)
+                .at(loser.key())
+                .of(self.amount())
+                .by(facts.named(moved.index));
+            fitting.add(STRIKING, self.indexes, cause);
+        }
+    }
+
+    /// A transfer that did neither: its sender did not pay, and its receiver was not paid.
+    fn explain_by_one_transfer(&self, fitting: &mut Hypotheses) {
+        let Self { facts, loser, winner, .. } = self;
+        for moved in facts.applied(loser.account, loser.asset) {
+            let is_senders =
+                facts.body(moved.index).map(|body| body.source) == Some(winner.account);
+            if moved.way != Way::Credit
+                || moved.amount != self.amount()
+                || !is_senders
+                || loser.asset != winner.asset
+                || loser.account == winner.account
+            {
+                continue;
+            }
+            let sentence = format!(
+                "{} has {} too little, and {} has it too much = {} of transaction #{}: neither its credit \
+                 nor its debit is there",
+                facts.key(&loser.key()),
+                self.amount(),
+                facts.key(&winner.key()),
+                part(moved),
+                moved.index,
+            );
+            let cause = Cause::new(Finding::EffectMissing, sentence)
                 .at(loser.key())
                 .of(self.amount())
                 .by(facts.named(moved.index));

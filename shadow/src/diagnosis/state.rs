@@ -7,11 +7,11 @@ use storage_snapshot::{Amount, MultisigConfig, StateKey, StateValue};
 
 use super::{
     balances::transactions,
-    cause::{Cause, EXACT, Finding, Hypotheses, STRIKING, SUMMED},
+    cause::{Cause, EXACT, Finding, Hypotheses, NUMBERLESS, STRIKING},
     facts::{Facts, Way},
     outcomes::explain_by_order,
 };
-use crate::chain::TransactionData;
+use crate::{chain::TransactionData, locate::touches};
 
 pub(super) fn explain(
     facts: &Facts<'_>,
@@ -84,7 +84,7 @@ impl Place<'_> {
         } else {
             let sentence =
                 format!("{words} was written, and {} does not touch it", transactions(&naming));
-            self.add(fitting, SUMMED, Finding::UntouchedWritten, &naming, sentence);
+            self.add(fitting, NUMBERLESS, Finding::UntouchedWritten, &naming, sentence);
         }
     }
 
@@ -261,6 +261,18 @@ pub(super) fn explain_by_rolled_back(
         });
     });
     let Some(without) = without else { return };
+    // Half of it is something else.
+    let is_whole = failed.iter().filter_map(|at| facts.body(*at)).all(|body| {
+        let control = &facts.question.control.delta;
+        let mut keys = control.iter().map(|(key, _)| key).filter(|key| touches(body, key));
+        keys.all(|key| {
+            let (right, without) = (control.get(key), without.delta.get(key));
+            right == without || observed.delta.get(key) == without
+        })
+    });
+    if !is_whole {
+        return;
+    }
     let explained: Vec<usize> = facts
         .differences()
         .filter(|(_, other)| {

@@ -68,7 +68,7 @@ fn balance(execution: &Execution, account: Address, asset: AssetId) -> Amount {
 #[test]
 fn a_debit_that_is_missing() {
     let says = "is too high by 11 = fee 1 + amount 10 of transaction #0: its debit is missing";
-    check(&world(), raise(A, 11), Finding::DebitMissing, &[0], says);
+    check(&world().pay(A, 1, C, 35, 3), raise(A, 11), Finding::DebitMissing, &[0], says);
     check(&world(), raise(A, 1), Finding::DebitMissing, &[0], "= fee 1 of transaction #0");
     check(&world(), raise(A, 10), Finding::DebitMissing, &[0], "= amount 10 of transaction #0");
 }
@@ -184,11 +184,11 @@ fn two_values_that_are_swapped() {
 
 #[test]
 fn two_outputs_that_are_swapped() {
-    let world = World::new().account(A, 0, 1000);
+    let world = World::new().account(A, 0, 1000).account(B, 0, 500);
     let world = world.transfer(A, 0, &[(NATIVE, B, 10), (NATIVE, C, 35)], 1);
     let swapped = |execution: &mut Execution| {
-        execution.delta.set_balance(B, NATIVE, Amount::new(35));
-        execution.delta.set_balance(C, NATIVE, Amount::new(10));
+        raise(B, 25)(execution);
+        raise(C, -25)(execution);
     };
     let says = "the amounts of two outputs were swapped";
     check(&world, swapped, Finding::OutputsSwapped, &[0], says);
@@ -263,6 +263,17 @@ fn transactions_that_are_refused_and_should_not_be() {
     check(&world, refused(1), Finding::NonceNotGivenBack, &[1, 0], says);
 }
 
+/// All readings of an altered result and how sure they are, and how many differences have none.
+fn readings(
+    world: &World,
+    fault: impl Fn(&mut Execution) + Send + Sync,
+) -> (Vec<(Finding, &'static str)>, usize) {
+    let altered = Altered(move |_: &ExecutableBlock, _: &PreState, e: &mut Execution| fault(e));
+    let found = diagnosis(world, &altered);
+    let causes = found.causes.iter().map(|cause| (cause.finding, cause.confidence.as_str()));
+    (causes.collect(), found.unexplained)
+}
+
 /// What is said of an altered result, and how many differences it leaves unexplained.
 fn said(world: &World, fault: impl Fn(&mut Execution) + Send + Sync) -> (String, usize) {
     let altered = Altered(move |_: &ExecutableBlock, _: &PreState, e: &mut Execution| fault(e));
@@ -327,14 +338,10 @@ fn a_nonce_was_let_in_only_where_what_it_moves_is_there() {
 fn a_failure_keeps_what_the_chain_keeps() {
     let full = World::new().account(A, 0, 1000).account(B, 0, u64::MAX - 5);
     let world = full.clone().transfer(A, 0, &[(NATIVE, B, 10), (NATIVE, C, 35)], 1);
-    let returned = raise(A, 46);
-    check(
-        &world,
-        returned,
-        Finding::FailedDebitsReturned,
-        &[0],
-        "was given back, though it failed",
-    );
+    // That it keeps its nonce tells a debit that was given back from a transaction that was taken back.
+    let second = full.clone().pay(A, 0, D, 7, 2).transfer(A, 1, &[(NATIVE, B, 10)], 1);
+    let says = "was given back, though it failed";
+    check(&second, raise(A, 11), Finding::FailedDebitsReturned, &[1], says);
     let went_on = |execution: &mut Execution| {
         execution.delta.set_balance(C, NATIVE, Amount::new(35));
     };
@@ -456,6 +463,76 @@ fn where_two_readings_fit_both_are_given_as_likely() {
 }
 
 #[test]
+fn a_reading_is_not_left_out_for_being_less_telling() {
+    // What is not debited is what it was before.
+    let (found, _) = readings(&world(), raise(A, 11));
+    assert_eq!(found, [(Finding::DebitMissing, "likely"), (Finding::Stale, "likely")]);
+}
+
+#[test]
+fn a_transfer_of_which_nothing_is_left_is_told_beside_one_that_went_back_to_its_sender() {
+    let (found, unexplained) = readings(&world(), |execution| {
+        raise(A, 10)(execution);
+        raise(B, -10)(execution);
+    });
+    let likely = |finding| (finding, "likely");
+    assert_eq!(found, [Finding::WrongAccount, Finding::EffectMissing].map(likely));
+    assert_eq!(unexplained, 0);
+}
+
+#[test]
+fn a_likely_explanation_is_not_counted_with_a_certain_one() {
+    // What is missing of B is a debit for certain; what is missing of A may be one.
+    let world = world().pay(B, 1, C, 35, 3);
+    let (found, _) = readings(&world, |execution| {
+        raise(A, 11)(execution);
+        raise(B, 77)(execution);
+    });
+    let causes = [
+        (Finding::DebitMissing, "likely"),
+        (Finding::Stale, "likely"),
+        (Finding::DebitMissing, "certain"),
+    ];
+    assert_eq!(found, causes);
+}
+
+#[test]
+fn what_a_failed_transaction_leaves_behind_is_taken_back_as_a_whole() {
+    let world = World::new().account(A, 0, 1000).account(B, 0, u64::MAX - 5);
+    let failing = [(NATIVE, C, 35), (NATIVE, B, 10)];
+    let world = world.transfer(A, 0, &failing, 1).pay(A, 1, D, 7, 2);
+    let rolled_back = |execution: &mut Execution| {
+        raise(A, 46)(execution);
+        for key in [StateKey::Nonce(C), StateKey::Registered(C), StateKey::Balance(C, NATIVE)] {
+            execution.delta.remove(&key);
+        }
+    };
+    check(&world, rolled_back, Finding::FailedRolledBack, &[0], "was taken back");
+}
+
+#[test]
+fn more_explanations_than_are_given_are_not_explained() {
+    let accounts: Vec<Address> = (1..=12).map(|name| Address::new([name; 32])).collect();
+    let mut world = World::new().account(B, 0, 500);
+    for account in &accounts {
+        world = world.account(*account, 0, 1000).pay(*account, 0, B, 10, 1);
+    }
+    // Each of them is explained, most of them by something else.
+    let (found, unexplained) = readings(&world, |execution| {
+        let by = [1, 10, -1, -10, -11, 11, -1000];
+        for (account, by) in accounts.iter().zip(by) {
+            raise(*account, by)(execution);
+        }
+        raise(B, -10)(execution);
+        raise(M, 90)(execution);
+        raise(DEV, -10)(execution);
+        execution.totals.burned = Amount::new(255);
+        execution.totals.fees = Amount::new(11);
+    });
+    assert_eq!((found.len(), unexplained), (8, 4), "{found:?}");
+}
+
+#[test]
 fn the_same_mistake_in_many_places_is_one_cause() {
     let altered = Altered(|block: &ExecutableBlock, _: &PreState, execution: &mut Execution| {
         for listed in &block.transactions {
@@ -479,6 +556,20 @@ fn the_two_transactions_that_meet_are_named() {
     assert_eq!((conflict.earlier.index, conflict.later.index), (0, 1));
     assert_eq!(conflict.key, StateKey::Balance(B, NATIVE));
     assert!(found.to_string().contains("run with 2 workers, seed 0"), "{found}");
+}
+
+#[test]
+fn what_meets_is_what_the_cause_names_and_not_what_touches_the_key_first() {
+    let altered = Altered(|_: &ExecutableBlock, _: &PreState, execution: &mut Execution| {
+        raise(D, -35)(execution);
+    });
+    let world = World::new().account(A, 0, 1000).account(B, 0, 500).account(C, 0, 300);
+    let world = world.account(D, 0, 100).pay(A, 0, D, 7, 1).pay(B, 0, D, 10, 3).pay(C, 0, D, 35, 4);
+    let found = diagnosis(&world, &altered);
+    let conflict = found.conflict.unwrap();
+    assert_eq!((conflict.earlier.index, conflict.later.index), (1, 2), "{found}");
+    assert!(found.to_string().contains("of transaction #2: its credit is missing"), "{found}");
+    assert!(!found.to_string().contains("#0"), "{found}");
 }
 
 #[test]
