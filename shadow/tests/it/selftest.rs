@@ -249,7 +249,7 @@ fn the_program_prints_who_was_caught() {
 fn it_is_known_of_every_mutant_what_a_diagnosis_has_to_say() {
     for mutant in catalogue() {
         assert!(!mutant.causes().is_empty(), "{}", mutant.name);
-        assert!((2..=3).contains(&mutant.transactions_max()), "{}", mutant.name);
+        assert!((2..=4).contains(&mutant.transactions_max()), "{}", mutant.name);
     }
 }
 
@@ -274,23 +274,40 @@ fn what_is_planted_is_minimised_and_named_on_three_seeds() {
         "panics-on-transaction",
     ];
     for seed in 1..=3 {
-        let options = Options {
-            seed,
-            blocks: BLOCKS,
-            transactions_per_block: 30,
-            only: only.map(str::to_owned).to_vec(),
-            diagnose: true,
-        };
-        let report = run(&options).unwrap();
-        assert_eq!(report.failures(), Vec::<String>::new(), "seed {seed}: {report}");
-        for row in &report.mutants {
-            let diagnosed = row.diagnosis.as_ref().unwrap();
-            assert!(diagnosed.diagnosed && !diagnosed.diagnosis.is_empty(), "{row:#?}");
-            assert!(
-                diagnosed.minimized_transactions <= Some(diagnosed.transactions_max),
-                "{row:#?}"
-            );
-        }
+        all_are_named(seed, &only);
+    }
+}
+
+#[test]
+fn what_is_planted_is_named_where_what_is_left_of_it_has_two_names() {
+    // postmortem: the first seeds on which what was said was another name for it, or too little.
+    let only = [
+        "failed-rolled-back",
+        "second-of-sender-refused",
+        "lost-update",
+        "old-nonce-accepted",
+        "outcomes-by-position",
+    ];
+    for seed in [4, 8, 9, 11] {
+        all_are_named(seed, &only);
+    }
+}
+
+#[track_caller]
+fn all_are_named(seed: u64, only: &[&str]) {
+    let options = Options {
+        seed,
+        blocks: BLOCKS,
+        transactions_per_block: 30,
+        only: only.iter().map(|name| (*name).to_owned()).collect(),
+        diagnose: true,
+    };
+    let report = run(&options).unwrap();
+    assert_eq!(report.failures(), Vec::<String>::new(), "seed {seed}: {report}");
+    for row in &report.mutants {
+        let diagnosed = row.diagnosis.as_ref().unwrap();
+        assert!(diagnosed.diagnosed && !diagnosed.diagnosis.is_empty(), "{row:#?}");
+        assert!(diagnosed.minimized_transactions <= Some(diagnosed.transactions_max), "{row:#?}");
     }
 }
 
