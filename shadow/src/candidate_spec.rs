@@ -145,6 +145,16 @@ pub fn start_all(
     Ok(executors)
 }
 
+/// Refuses a candidate that is given twice, but for programs, which are numbered.
+pub(crate) fn check_each_once(specs: &[CandidateSpec]) -> Result<(), StartCandidateError> {
+    let mut built_in =
+        specs.iter().enumerate().filter(|(_, spec)| !matches!(spec, CandidateSpec::External(_)));
+    match built_in.find(|(place, spec)| specs[..*place].contains(spec)) {
+        Some((_, spec)) => Err(StartCandidateError::Twice(spec.to_string())),
+        None => Ok(()),
+    }
+}
+
 fn start_beside(
     spec: &CandidateSpec,
     others: &[Arc<dyn BlockExecutor>],

@@ -104,7 +104,8 @@ enum Command {
     /// Show the options that are in effect, and where each is from: the file that `--config` names, the
     /// environment, or the default.
     ///
-    /// Exits with 2 if a run could not be started with them.
+    /// Exits with 2 if a run could not be started with them, as far as that can be told without a node and without
+    /// starting a program.
     Config(settings::ConfigArguments),
     /// Run evidence again, from its directory and nothing else.
     ///
@@ -129,6 +130,18 @@ enum Command {
     /// is; with 1 otherwise.
     #[cfg(feature = "faults")]
     Selftest(selftest::Selftest),
+}
+
+impl Command {
+    /// Refuses what the command would refuse before it does anything.
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Replay(replay) => replay.check(),
+            Self::Soak(soak) => soak.check(),
+            Self::Attach(attach) => attach.check(),
+            _ => Ok(()),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -20,6 +20,10 @@ use toml::{
 /// The option that names the file itself; it has no place in one.
 const FILE_OPTION: &str = "config";
 
+/// The heading, in the help of a command, of options that neither a file nor the environment sets: of a command about
+/// one thing, which must not become about another because of how runs are configured.
+pub(crate) const TYPED: &str = "Options that are only typed";
+
 /// Gives every option that has a long name a variable in the environment.
 pub(crate) fn with_environment(command: Command) -> Command {
     let command = command.mut_args(|arg| {
@@ -38,8 +42,16 @@ pub(crate) fn with_environment(command: Command) -> Command {
 /// Values from a file, checked to be those of options that exist.
 #[derive(Debug)]
 pub(crate) struct ConfigFile {
-    /// The option, and what it is set to.
-    values: Vec<(String, Vec<String>)>,
+    values: Vec<FileValue>,
+}
+
+/// A line of it.
+#[derive(Debug)]
+struct FileValue {
+    name: String,
+    /// What the option is set to.
+    values: Vec<String>,
+    place: Place,
 }
 
 impl ConfigFile {
@@ -72,7 +84,7 @@ impl ConfigFile {
             if value.len() != 1 && !takes_several(command, &name) {
                 return Err(ConfigError::List { place: place(), name });
             }
-            values.push((name, value));
+            values.push(FileValue { name, values: value, place: place() });
         }
         Ok(Self { values })
     }
@@ -81,9 +93,9 @@ impl ConfigFile {
     fn apply(&self, command: Command, but_for: &BTreeSet<String>) -> Command {
         let command = command.mut_args(|arg| {
             let name = option_name(&arg).filter(|name| !but_for.contains(name));
-            match self.values.iter().find(|(option, _)| Some(option) == name.as_ref()) {
-                Some((_, values)) if takes_part(&arg) => {
-                    arg.required(false).default_values(values.clone())
+            match name.and_then(|name| self.find(&name)) {
+                Some(set) if takes_part(&arg) => {
+                    arg.required(false).default_values(set.values.clone())
                 }
                 _ => arg,
             }
@@ -96,7 +108,31 @@ impl ConfigFile {
     }
 
     fn sets(&self, option: &str) -> bool {
-        self.values.iter().any(|(name, _)| name == option)
+        self.find(option).is_some()
+    }
+
+    fn find(&self, option: &str) -> Option<&FileValue> {
+        self.values.iter().find(|set| set.name == option)
+    }
+
+    /// Where an option is set.
+    pub(crate) fn place_of(&self, option: &str) -> Option<&Place> {
+        self.find(option).map(|set| &set.place)
+    }
+
+    /// Whether a command takes as many values as there are: another command may take several.
+    fn check_lists(&self, command: &Command) -> Result<(), ConfigError> {
+        for set in self.values.iter().filter(|set| set.values.len() != 1) {
+            let is_it = |arg: &&Arg| option_name(arg).as_ref() == Some(&set.name);
+            if let Some(arg) = command.get_arguments().find(is_it)
+                && takes_part(arg)
+                && !matches!(arg.get_action(), ArgAction::Append)
+            {
+                let (place, name) = (set.place.clone(), set.name.clone());
+                return Err(ConfigError::List { place, name });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -105,7 +141,8 @@ impl ConfigFile {
 ///
 /// # Errors
 ///
-/// When two options that exclude each other are given in the same place, unless they are typed.
+/// When two options that exclude each other are given in the same place, unless they are typed; or when the file has
+/// a list where the command that was chosen takes one value.
 pub(crate) fn without_overruled(
     mut command: Command,
     arguments: &[std::ffi::OsString],
@@ -119,6 +156,9 @@ pub(crate) fn without_overruled(
     if let Some((chosen, matches)) = matches.as_ref().and_then(ArgMatches::subcommand)
         && let Some(built) = built.find_subcommand(chosen)
     {
+        if let Some(file) = file {
+            file.check_lists(built)?;
+        }
         for (id, name) in overruled(built, matches, file)? {
             command = command.mut_subcommand(chosen, |command| {
                 command.mut_arg(id, |arg| arg.env(Resettable::Reset))
@@ -296,7 +336,7 @@ fn takes_part(arg: &Arg) -> bool {
         // Questions, such as the one for help.
         _ => false,
     };
-    is_value && arg.get_long() != Some(FILE_OPTION)
+    is_value && arg.get_long() != Some(FILE_OPTION) && arg.get_help_heading() != Some(TYPED)
 }
 
 fn upper(long: &str) -> String {
@@ -508,6 +548,31 @@ mod tests {
         check("blocks = 5", &["--blocks", "6"], Some(&[("blocks", "6")]));
         check("blocks = 5\nfor = '1s'", &["--blocks", "6"], Some(&[("for", ""), ("blocks", "6")]));
         check("blocks = 5\nfor = '1s'", &[], None);
+    }
+
+    #[test]
+    fn a_list_is_refused_where_another_command_takes_one_and_this_one_does_not() {
+        let one = Command::new("one").arg(Arg::new("candidate").long("candidate"));
+        let file = read("\ncandidate = ['v3', 'node']").unwrap();
+        let chosen = |name: &str| {
+            let arguments = ["shadow", name, "--state-dir", "a"].map(Into::into);
+            without_overruled(command().subcommand(one.clone()), &arguments, Some(&file))
+        };
+        chosen("run").unwrap();
+        let error = chosen("one").unwrap_err().to_string();
+        assert!(error.ends_with("line 2: candidate is given once: give one value, and no list"));
+    }
+
+    #[test]
+    fn what_is_only_typed_is_set_by_no_file_and_no_variable() {
+        let typed = Arg::new("candidate").long("candidate").help_heading(TYPED);
+        let again = Command::new("again").arg(typed);
+        let command = with_environment(command().subcommand(again));
+        let file = read("candidate = 'v3'").unwrap();
+        let command = file.apply(command, &BTreeSet::new());
+        let again = command.find_subcommand("again").unwrap();
+        let candidate = again.get_arguments().next().unwrap();
+        assert_eq!((candidate.get_env(), candidate.get_default_values().len()), (None, 0));
     }
 
     #[test]

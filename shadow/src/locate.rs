@@ -16,6 +16,7 @@ use storage_snapshot::{Amount, StateKey, TxHash};
 
 use crate::{
     execute::{BlockExecutor, ExecutableBlock, PreState, SerialExecutor},
+    fingerprint::without_numbers,
     observe::observe,
     rules::{Effect, for_each_effect},
 };
@@ -122,17 +123,11 @@ impl Rerun<'_> {
 /// What is said where there is no result: a crash with another message is another crash. Numbers and
 /// hashes in it may belong to the block.
 pub(crate) fn message(difference: &Difference) -> Option<String> {
-    let Side::Text(text) = &difference.observed else { return None };
-    let mut message = String::new();
-    for word in text.split_whitespace().take(MESSAGE_WORDS) {
-        let is_plain = word.chars().all(|char| !char.is_ascii_digit());
-        message.push_str(if is_plain { word } else { "#" });
-        message.push(' ');
+    match &difference.observed {
+        Side::Text(text) => Some(without_numbers(text)),
+        _ => None,
     }
-    Some(message)
 }
-
-const MESSAGE_WORDS: usize = 40;
 
 /// The total that a field is about; nothing for fields that are about something else.
 fn total(field: Field, execution: &Execution) -> Option<Amount> {

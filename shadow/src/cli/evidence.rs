@@ -19,6 +19,7 @@ use super::{
 use crate::{
     accept::{Acceptance, Acceptances},
     candidate_spec::CandidateSpec,
+    config::TYPED,
     diagnosis::Diagnosis,
     evidence::Evidence,
     exit_code::ExitCode,
@@ -42,7 +43,7 @@ pub(super) struct ReproArguments {
 
     /// Who is run instead of the candidate of the evidence. A program has to be given: what a directory
     /// names is not started.
-    #[arg(long)]
+    #[arg(long, help_heading = TYPED)]
     candidate: Option<CandidateSpec>,
 
     /// How often it is run.
@@ -50,15 +51,15 @@ pub(super) struct ReproArguments {
     times: u32,
 
     /// Under how many workers, instead of those of the evidence.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, help_heading = TYPED, value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: Option<u32>,
 
     /// Under which seed, instead of that of the evidence.
-    #[arg(long)]
+    #[arg(long, help_heading = TYPED)]
     seed: Option<u64>,
 
     /// How long one run may take before it counts as hanging.
-    #[arg(long, default_value_t = 10.0, value_parser = budget)]
+    #[arg(long, help_heading = TYPED, default_value_t = 10.0, value_parser = budget)]
     budget_seconds: f64,
 
     /// How much memory an outside program may have, in mebibytes.

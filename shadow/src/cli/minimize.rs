@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     candidate_spec::CandidateSpec,
+    config::TYPED,
     diagnosis::Diagnosis,
     evidence::{Evidence, EvidenceError},
     exit_code::ExitCode,
@@ -32,16 +33,16 @@ pub(super) struct MinimizeArguments {
 
     /// Who is run instead of the candidate of the evidence. A program has to be given: what a directory
     /// names is not started.
-    #[arg(long)]
+    #[arg(long, help_heading = TYPED)]
     candidate: Option<CandidateSpec>,
 
     /// What other schedules are drawn from, for a difference that does not show in every run.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, help_heading = TYPED, default_value_t = 1)]
     seed: u64,
 
     /// How long one run may take before it counts as hanging; by default 10 seconds, but for a candidate
     /// that hangs a twentieth of the time that there is.
-    #[arg(long, value_parser = budget)]
+    #[arg(long, help_heading = TYPED, value_parser = budget)]
     budget_seconds: Option<f64>,
 
     /// How much memory an outside program may have, in mebibytes.

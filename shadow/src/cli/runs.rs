@@ -90,8 +90,37 @@ pub(super) struct Soak {
     shared: Shared,
 }
 
+impl Replay {
+    const fn node_check(&self) -> NodeCheck {
+        if self.check_node { NodeCheck::Compare } else { NodeCheck::Ignore }
+    }
+
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.shared.under_test(self.node_check()).map(drop)
+    }
+}
+
+impl Soak {
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.shared.under_test(NodeCheck::Ignore).map(drop)
+    }
+}
+
+impl Attach {
+    fn node_check(&self) -> NodeCheck {
+        match self.shared.candidates.contains(&CandidateSpec::Node) {
+            true => NodeCheck::Compare,
+            false => NodeCheck::Ignore,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.shared.under_test(self.node_check()).map(drop)
+    }
+}
+
 pub(super) fn replay(replay: Replay, settings: &[Setting]) -> ExitCode {
-    let node = if replay.check_node { NodeCheck::Compare } else { NodeCheck::Ignore };
+    let node = replay.node_check();
     let operand = replay.directory.display().to_string();
     let about = About::new("replay", operand.clone(), Some(operand), settings);
     verify(replay.shared, about, settings, node, Pace::default(), || {
@@ -106,11 +135,9 @@ pub(super) fn replay(replay: Replay, settings: &[Setting]) -> ExitCode {
     })
 }
 
-pub(super) fn attach(Attach { node, follow, shared }: Attach, settings: &[Setting]) -> ExitCode {
-    let check = match shared.candidates.contains(&CandidateSpec::Node) {
-        true => NodeCheck::Compare,
-        false => NodeCheck::Ignore,
-    };
+pub(super) fn attach(attach: Attach, settings: &[Setting]) -> ExitCode {
+    let check = attach.node_check();
+    let Attach { node, follow, shared } = attach;
     let about = About::new("attach", node.node.clone(), None, settings);
     verify(shared, about, settings, check, Pace::default(), || {
         connect(&node.options(), follow.options(check))

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     canary::CanaryRate,
-    candidate_spec::CandidateSpec,
+    candidate_spec::{CandidateSpec, check_each_once},
     config::Setting,
     exit_code::ExitCode,
     http::ListenAddress,
@@ -126,6 +126,41 @@ pub(super) struct Shared {
     json: bool,
 }
 
+impl Shared {
+    /// Who is put under test, if these options allow a run.
+    pub(super) fn under_test(&self, node: NodeCheck) -> Result<Vec<CandidateSpec>, String> {
+        let refused = |text: &str| Err(text.to_owned());
+        if node == NodeCheck::Ignore && self.candidates.contains(&CandidateSpec::Node) {
+            return refused(
+                "candidate `node` has to be attached to; what a node answered for a recording is \
+                 compared with --check-node",
+            );
+        }
+        if !self.parallel_execution_test_mode {
+            return refused(
+                "parallel_execution_test_mode is false, and verifying is all that is done here: start \
+                 nothing, or leave it out",
+            );
+        }
+        if self.candidates.is_empty() {
+            return refused("no candidate is given: nothing would be put under test");
+        }
+        let is_built_in = |candidate: &CandidateSpec| {
+            matches!(candidate, CandidateSpec::V3 | CandidateSpec::Sharded)
+        };
+        let mut candidates = self.candidates.clone();
+        candidates.retain(|candidate| self.parallel_execution_enabled || !is_built_in(candidate));
+        if candidates.is_empty() {
+            return refused(
+                "parallel_execution_enabled is false, and no other candidate was given: nothing would \
+                 be put under test",
+            );
+        }
+        check_each_once(&candidates).map_err(|error| error.to_string())?;
+        Ok(candidates)
+    }
+}
+
 /// Opens the source, verifies all of it, and prints what was found.
 pub(super) fn verify(
     shared: Shared,
@@ -135,29 +170,10 @@ pub(super) fn verify(
     pace: Pace,
     open: impl FnOnce() -> Result<Box<dyn BlockSource>, (ExitCode, String)>,
 ) -> ExitCode {
-    if node == NodeCheck::Ignore && shared.candidates.contains(&CandidateSpec::Node) {
-        return refuse(
-            "candidate `node` has to be attached to; what a node answered for a recording is compared \
-             with --check-node",
-        );
-    }
-    if !shared.parallel_execution_test_mode {
-        return refuse(
-            "parallel_execution_test_mode is false, and verifying is all that is done here: start \
-             nothing, or leave it out",
-        );
-    }
-    let mut candidates = shared.candidates;
-    if !shared.parallel_execution_enabled {
-        candidates
-            .retain(|candidate| !matches!(candidate, CandidateSpec::V3 | CandidateSpec::Sharded));
-    }
-    if candidates.is_empty() {
-        return refuse(
-            "parallel_execution_enabled is false, and no other candidate was given: nothing would be \
-             put under test",
-        );
-    }
+    let candidates = match shared.under_test(node) {
+        Ok(candidates) => candidates,
+        Err(message) => return refuse(&message),
+    };
     let workers = shared.workers.unwrap_or_else(default_workers);
     let options = RunOptions {
         candidates,

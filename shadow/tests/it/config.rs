@@ -75,3 +75,52 @@ fn a_file_is_checked_without_a_run() {
     check_refused("until = 3\n", &["config", "--check"], "--node");
     check_refused("node = 'x'\nuntil = 'soon'\n", &["config", "--check"], "'soon' for '--until");
 }
+
+#[test]
+fn what_a_run_would_refuse_is_refused_without_one() {
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let text = format!("node = 'http://127.0.0.1:1'\n{text}\n");
+        check_refused(&text, &["config", "--check"], expected);
+    }
+    check("candidate = []", "no candidate is given");
+    check("candidate = ['v3', 'v3']", "v3 is given twice");
+    check("parallel_execution_enabled = false", "nothing would be put under test");
+    check("parallel_execution_test_mode = false", "start nothing");
+}
+
+#[test]
+fn a_wrong_value_that_nobody_typed_is_told_with_its_place() {
+    check_refused("blocks = 3\n\nworkers = 'x'\n", &["soak"], "shadow.toml, line 3");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_shadow"));
+    let output = command.args(["soak"]).env("SHADOW_LISTEN", "").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("it is from the environment, SHADOW_LISTEN"), "{errors}");
+}
+
+#[test]
+fn a_list_for_an_option_that_a_command_takes_once_is_refused() {
+    let text = "blocks = 3\nprofile = ['transfers', 'contention']\n";
+    check_refused(text, &["soak"], "line 2: profile is given once");
+    check_refused(text, &["config", "soak"], "line 2: profile is given once");
+}
+
+/// postmortem: with the configuration of the run in its environment, evidence was run again on another candidate
+/// than the one that differed, which did not.
+#[test]
+fn evidence_is_not_run_again_on_what_a_run_is_configured_with() {
+    let state = tempfile::tempdir().unwrap();
+    let at = state.path().to_str().unwrap();
+    let soak = ["soak", "--blocks", "3", "--triage", "0", "--state-dir", at];
+    assert_eq!(shadow([&soak[..], &["--candidate", "fault:fee-not-debited"]].concat()).code, 1);
+    let entries = fs::read_dir(state.path().join("evidence")).unwrap();
+    let mut cases = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    let case = cases.next().unwrap();
+    let again = ["repro", case.to_str().unwrap(), "--times", "1"];
+    let (_directory, ran) = configured("candidate = ['v3', 'node']\nseed = 3\n", &again);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_shadow"));
+    let output = command.args(again).env("SHADOW_CANDIDATE", "v3").output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:#?}");
+}
