@@ -15,20 +15,23 @@ use storage_snapshot::TopoHeight;
 pub struct Schedules {
     runs: u32,
     workers: u32,
+    /// Whether the only run of some blocks is disturbed, so that what shows only then has a chance.
+    disturbs_only_run: bool,
     transactions_min: usize,
 }
 
 impl Schedules {
     /// One run of each block, as it would be in earnest: so many workers, and nothing disturbed.
     pub const fn plain(workers: u32) -> Self {
-        Self { runs: 1, workers, transactions_min: 0 }
+        Self { runs: 1, workers, disturbs_only_run: false, transactions_min: 0 }
     }
 
     /// So many runs of each block, at least one. The first is the plain one. The others are disturbed
     /// by a seed, and take turns in running with 1 worker, with 2, with `workers`, and with twice as
-    /// many.
+    /// many. Where there are no others one block in four is disturbed in its only run, with `workers`.
     pub fn disturbed(runs: u32, workers: u32) -> Self {
-        Self { runs: runs.max(1), workers, transactions_min: 0 }
+        let runs = runs.max(1);
+        Self { runs, workers, disturbs_only_run: runs == 1, transactions_min: 0 }
     }
 
     /// The same, for blocks of at least so many transactions: a chain executes smaller ones serially.
@@ -49,13 +52,26 @@ impl Schedules {
         let first = topoheight.as_u64().wrapping_mul(disturbed);
         let others = (0..disturbed).map(move |run| {
             let turn = first.wrapping_add(run);
-            // 0 is the seed of a run that is not disturbed.
-            let seed = ChaCha8Rng::seed_from_u64(turn).next_u64().max(1);
-            Schedule { workers: workers[turn as usize % workers.len()], seed }
+            Schedule { workers: workers[turn as usize % workers.len()], seed: seed(turn) }
         });
-        std::iter::once(Schedule { workers: self.workers, seed: 0 }).chain(others)
+        let topoheight = topoheight.as_u64();
+        let is_disturbed =
+            self.disturbs_only_run && topoheight % DISTURBED_EVERY == DISTURBED_EVERY - 1;
+        let first = if is_disturbed { seed(topoheight) } else { UNDISTURBED };
+        std::iter::once(Schedule { workers: self.workers, seed: first }).chain(others)
     }
 }
+
+/// The seed of a run that is disturbed.
+fn seed(turn: u64) -> u64 {
+    ChaCha8Rng::seed_from_u64(turn).next_u64().max(UNDISTURBED + 1)
+}
+
+/// The seed of a run that is not.
+const UNDISTURBED: u64 = 0;
+
+/// One block in so many is disturbed where it is run only once.
+const DISTURBED_EVERY: u64 = 4;
 
 #[cfg(test)]
 mod tests {
@@ -97,6 +113,19 @@ mod tests {
 
     #[test]
     fn no_runs_at_all_are_one_run() {
-        assert_eq!(Schedules::disturbed(0, 2), Schedules::plain(2));
+        assert_eq!(Schedules::disturbed(0, 2), Schedules::disturbed(1, 2));
+    }
+
+    #[test]
+    fn the_only_run_of_one_block_in_four_is_disturbed() {
+        let seeds = |schedules| -> Vec<_> {
+            (0..8).flat_map(|topoheight| of_block(schedules, topoheight)).map(|s| s.seed).collect()
+        };
+        let disturbed = seeds(Schedules::disturbed(1, 2));
+        assert_eq!(disturbed.len(), 8);
+        let places: Vec<_> = (0..8).filter(|place| disturbed[*place] != 0).collect();
+        assert_eq!(places, [3, 7]);
+        assert_ne!(disturbed[3], disturbed[7]);
+        assert_eq!(seeds(Schedules::plain(2)), [0; 8]);
     }
 }

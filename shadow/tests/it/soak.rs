@@ -33,6 +33,14 @@ fn a_soak_is_clean_and_nearly_every_block_is_exercised() {
 }
 
 #[test]
+fn what_shows_under_some_schedules_only_is_found_by_a_soak_of_one_run_per_block() {
+    for fault in ["fault:seed-decides", "fault:batch-in-reverse"] {
+        let ran = soak(&["--blocks", "100", "--candidate", fault]);
+        assert_eq!(ran.code, 1, "{ran:#?}");
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_chain_and_another_seed_another() {
     let digest = |arguments: &[&str]| soak(arguments).summary()["state_digest"].clone();
     let first = digest(&["--blocks", "30", "--seed", "7"]);
