@@ -3,14 +3,17 @@
 //! A verifier that has gone blind looks exactly like one with nothing to see. So now and then the
 //! result of a candidate is altered after its verdict, and judged again under a name of its own. It
 //! has to come out of the ledger as the mismatch that it is, or the run proves nothing. Which blocks
-//! have one follows from their topoheights alone, so that a run that is resumed plants the same; one
-//! without a good result has none.
+//! have one, and what is altered, follows from their topoheights alone, so that a run that is resumed
+//! plants the same; a block without a match has none, because there it would be nobody's work that is
+//! altered.
 
 use std::num::NonZeroU64;
 
 use comparator::{Execution, Field, Severity, Status};
+use rand::{SeedableRng, seq::IteratorRandom};
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use storage_snapshot::{Address, Amount, StateKey, StateValue, TopoHeight};
+use storage_snapshot::{Address, Amount, StateKey, StateRead, StateValue, TopoHeight};
 
 use crate::ledger::CandidateEntry;
 
@@ -53,52 +56,166 @@ impl CanaryEntry {
     }
 }
 
-/// Alters one thing in a result and tells what. The canaries take turns in what it is.
-pub(crate) fn alter(execution: &mut Execution, number: u64) -> Field {
-    let alterations = [alter_balance, alter_nonce, alter_outcome, alter_fees, add_registration];
-    let count = alterations.len() as u64;
+/// Alters one thing in a result and tells what. The canaries take turns in what it is; where a block has
+/// no such thing it is the next in turn. Which of several is altered follows from the number as well.
+pub(crate) fn alter(execution: &mut Execution, pre_state: &dyn StateRead, number: u64) -> Field {
+    let mut random = ChaCha8Rng::seed_from_u64(number);
+    let mut result = Altered { execution, pre_state, random: &mut random };
+    let count = ALTERATIONS.len() as u64;
     (0..count)
-        .map(|turn| alterations[((number + turn) % count) as usize])
-        .find_map(|alter| alter(execution))
+        .map(|turn| ALTERATIONS[((number + turn) % count) as usize])
+        .find_map(|alter| alter(&mut result))
         // Fees can always be altered.
         .unwrap_or(Field::Fees)
 }
 
-fn alter_balance(execution: &mut Execution) -> Option<Field> {
-    let (key, amount) = execution.delta.iter().find_map(|(key, value)| match value {
-        Some(StateValue::Balance(amount)) => Some((*key, *amount)),
+type Alteration = fn(&mut Altered<'_>) -> Option<Field>;
+
+const ALTERATIONS: [Alteration; 10] = [
+    alter_balance,
+    alter_nonce,
+    alter_outcome,
+    alter_fees,
+    add_registration,
+    drop_unchanged,
+    drop_changed,
+    delete_multisig,
+    alter_burned,
+    alter_reward,
+];
+
+/// A result that is being altered.
+struct Altered<'a> {
+    execution: &'a mut Execution,
+    pre_state: &'a dyn StateRead,
+    random: &'a mut ChaCha8Rng,
+}
+
+impl Altered<'_> {
+    /// One of the writes for which there is something.
+    fn choose<T>(
+        &mut self,
+        wanted: impl Fn(&StateKey, Option<&StateValue>) -> Option<T>,
+    ) -> Option<(StateKey, T)> {
+        let writes = self.execution.delta.iter();
+        let writes = writes.filter_map(|(key, value)| Some((*key, wanted(key, value)?)));
+        writes.choose(self.random)
+    }
+
+    fn drop_write(&mut self, is_unchanged: bool) -> Option<StateKey> {
+        let pre_state = self.pre_state;
+        let wanted = |key: &StateKey, value: Option<&StateValue>| {
+            // Of a value that is not known nobody can tell whether it changed.
+            let before = pre_state.read(key).ok()?;
+            ((before.as_ref() == value) == is_unchanged).then_some(())
+        };
+        let (dropped, ()) = self.choose(wanted)?;
+        self.execution.delta.remove(&dropped);
+        Some(dropped)
+    }
+}
+
+fn alter_balance(result: &mut Altered<'_>) -> Option<Field> {
+    let (key, more) = result.choose(|_, value| match value {
+        Some(StateValue::Balance(amount)) => Some(amount.wrapping_add(Amount::new(1))),
         _ => None,
     })?;
-    let value = StateValue::Balance(amount.wrapping_add(Amount::new(1)));
-    execution.delta.insert(key, Some(value));
+    result.execution.delta.insert(key, Some(StateValue::Balance(more)));
     Some(Field::Balance)
 }
 
-fn alter_nonce(execution: &mut Execution) -> Option<Field> {
-    let (key, next) = execution.delta.iter().find_map(|(key, value)| match value {
-        Some(StateValue::Nonce(nonce)) => Some((*key, nonce.next()?)),
+fn alter_nonce(result: &mut Altered<'_>) -> Option<Field> {
+    let (key, next) = result.choose(|_, value| match value {
+        Some(StateValue::Nonce(nonce)) => nonce.next(),
         _ => None,
     })?;
-    execution.delta.insert(key, Some(StateValue::Nonce(next)));
+    result.execution.delta.insert(key, Some(StateValue::Nonce(next)));
     Some(Field::Nonce)
 }
 
-fn alter_outcome(execution: &mut Execution) -> Option<Field> {
-    let mut outcomes = execution.outcomes.iter_mut();
-    let outcome = outcomes.find(|outcome| outcome.status == Status::Executed)?;
+fn alter_outcome(result: &mut Altered<'_>) -> Option<Field> {
+    let outcomes = result.execution.outcomes.iter_mut();
+    let executed = outcomes.filter(|outcome| outcome.status == Status::Executed);
+    let outcome = executed.choose(result.random)?;
     outcome.fee = outcome.fee.wrapping_add(Amount::new(1));
     Some(Field::Outcome)
 }
 
-fn alter_fees(execution: &mut Execution) -> Option<Field> {
-    let fees = &mut execution.totals.fees;
+fn alter_fees(result: &mut Altered<'_>) -> Option<Field> {
+    let fees = &mut result.execution.totals.fees;
     *fees = fees.wrapping_add(Amount::new(1));
     Some(Field::Fees)
 }
 
 /// An account that no block names comes into being.
-fn add_registration(execution: &mut Execution) -> Option<Field> {
+fn add_registration(result: &mut Altered<'_>) -> Option<Field> {
     let stranger = Address::new(*b"a canary that nobody else knows!");
-    execution.delta.insert(StateKey::Registered(stranger), Some(StateValue::Registered));
+    result.execution.delta.insert(StateKey::Registered(stranger), Some(StateValue::Registered));
     Some(Field::Registration)
+}
+
+/// A write that changes nothing is lost.
+fn drop_unchanged(result: &mut Altered<'_>) -> Option<Field> {
+    result.drop_write(true).map(|_| Field::Version)
+}
+
+fn drop_changed(result: &mut Altered<'_>) -> Option<Field> {
+    result.drop_write(false).map(|key| Field::of(&key))
+}
+
+fn delete_multisig(result: &mut Altered<'_>) -> Option<Field> {
+    let (key, ()) = result.choose(|key, value| {
+        (matches!(key, StateKey::Multisig(_)) && value.is_some()).then_some(())
+    })?;
+    result.execution.delta.insert(key, None);
+    Some(Field::Multisig)
+}
+
+fn alter_burned(result: &mut Altered<'_>) -> Option<Field> {
+    let burned = &mut result.execution.totals.burned;
+    *burned = burned.wrapping_add(Amount::new(1));
+    Some(Field::Burned)
+}
+
+fn alter_reward(result: &mut Altered<'_>) -> Option<Field> {
+    let reward = &mut result.execution.totals.miner_reward;
+    *reward = reward.wrapping_add(Amount::new(1));
+    Some(Field::MinerReward)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::{bench::transfers, execute::SerialExecutor};
+
+    #[test]
+    fn canaries_take_turns_and_are_the_same_wherever_they_are_planted() {
+        let workload = transfers(8, 0.0, 1);
+        let right = SerialExecutor.control(&workload.block, &workload.pre_state).unwrap().execution;
+        let plant = |number| {
+            let mut altered = right.clone();
+            let field = alter(&mut altered, &*workload.pre_state, number);
+            assert_ne!(
+                (&altered.delta, &altered.outcomes, &altered.totals),
+                (&right.delta, &right.outcomes, &right.totals)
+            );
+            (field, altered.delta)
+        };
+        let turns: BTreeSet<_> = (0..10).map(|number| plant(number).0).collect();
+        // Strangers who pay each other have no multisig, burn nothing, and end up with something else.
+        let fields = [
+            Field::Balance,
+            Field::Nonce,
+            Field::Outcome,
+            Field::Fees,
+            Field::Registration,
+            Field::MinerReward,
+        ];
+        assert!(turns.is_superset(&BTreeSet::from(fields)), "{turns:?}");
+        assert_eq!(plant(70), plant(70));
+        let deltas: Vec<_> = (0..8).map(|turn| plant(turn * 10).1).collect();
+        assert!(deltas.iter().any(|delta| *delta != deltas[0]), "always in the same place");
+    }
 }

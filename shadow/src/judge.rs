@@ -442,7 +442,7 @@ impl JudgeLoop {
             let mut verdict = self.record(&trial.verdict, ran, case)?;
             verdict.schedule_dependent = trial.schedule_dependent;
             entry.candidates.push(verdict);
-            if result.is_none() && verdict_is_good(&trial.verdict) {
+            if result.is_none() && trial.verdict == Verdict::Match {
                 result = Some(trial.decisive);
             }
         }
@@ -484,7 +484,7 @@ impl JudgeLoop {
         self.record(&verdict, ran, case)
     }
 
-    /// Alters a good result, if it is time to, and judges it like any other.
+    /// Alters the result of a match, if it is time to, and judges it like any other.
     fn canary(
         &self,
         mut observation: Observation,
@@ -493,7 +493,7 @@ impl JudgeLoop {
         let topoheight = question.block.block.topoheight;
         let Some(number) = self.canaries.number(topoheight) else { return Ok(None) };
         let Ok(execution) = &mut observation.result else { return Ok(None) };
-        let planted = alter(execution, number);
+        let planted = alter(execution, &**question.pre_state, number);
         let verdict = compare_with_sound(
             question.control,
             &observation,
@@ -665,11 +665,6 @@ impl Keeping {
         }
         Ok(kept.path().map(|path| Archive::reference(&self.state_dir, path)))
     }
-}
-
-/// A result that differs already says nothing about whether differences are seen.
-const fn verdict_is_good(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Match | Verdict::NotExercised(_))
 }
 
 /// The node is judged by coverage: an agreement on half of the questions is no agreement.

@@ -69,8 +69,9 @@ pub(super) struct Shared {
     #[arg(long, default_value_t = 10.0, value_parser = budget)]
     budget_seconds: f64,
 
-    /// Alter one result in so many blocks on purpose, to see whether that is noticed; 0 for never.
-    #[arg(long, default_value_t = 1000)]
+    /// Alter the result of one in so many blocks on purpose, if it is a match, to see whether that is
+    /// noticed; 0 for never.
+    #[arg(long, default_value_t = 50)]
     canary_every: u64,
 
     /// Answer over HTTP while it goes on: `/metrics`, `/livez`, `/readyz`, `/api/status`,

@@ -1,7 +1,13 @@
 //! The generated chain, verified from the command line.
 
+use std::collections::BTreeSet;
+
+use comparator::Field;
 use serde_json::Value;
-use shadow::source::{GeneratedChain, GeneratedOptions, Profile};
+use shadow::{
+    ledger::LedgerEntry,
+    source::{GeneratedChain, GeneratedOptions, Profile},
+};
 
 use storage_snapshot::{Store, StoreOptions, TopoHeight};
 
@@ -30,6 +36,31 @@ fn a_soak_is_clean_and_nearly_every_block_is_exercised() {
     for quirk in ["failed_keeps_effects", "nonce_gap", "nonce_out_of_order"] {
         assert!(summary["quirks"][quirk].as_u64() > Some(0), "no {quirk}");
     }
+}
+
+#[test]
+fn every_way_in_which_a_result_is_altered_comes_up_in_a_soak_as_it_is_by_default() {
+    let state = tempfile::tempdir().unwrap();
+    let ran = soak(&["--blocks", "1000", "--state-dir", state.path().to_str().unwrap()]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let store = Store::open(state.path(), StoreOptions::default()).unwrap();
+    let entries = store.ledger_range(TopoHeight::GENESIS..=TopoHeight::MAX);
+    let planted: BTreeSet<_> = entries
+        .filter_map(|entry| LedgerEntry::decode(&entry.unwrap().1).unwrap().canary)
+        .map(|canary| canary.planted)
+        .collect();
+    let fields = [
+        Field::Outcome,
+        Field::Nonce,
+        Field::Balance,
+        Field::Multisig,
+        Field::Registration,
+        Field::Version,
+        Field::Fees,
+        Field::Burned,
+        Field::MinerReward,
+    ];
+    assert_eq!(planted, BTreeSet::from(fields));
 }
 
 #[test]

@@ -166,19 +166,21 @@ fn every_nth_block_has_a_canary_which_is_caught_and_no_mismatch() {
     }
     for bench in [&bench, &resumed] {
         let mut planted = Vec::new();
-        for (stretch, entries) in bench.entries().chunks(50).enumerate() {
-            let canaries: Vec<_> =
-                entries.iter().filter_map(|entry| entry.canary.as_ref()).collect();
-            assert_eq!(canaries.len(), 1, "in stretch {stretch}");
-            assert!(canaries[0].was_caught(), "{:?}", canaries[0]);
-            planted.push(canaries[0].planted);
+        for entry in bench.entries() {
+            let Some(canary) = entry.canary else { continue };
+            assert!(canary.was_caught(), "{canary:?}");
+            planted.push((entry.topoheight.as_u64(), canary.planted));
         }
-        // They take turns.
-        let fields =
-            [Field::Balance, Field::Nonce, Field::Outcome, Field::Fees, Field::Registration];
-        assert_eq!(planted, fields);
+        // They take turns, and in the first block, which is empty, there is nobody's work to alter.
+        let turns = [
+            (50, Field::Nonce),
+            (100, Field::Outcome),
+            (150, Field::Fees),
+            (200, Field::Registration),
+        ];
+        assert_eq!(planted, turns);
         assert_eq!(bench.summary()["mismatches"]["total"], 0);
-        assert_eq!(bench.summary()["canaries"], serde_json::json!({ "planted": 5, "caught": 5 }));
+        assert_eq!(bench.summary()["canaries"], serde_json::json!({ "planted": 4, "caught": 4 }));
     }
 }
 
@@ -192,7 +194,7 @@ fn one_control_in_thirty_two_is_executed_again_and_does_the_same() {
 #[test]
 fn a_canary_that_was_missed_leaves_a_run_without_evidence() {
     let bench = Bench::new();
-    bench.verify(chain().take(3), vec![engine()]);
+    bench.verify(chain().take(51), vec![engine()]);
     let verdict = || Report::read(&bench.store, None).unwrap().verdict();
     assert_eq!(verdict(), RunVerdict::Clean);
     let mut entry = bench.entries().into_iter().find(|entry| entry.canary.is_some()).unwrap();
