@@ -49,9 +49,10 @@ macro_rules! shapes {
 
 impl Shape {
     /// Whether the chain's own checks let such a transaction into a block. One that they refuse cannot
-    /// be waited for.
+    /// be waited for: it comes to be executed only where they were made of another state, before a
+    /// re-order, or not made at all.
     pub const fn is_accepted(self) -> bool {
-        !matches!(self, Self::SelfTransfer)
+        !matches!(self, Self::SelfTransfer | Self::DebitWrapped | Self::DebitSaturated)
     }
 }
 
@@ -80,6 +81,8 @@ shapes! {
     NonceRefused = "nonce_refused", "it was passed over because of its nonce";
     Duplicate = "duplicate", "it was passed over because another block had executed it";
     SideBlock = "side_block", "it took effect in a side block";
+    DebitWrapped = "debit_wrapped", "it belongs to an overdraft: one for each balance that wraps around 2^64";
+    DebitSaturated = "debit_saturated", "what its account spends in the block exceeds 2^64-1 with it";
 }
 
 impl fmt::Display for Shape {
@@ -200,7 +203,9 @@ pub(crate) fn shapes_of(
         match quirk {
             Quirk::NonceGap => counts.add(Shape::NonceGap, count),
             Quirk::NonceOutOfOrder => counts.add(Shape::NonceOutOfOrder, count),
-            _ => {}
+            Quirk::DebitWrapped => counts.add(Shape::DebitWrapped, count),
+            Quirk::DebitSaturated => counts.add(Shape::DebitSaturated, count),
+            Quirk::FailedKeepsEffects | Quirk::SideRewardOrder | Quirk::DuplicateTransaction => {}
         }
     }
 

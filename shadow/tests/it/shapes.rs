@@ -146,6 +146,15 @@ fn nonces_that_leave_gaps_come_late_or_are_refused_are_told_apart() {
 }
 
 #[test]
+fn an_overdraft_is_one_for_each_balance_that_wraps_around() {
+    let spends = |amount| World::new().account(A, 0, 100).pay(A, 0, B, amount, 1);
+    check(Shape::DebitWrapped, 1, spends(100), spends(99));
+    let twice = |second| spends(u64::MAX - 1).pay(A, 1, C, second, 1);
+    check(Shape::DebitSaturated, 1, twice(0), spends(u64::MAX - 1));
+    assert_eq!(counted(&twice(0)).of(Shape::DebitWrapped), 1);
+}
+
+#[test]
 fn what_was_passed_over_counts_for_the_reason_and_for_nothing_else() {
     let duplicate = people().pay(A, 0, B, 0, 1).executed_before();
     let only: ShapeCounts = [(Shape::Duplicate, 1)].into_iter().collect();
