@@ -180,7 +180,9 @@ impl Told {
 /// Which transactions of a block take part in which shape, given what the control made of them.
 ///
 /// A transaction that was passed over had no effect, so it meets nobody: it counts for the reason why
-/// it was passed over and for nothing else. One that failed keeps some of its effects, so it counts.
+/// it was passed over and for nothing else. One that failed keeps what it took from its account, so it
+/// counts for what it sends. It counts for nothing that it pays: the credit that broke and those after it
+/// had no effect, and the control does not tell which one that was.
 ///
 /// The world is the one that was made for the block, or one that was read from its values.
 pub fn shapes(block: &ExecutableBlock, pre_state: &PreState, control: &Control) -> ShapeCounts {
@@ -232,6 +234,7 @@ pub(crate) fn shapes_of(
         // Every transaction has a source.
         let Some((source, paid)) = mentioned.split_first() else { continue };
         // Positions begin with 1, so that 0 is before all of them.
+        let paid = if own.contains(Shape::FailedTransaction) { &[] } else { paid };
         let position = effective.len() as u32 + 1;
         accounts.sends(*source, own, position);
         own.insert_all(accounts.pays(*source, paid, position, &mut destinations));

@@ -130,11 +130,14 @@ fn signatures_of_participants_are_noticed() {
 }
 
 #[test]
-fn a_failed_transaction_is_one_and_meets_others_all_the_same() {
+fn a_failed_transaction_is_one_of_its_sender_and_pays_nobody() {
     let full = people().account(E, 0, u64::MAX);
     let failed = full.clone().pay(A, 0, E, 1, 1);
     check(Shape::FailedTransaction, 1, failed.clone(), full.pay(E, 0, A, 1, 1));
-    assert_eq!(counted(&failed.pay(B, 0, E, 1, 1)).of(Shape::SharedReceiver), 2);
+    assert_eq!(counted(&failed.clone().pay(A, 0, C, 1, 1)).of(Shape::SameSenderChain), 2);
+    assert_eq!(counted(&failed.clone().pay(B, 0, E, 1, 1)).of(Shape::SharedReceiver), 0);
+    let several = failed.transfer(B, 0, &[(NATIVE, C, 1), (NATIVE, E, 1)], 1).pay(D, 0, C, 1, 1);
+    assert_eq!(counted(&several).of(Shape::SharedReceiver), 0);
 }
 
 #[test]
