@@ -15,15 +15,14 @@ mod report;
 use std::{
     collections::BTreeMap,
     fmt, io,
-    sync::{Arc, mpsc},
-    thread,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use chain::{Case, cases};
 use comparator::{
-    CompareError, Difference, Failure, Inconclusive, Limits, LocatedTransaction, Mismatch,
-    Observation, Schedule, Verdict, compare_with_sound, schedule_difference,
+    CompareError, Difference, Inconclusive, Limits, LocatedTransaction, Mismatch, Observation,
+    Schedule, Verdict, compare_with_sound, schedule_difference,
 };
 pub use diagnose::Diagnosed;
 use diagnose::diagnose;
@@ -31,7 +30,7 @@ pub use report::{ControlRow, IdleRow, MutantRow, Report, Traced};
 use storage_snapshot::ReadError;
 
 use crate::{
-    execute::{BlockExecutor, SerialExecutor, parallel::ParallelExecutor},
+    execute::{SerialExecutor, WithinBudget, parallel::ParallelExecutor},
     exit_code::ExitCode,
     faults::{Idle, Mutant, MutantExecutor, NOT_EXERCISED, catalogue},
     locate::{Rerun, locate},
@@ -137,12 +136,17 @@ fn hunt(
     is_diagnosed: bool,
 ) -> Result<MutantRow, SelftestError> {
     let executor = Arc::new(mutant.executor(Arc::clone(engine)));
+    let within = |budget| WithinBudget::new(Arc::clone(&executor) as _, budget);
+    let (patient, hasty) = (within(BUDGET), within(HANG_BUDGET));
     let mut row = MutantRow::new(mutant);
     for (case, position) in cases.iter().zip(0..) {
         row.blocks_needed += 1;
         for schedule in rotation(position) {
-            let budget = budget(mutant, &executor, case, schedule);
-            let observation = observe_within(&executor, case, schedule, budget)?;
+            // On a busy machine anything may take as long as a hang is waited for, so only where a mutant
+            // knows that it will hang is it waited for so shortly.
+            let hangs = mutant.hangs() && is_altered(&executor, case, schedule);
+            let budgeted = if hangs { &hasty } else { &patient };
+            let (observation, _) = observe(budgeted, &case.block, &case.pre_state, schedule);
             if let Verdict::Mismatch(mismatch) = verdict(case, &observation)? {
                 caught(&mut row, mutant, &executor, case, schedule, &mismatch);
                 if let Some(first) = mismatch.first().filter(|_| is_diagnosed) {
@@ -151,23 +155,16 @@ fn hunt(
                 return Ok(row);
             }
             // Whoever knows what was altered can tell that something was overlooked.
-            let altered = executor.altered(&case.block, &case.pre_state, schedule);
-            if altered.is_ok_and(|altered| altered.first.is_some()) {
-                row.overlooked += 1;
-            }
+            row.overlooked += u64::from(is_altered(&executor, case, schedule));
         }
     }
     Ok(row)
 }
 
-/// On a busy machine anything may take as long as a hang is waited for, so only where a mutant knows
-/// that it will hang is the time so short.
-fn budget(mutant: &Mutant, executor: &MutantExecutor, case: &Case, schedule: Schedule) -> Duration {
-    let hangs_here = || {
-        let altered = executor.altered(&case.block, &case.pre_state, schedule);
-        altered.is_ok_and(|altered| altered.first.is_some())
-    };
-    if mutant.hangs() && hangs_here() { HANG_BUDGET } else { BUDGET }
+/// Whether a mutant does something else than the engine, by its own word.
+fn is_altered(executor: &MutantExecutor, case: &Case, schedule: Schedule) -> bool {
+    let altered = executor.altered(&case.block, &case.pre_state, schedule);
+    altered.is_ok_and(|altered| altered.first.is_some())
 }
 
 fn caught(
@@ -227,29 +224,6 @@ fn verdict(case: &Case, observation: &Observation) -> Result<Verdict, SelftestEr
     let (control, limits) = (&case.control, Limits::default());
     compare_with_sound(control, observation, &*case.pre_state, &*case.block, &limits)
         .map_err(SelftestError::Compare)
-}
-
-/// Observes an executor that may not come back. A thread that does not end is left behind; it ends
-/// with the process.
-fn observe_within(
-    executor: &Arc<MutantExecutor>,
-    case: &Case,
-    schedule: Schedule,
-    budget: Duration,
-) -> Result<Observation, SelftestError> {
-    let (sender, observed) = mpsc::channel();
-    let (executor, block, pre_state) =
-        (Arc::clone(executor), Arc::clone(&case.block), Arc::clone(&case.pre_state));
-    thread::Builder::new()
-        .name("shadow-mutant".to_owned())
-        .spawn(move || {
-            let executor: &dyn BlockExecutor = &*executor;
-            // Who waited too long does not want to know any more.
-            let _late = sender.send(observe(executor, &block, &pre_state, schedule).0);
-        })
-        .map_err(SelftestError::Thread)?;
-    let hang = |_| Observation { result: Err(Failure::Hang { budget }), elapsed: budget, schedule };
-    Ok(observed.recv_timeout(budget).unwrap_or_else(hang))
 }
 
 /// Under which schedules the block at a position of the chain is executed. Each number of workers

@@ -64,7 +64,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "memory-hog",
         class: None,
-        does: "a block of more than two transactions needs 256 MiB, and then there is no more",
+        does: "a block of more than two transactions takes 256 MiB of memory, and is answered with an error",
         fields: &[Field::Error],
         plant: Plant::Stops { from: |site| nth(site, 2), how: hogs, hangs: false },
     },
@@ -141,10 +141,12 @@ fn hangs() -> Failure {
     }
 }
 
+/// Takes memory and gives it back, as one that notices in time; who does not takes the verifier with it, so only an
+/// outside program can be limited.
 fn hogs() -> Failure {
     let hogged: Vec<Vec<u8>> = (0..256).map(|_| vec![1; 1 << 20]).collect();
     let bytes: usize = black_box(&hogged).iter().map(Vec::len).sum();
-    Failure::Error(format!("out of memory after {bytes} bytes, as planted"))
+    Failure::Error(format!("gave up after {bytes} bytes of memory, as planted"))
 }
 
 fn nonsense() -> Failure {
