@@ -2,12 +2,13 @@
 //!
 //! Every mutant of the catalogue is sent through a generated chain until it is caught, and what is
 //! reported first is held against what the mutant knows that it altered. Before that the verifier is
-//! held against itself: two runs of what is right must not differ anywhere. And executors that prove
-//! nothing must not come out as a match.
+//! held against itself: two runs of what is right must not differ anywhere. Controls that break the rules
+//! have to be inconclusive. And executors that prove nothing must not come out as a match.
 //!
 //! On request each fault that is caught is also minimised and diagnosed: the block that is left has to
 //! be as small as the fault allows, and what is said of it has to be what was planted.
 
+mod broken;
 mod chain;
 mod diagnose;
 mod report;
@@ -19,6 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use broken::break_controls;
 use chain::{Case, cases};
 use comparator::{
     CompareError, Difference, Inconclusive, Limits, LocatedTransaction, Mismatch, Observation,
@@ -26,7 +28,7 @@ use comparator::{
 };
 pub use diagnose::Diagnosed;
 use diagnose::diagnose;
-pub use report::{ControlRow, IdleRow, MutantRow, Report, Traced};
+pub use report::{BrokenRow, ControlRow, IdleRow, MutantRow, Report, Traced};
 use storage_snapshot::ReadError;
 
 use crate::{
@@ -80,6 +82,7 @@ pub fn run(options: &Options) -> Result<Report, SelftestError> {
     let widest = WORKERS.into_iter().max().unwrap_or(1);
     let engine = Arc::new(ParallelExecutor::new(widest as usize).map_err(SelftestError::Thread)?);
     let controls = against_itself(&engine, &cases)?;
+    let broken_controls = break_controls(&cases)?;
     let mut mutants = Vec::new();
     for mutant in catalogue().filter(|mutant| is_chosen(mutant.name)) {
         mutants.push(hunt(mutant, &engine, &cases, options.diagnose)?);
@@ -95,6 +98,7 @@ pub fn run(options: &Options) -> Result<Report, SelftestError> {
         mutants,
         not_exercised,
         controls,
+        broken_controls,
         seconds: started.elapsed().as_secs_f64(),
     })
 }

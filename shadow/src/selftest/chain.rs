@@ -126,11 +126,20 @@ fn judge(block: ExecutableBlock, pre_state: Arc<PreState>) -> Result<Case, Selft
         .control(&block, &pre_state)
         .map_err(|error| SelftestError::Control(Inconclusive::ControlFailed(error.to_string())))?;
     let control = control.execution;
-    let rules = check(&control, &*pre_state, &block).map_err(SelftestError::Read)?;
-    match rules.broken() {
+    match broken_rule(&control, &pre_state, &block)? {
         Some(reason) => Err(SelftestError::Control(reason)),
         None => Ok(Case { block: Arc::new(block), pre_state, control }),
     }
+}
+
+/// Which rules a result of the control breaks, so that nothing can be compared with it.
+pub(super) fn broken_rule(
+    control: &Execution,
+    pre_state: &PreState,
+    block: &ExecutableBlock,
+) -> Result<Option<Inconclusive>, SelftestError> {
+    let rules = check(control, pre_state, block).map_err(SelftestError::Read)?;
+    Ok(rules.broken())
 }
 
 /// The block as it would be if somebody spent what they do not have, once by a unit and once by as

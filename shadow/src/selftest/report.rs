@@ -24,6 +24,8 @@ pub struct Report {
     pub not_exercised: Vec<IdleRow>,
     /// What is right against what is right.
     pub controls: Vec<ControlRow>,
+    /// Controls that break the rules.
+    pub broken_controls: Vec<BrokenRow>,
     /// How long it took.
     pub seconds: f64,
 }
@@ -117,13 +119,25 @@ pub struct ControlRow {
     has_to_be_at_work: bool,
 }
 
+/// Controls that were made to break a rule.
+#[derive(Clone, Debug, Serialize)]
+pub struct BrokenRow {
+    /// What is wrong with them.
+    pub name: &'static str,
+    /// How many there were.
+    pub altered: u64,
+    /// How many of them came out as inconclusive, as all have to.
+    pub inconclusive: u64,
+}
+
 impl Report {
     /// What is not as it has to be, in sentences; none if the verifier passed.
     pub fn failures(&self) -> Vec<String> {
         let controls = self.controls.iter().filter_map(ControlRow::failure);
+        let broken = self.broken_controls.iter().filter_map(BrokenRow::failure);
         let mutants = self.mutants.iter().filter_map(|mutant| mutant.failure(self.blocks));
         let idle = self.not_exercised.iter().filter_map(IdleRow::failure);
-        controls.chain(mutants).chain(idle).collect()
+        controls.chain(broken).chain(mutants).chain(idle).collect()
     }
 
     /// How the program ends.
@@ -243,6 +257,15 @@ impl ControlRow {
     }
 }
 
+impl BrokenRow {
+    fn failure(&self) -> Option<String> {
+        let Self { name, altered, inconclusive } = self;
+        (inconclusive < altered).then(|| {
+            format!("of {altered} controls in which {name} only {inconclusive} were noticed")
+        })
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, profile, blocks, .. } = self;
@@ -251,6 +274,10 @@ impl fmt::Display for Report {
         for row in &self.controls {
             let ControlRow { name, comparisons, matches, differing, .. } = row;
             writeln!(f, "{name:<32} {comparisons:>11} {matches:>8} {differing:>9}")?;
+        }
+        writeln!(f, "\n{:<32} {:>11} {:>12}", "broken control", "altered", "inconclusive")?;
+        for BrokenRow { name, altered, inconclusive } in &self.broken_controls {
+            writeln!(f, "{name:<32} {altered:>11} {inconclusive:>12}")?;
         }
         writeln!(
             f,

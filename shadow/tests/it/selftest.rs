@@ -8,6 +8,7 @@ use std::{
 use comparator::{Difference, Execution, Failure, Field, Schedule, Side};
 use shadow::{
     execute::{ExecutableBlock, PreState, parallel::ParallelExecutor},
+    exit_code::ExitCode,
     faults::{Mutant, MutantExecutor, NOT_EXERCISED, Place, catalogue},
     observe::observe,
     selftest::{Options, Report, run},
@@ -65,6 +66,19 @@ fn what_is_right_does_not_differ_from_itself() {
         REPORT.controls.iter().map(|row| (row.name, row.matches)).collect();
     assert_eq!(matches["serial against serial"], 0, "one worker is not a match");
     assert!(matches["parallel against serial"] >= BLOCKS, "{matches:?}");
+}
+
+#[test]
+fn a_control_that_breaks_a_rule_is_never_compared_with() {
+    assert_eq!(REPORT.broken_controls.len(), 5);
+    for row in &REPORT.broken_controls {
+        assert!(row.altered > BLOCKS / 4, "{row:#?}");
+        assert_eq!(row.altered, row.inconclusive, "{row:#?}");
+    }
+    let mut blind = REPORT.clone();
+    blind.broken_controls[0].inconclusive -= 1;
+    assert_eq!(blind.exit_code(), ExitCode::Mismatch);
+    assert_eq!(blind.failures().len(), 1, "{blind}");
 }
 
 #[test]
