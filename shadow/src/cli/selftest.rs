@@ -11,8 +11,8 @@ pub(super) struct Selftest {
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
-    /// How many blocks a fault may take to show.
-    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    /// How many blocks a fault may take to show. All of them are kept in memory, about 90 kB each.
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(1..=5_000))]
     blocks: u64,
 
     /// Plant only the fault of this name. May be given several times.
@@ -45,8 +45,8 @@ pub(super) fn selftest(arguments: Selftest) -> ExitCode {
     match serde_json::to_string(&report) {
         Ok(json) => {
             say(&format!("{json}\n"));
-            for failure in report.failures() {
-                complain(&failure);
+            for sentence in report.failures().into_iter().chain(report.gaps()) {
+                complain(&sentence);
             }
             report.exit_code()
         }

@@ -59,7 +59,7 @@ pub(crate) struct NightlyArguments {
     pub(super) attach_blocks: u64,
 
     /// How many blocks a planted fault may take to show in the self-test.
-    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(1..=5_000))]
     pub(super) selftest_blocks: u64,
 
     /// Only plant the fault of this name in the self-test. May be given several times.

@@ -131,18 +131,33 @@ pub struct BrokenRow {
 }
 
 impl Report {
-    /// What is not as it has to be, in sentences; none if the verifier passed.
+    /// What is not as it has to be, in sentences.
     pub fn failures(&self) -> Vec<String> {
         let controls = self.controls.iter().filter_map(ControlRow::failure);
         let broken = self.broken_controls.iter().filter_map(BrokenRow::failure);
-        let mutants = self.mutants.iter().filter_map(|mutant| mutant.failure(self.blocks));
+        let mutants = self.mutants.iter().filter_map(MutantRow::failure);
         let idle = self.not_exercised.iter().filter_map(IdleRow::failure);
+        controls.chain(broken).chain(mutants).chain(idle).collect()
+    }
+
+    /// What never had a chance to show, in sentences. Nothing is known of the verifier there.
+    pub fn gaps(&self) -> Vec<String> {
+        let controls = self.controls.iter().filter_map(ControlRow::gap);
+        let broken = self.broken_controls.iter().filter_map(BrokenRow::gap);
+        let mutants = self.mutants.iter().filter_map(MutantRow::gap);
+        let idle = self.not_exercised.iter().filter_map(IdleRow::gap);
         controls.chain(broken).chain(mutants).chain(idle).collect()
     }
 
     /// How the program ends.
     pub fn exit_code(&self) -> ExitCode {
-        if self.failures().is_empty() { ExitCode::Clean } else { ExitCode::Mismatch }
+        if !self.failures().is_empty() {
+            ExitCode::Mismatch
+        } else if !self.gaps().is_empty() {
+            ExitCode::NotEnoughEvidence
+        } else {
+            ExitCode::Clean
+        }
     }
 }
 
@@ -169,7 +184,14 @@ impl MutantRow {
         }
     }
 
-    fn failure(&self, blocks: u64) -> Option<String> {
+    /// It was never seen to alter anything, so there was nothing to be caught.
+    fn gap(&self) -> Option<String> {
+        let (name, blocks, does) = (self.name, self.blocks_needed, self.does);
+        (!self.caught && self.overlooked == 0)
+            .then(|| format!("{name} had nothing to alter in {blocks} blocks: {does}"))
+    }
+
+    fn failure(&self) -> Option<String> {
         let (name, does) = (self.name, self.does);
         if self.overlooked > 0 {
             return Some(format!(
@@ -177,9 +199,7 @@ impl MutantRow {
                 self.overlooked
             ));
         }
-        let Some(field) = self.field.filter(|_| self.caught) else {
-            return Some(format!("{name} was missed in {blocks} blocks: {does}"));
-        };
+        let field = self.field.filter(|_| self.caught)?;
         if !self.field_is_right {
             return Some(format!(
                 "{name} was caught by the field {field}, which is another: {does}"
@@ -200,9 +220,12 @@ impl IdleRow {
         let others = self.verdicts.keys().filter(|word| **word != self.reason);
         let wrong = others.filter(|word| !["empty", "one_transaction"].contains(&word.as_str()));
         let (name, reason) = (self.name, self.reason);
-        if let Some(word) = wrong.into_iter().next() {
-            return Some(format!("{name} came out as {word} instead of not exercised ({reason})"));
-        }
+        let word = wrong.into_iter().next()?;
+        Some(format!("{name} came out as {word} instead of not exercised ({reason})"))
+    }
+
+    fn gap(&self) -> Option<String> {
+        let (name, reason) = (self.name, self.reason);
         (!self.verdicts.contains_key(reason))
             .then(|| format!("{name} never came out as not exercised ({reason})"))
     }
@@ -238,13 +261,13 @@ impl ControlRow {
         }
     }
 
+    fn gap(&self) -> Option<String> {
+        let Self { name, comparisons, .. } = self;
+        (self.has_to_be_at_work && self.matches == 0)
+            .then(|| format!("nothing was done in parallel in {comparisons} comparisons of {name}"))
+    }
+
     fn failure(&self) -> Option<String> {
-        if self.has_to_be_at_work && self.matches == 0 {
-            return Some(format!(
-                "nothing was done in parallel in {} comparisons of {}: give it more blocks",
-                self.comparisons, self.name
-            ));
-        }
         (self.differing > 0).then(|| {
             format!(
                 "the verifier is noisy: {} differs in {} of {} comparisons, first in {}",
@@ -263,6 +286,11 @@ impl BrokenRow {
         (inconclusive < altered).then(|| {
             format!("of {altered} controls in which {name} only {inconclusive} were noticed")
         })
+    }
+
+    fn gap(&self) -> Option<String> {
+        let name = self.name;
+        (self.altered == 0).then(|| format!("there was no control in which {name}"))
     }
 }
 
@@ -305,17 +333,22 @@ impl fmt::Display for Report {
             let counts = counts.collect::<Vec<_>>().join(", ");
             writeln!(f, "{name:<32} {reason:<16} {counts}")?;
         }
-        let failures = self.failures();
+        let (failures, gaps) = (self.failures(), self.gaps());
         writeln!(f)?;
-        for failure in &failures {
-            writeln!(f, "{failure}")?;
+        for sentence in failures.iter().chain(&gaps) {
+            writeln!(f, "{sentence}")?;
         }
-        let caught = self.mutants.iter().filter(|row| row.failure(*blocks).is_none()).count();
+        let caught =
+            self.mutants.iter().filter(|row| row.caught && row.failure().is_none()).count();
+        let verdict = match self.exit_code() {
+            ExitCode::Clean => "clean",
+            ExitCode::NotEnoughEvidence => "not enough evidence; give it more --blocks",
+            _ => "the verifier cannot be trusted",
+        };
         writeln!(
             f,
-            "{caught} of {} mutants caught as they have to be ({})",
-            self.mutants.len(),
-            if failures.is_empty() { "clean" } else { "the verifier cannot be trusted" }
+            "{caught} of {} mutants caught as they have to be ({verdict})",
+            self.mutants.len()
         )
     }
 }

@@ -38,6 +38,7 @@ static REPORT: LazyLock<Report> = LazyLock::new(|| {
 #[test]
 fn every_mutant_is_caught_by_the_right_field_at_the_right_place() {
     assert_eq!(REPORT.failures(), Vec::<String>::new(), "{}", *REPORT);
+    assert_eq!(REPORT.exit_code(), ExitCode::Clean, "{}", *REPORT);
     assert_eq!(REPORT.mutants.len(), catalogue().count());
     for row in &REPORT.mutants {
         assert!(row.caught && row.field_is_right && row.first_is_right, "{row:#?}");
@@ -51,7 +52,7 @@ fn a_fault_is_caught_as_what_it_is_on_every_seed() {
     for seed in [13, 40, 41, 84, 20_270_210] {
         let only = vec!["wrong-asset".to_owned()];
         let report = run(&Options { seed, blocks: 24, only, ..Options::default() }).unwrap();
-        assert_eq!(report.failures(), Vec::<String>::new(), "seed {seed}: {report}");
+        assert_eq!(report.exit_code(), ExitCode::Clean, "seed {seed}: {report}");
     }
 }
 
@@ -327,7 +328,7 @@ fn all_are_named(seed: u64, only: &[&str]) {
         diagnose: true,
     };
     let report = run(&options).unwrap();
-    assert_eq!(report.failures(), Vec::<String>::new(), "seed {seed}: {report}");
+    assert_eq!(report.exit_code(), ExitCode::Clean, "seed {seed}: {report}");
     for row in &report.mutants {
         let diagnosed = row.diagnosis.as_ref().unwrap();
         assert!(diagnosed.diagnosed && !diagnosed.diagnosis.is_empty(), "{row:#?}");
@@ -351,11 +352,22 @@ fn the_program_says_what_is_left_of_a_fault_and_what_it_is() {
 }
 
 #[test]
-fn the_program_says_who_was_missed() {
+fn a_fault_that_had_no_chance_to_show_is_neither_caught_nor_missed() {
     // The first block of a chain has no transactions.
     let ran = shadow(["selftest", "--blocks", "1", "--only", "fee-not-debited"]);
-    assert_eq!(ran.code, 1, "{ran:#?}");
-    assert!(ran.stdout.contains("fee-not-debited was missed in 1 blocks"), "{ran:#?}");
+    assert_eq!(ran.code, 3, "{ran:#?}");
+    assert!(ran.stdout.contains("fee-not-debited had nothing to alter in 1 blocks"), "{ran:#?}");
+    assert!(ran.stdout.ends_with("(not enough evidence; give it more --blocks)\n"), "{ran:#?}");
+    assert!(!ran.stdout.contains("cannot be trusted"), "{ran:#?}");
+}
+
+#[test]
+fn a_fault_that_was_missed_is_a_verifier_that_cannot_be_trusted() {
+    let mut report = REPORT.clone();
+    let row = &mut report.mutants[0];
+    (row.caught, row.field, row.overlooked) = (false, None, 1);
+    assert_eq!(report.exit_code(), ExitCode::Mismatch);
+    assert!(report.to_string().contains("the verifier cannot be trusted"), "{report}");
 }
 
 #[test]
@@ -363,7 +375,9 @@ fn a_name_that_nobody_has_is_bad_usage() {
     let ran = shadow(["selftest", "--only", "no-such-fault"]);
     assert_eq!(ran.code, 2, "{ran:#?}");
     assert!(ran.stdout.is_empty() && ran.stderr.contains("no-such-fault"), "{ran:#?}");
-    assert_eq!(shadow(["selftest", "--blocks", "0"]).code, 2);
+    for blocks in ["0", "5001"] {
+        assert_eq!(shadow(["selftest", "--blocks", blocks]).code, 2);
+    }
 }
 
 fn engine() -> Arc<ParallelExecutor> {
