@@ -1,8 +1,10 @@
 //! A block in the making: shapes become transactions.
 //!
-//! Whatever is drawn stays within the rules of the chain: nobody pays themselves, nobody sends who
-//! had no nonce before the block, and nobody spends what they do not have. The only credits that
-//! overflow are those to the rich account, which are meant to.
+//! Whatever is drawn stays within what executing a block needs: nobody pays themselves, nobody sends
+//! who had no nonce before the block, and nobody spends what they do not have. The only credits that
+//! overflow are those to the rich account, which are meant to. It is not what a node would let into a
+//! block: signatures are made up, and how many there are does not follow from the configuration of the
+//! account. Executing never looks at them.
 
 use std::collections::HashSet;
 
