@@ -28,7 +28,7 @@ impl Schedules {
 
     /// So many runs of each block, at least one. The first is the plain one. The others are disturbed
     /// by a seed, and take turns in running with 1 worker, with 2, with `workers`, and with twice as
-    /// many. Where there are no others one block in four is disturbed in its only run, with `workers`.
+    /// many. Where there are no others one block in thirty-two is disturbed in its only run, with `workers`.
     pub fn disturbed(runs: u32, workers: u32) -> Self {
         let runs = runs.max(1);
         Self { runs, workers, disturbs_only_run: runs == 1, transactions_min: 0 }
@@ -70,8 +70,9 @@ fn seed(turn: u64) -> u64 {
 /// The seed of a run that is not.
 const UNDISTURBED: u64 = 0;
 
-/// One block in so many is disturbed where it is run only once.
-const DISTURBED_EVERY: u64 = 4;
+/// One block in so many is disturbed where it is run only once: pauses take time, and the others are to be run as in
+/// earnest.
+const DISTURBED_EVERY: u64 = 32;
 
 #[cfg(test)]
 mod tests {
@@ -117,15 +118,15 @@ mod tests {
     }
 
     #[test]
-    fn the_only_run_of_one_block_in_four_is_disturbed() {
+    fn the_only_run_of_one_block_in_thirty_two_is_disturbed() {
         let seeds = |schedules| -> Vec<_> {
-            (0..8).flat_map(|topoheight| of_block(schedules, topoheight)).map(|s| s.seed).collect()
+            (0..64).flat_map(|topoheight| of_block(schedules, topoheight)).map(|s| s.seed).collect()
         };
         let disturbed = seeds(Schedules::disturbed(1, 2));
-        assert_eq!(disturbed.len(), 8);
-        let places: Vec<_> = (0..8).filter(|place| disturbed[*place] != 0).collect();
-        assert_eq!(places, [3, 7]);
-        assert_ne!(disturbed[3], disturbed[7]);
-        assert_eq!(seeds(Schedules::plain(2)), [0; 8]);
+        assert_eq!(disturbed.len(), 64);
+        let places: Vec<_> = (0..64).filter(|place| disturbed[*place] != 0).collect();
+        assert_eq!(places, [31, 63]);
+        assert_ne!(disturbed[31], disturbed[63]);
+        assert_eq!(seeds(Schedules::plain(2)), [0; 64]);
     }
 }

@@ -108,7 +108,7 @@ pub(super) fn judge_of(
 ) -> Result<Judge, SourceError> {
     let executor = ParallelExecutor::new(workers as usize).map_err(SourceError::Io)?;
     let executor = WithinBudget::new(Arc::new(executor), Duration::from_secs(10));
-    let schedules = Schedules::plain(workers);
+    let schedules = Schedules::disturbed(1, workers);
     Judge::start(
         store.clone(),
         vec![Candidate { executor: Arc::new(executor), schedules }],

@@ -46,7 +46,7 @@ pub(super) struct Shared {
     candidate_memory_mib: Option<u64>,
 
     /// How often each candidate runs each block: once as in earnest, and then under other numbers of
-    /// workers, in another order within a batch, and with pauses. The only run of one block in four is
+    /// workers, in another order within a batch, and with pauses. The only run of one block in thirty-two is
     /// disturbed like that, with the same number of workers.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     schedules: u32,

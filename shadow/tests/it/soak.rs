@@ -66,7 +66,7 @@ fn every_way_in_which_a_result_is_altered_comes_up_in_a_soak_as_it_is_by_default
 #[test]
 fn what_shows_under_some_schedules_only_is_found_by_a_soak_of_one_run_per_block() {
     for fault in ["fault:seed-decides", "fault:batch-in-reverse"] {
-        let ran = soak(&["--blocks", "100", "--candidate", fault]);
+        let ran = soak(&["--blocks", "400", "--triage", "0", "--candidate", fault]);
         assert_eq!(ran.code, 1, "{ran:#?}");
     }
 }
