@@ -8,7 +8,7 @@ use clap::{
 };
 
 use super::{
-    Cli,
+    Cli, option_variables,
     output::{complain, refuse, say},
 };
 use crate::{
@@ -92,7 +92,7 @@ fn origin_of(
     }
     let name = option.strip_prefix("--")?.replace('-', "_");
     let variable = format!("SHADOW_{}", name.to_uppercase());
-    if std::env::var_os(&variable).is_some() {
+    if option_variables().any(|set| set == *variable) {
         return Some(format!("the environment, {variable}"));
     }
     file?.place_of(&name).map(ToString::to_string)

@@ -34,7 +34,7 @@ pub const NOT_EXERCISED: &[Idle] = &[
         does: "is given one worker, and claims to have used eight",
         reason: "one_worker",
         workers: 1,
-        says: |exercise| (exercise.workers, exercise.max_in_flight) = (8, 8),
+        says: |exercise| (exercise.workers, exercise.max_in_flight) = (8, 2),
     },
     Idle {
         name: "falls-back",
@@ -69,7 +69,7 @@ pub const NOT_EXERCISED: &[Idle] = &[
         reason: "no_wide_batch",
         workers: 4,
         says: |exercise| {
-            (exercise.workers, exercise.max_in_flight, exercise.batches) = (4, 4, 0);
+            (exercise.workers, exercise.max_in_flight, exercise.batches) = (4, 2, 0);
         },
     },
 ];

@@ -45,7 +45,7 @@ fn a_running_soak_answers_what_it_has_found() {
     assert!(text.contains("shadow_build_info{"), "{text}");
     for (option, expected) in [
         ("blocks_per_second", 500.0),
-        ("canary_every", 1000.0),
+        ("canary_every", 50.0),
         ("conflict_rate", 0.2),
         ("min_txs_for_parallel", 0.0),
         ("parallel_execution_enabled", 1.0),

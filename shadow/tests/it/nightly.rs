@@ -144,12 +144,12 @@ fn a_part_that_does_not_run_is_a_failure_and_never_absent() {
 #[test]
 fn the_environment_makes_no_part_less_thorough() {
     let directory = tempfile::tempdir().unwrap();
-    let more = ["--seed", "5", "--blocks", "6", "--profile", "transfers"];
+    let more = ["--seed", "5", "--blocks", "45", "--profile", "transfers"];
     let mut command = command(directory.path(), &more);
     command.envs([("SHADOW_CANARY_EVERY", "0"), ("SHADOW_MIN_TXS_FOR_PARALLEL", "1000000")]);
     let ran = start(&mut command).wait_with_output().unwrap();
     assert_eq!(ran.status.code(), Some(0), "{ran:#?}");
-    let part = Files(directory.path().join("night/parts/attach"));
+    let part = Files(directory.path().join("night/parts/soak-transfers-5"));
     assert_ne!(part.summary()["canaries"]["caught"], 0);
 }
 
