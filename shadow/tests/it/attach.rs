@@ -411,19 +411,25 @@ pub(crate) fn serve(chain: DevnetChain, pace: Pace) -> DevnetNode {
 }
 
 pub(crate) fn attach<A: AsRef<str>>(node: &DevnetNode, arguments: &[A]) -> Ran {
-    shadow(command(node, arguments))
+    attach_to(&node.url(), arguments)
+}
+
+pub(crate) fn attach_to<A: AsRef<str>>(url: &str, arguments: &[A]) -> Ran {
+    shadow(command(url, arguments))
 }
 
 pub(crate) fn spawn(node: &DevnetNode, arguments: &[String]) -> Child {
     let mut program = Command::new(env!("CARGO_BIN_EXE_shadow"));
-    program.args(command(node, arguments)).env_remove("SHADOW_STATE_DIR").stdin(Stdio::null());
+    program
+        .args(command(&node.url(), arguments))
+        .env_remove("SHADOW_STATE_DIR")
+        .stdin(Stdio::null());
     start(program.stdout(Stdio::piped()).stderr(Stdio::null()))
 }
 
 /// The built-in engine is always there; and there is no hurry to spare the stand-in.
-fn command<A: AsRef<str>>(node: &DevnetNode, arguments: &[A]) -> Vec<String> {
-    let url = node.url();
-    let fixed = ["attach", "--node", &url, "--candidate", "v3", "--workers", "2"];
+fn command<A: AsRef<str>>(url: &str, arguments: &[A]) -> Vec<String> {
+    let fixed = ["attach", "--node", url, "--candidate", "v3", "--workers", "2"];
     let fixed = fixed.into_iter().chain(["--node-requests-per-second", "100000"]);
     let mut all: Vec<String> = fixed.map(str::to_owned).collect();
     all.extend(arguments.iter().map(|argument| argument.as_ref().to_owned()));

@@ -18,6 +18,7 @@ mod chain_recordings;
 mod compared;
 mod config;
 mod coverage;
+mod crooked;
 mod dashboards;
 mod devnet;
 mod devnet_client;

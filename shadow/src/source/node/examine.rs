@@ -106,8 +106,8 @@ pub(super) async fn examine(client: &NodeClient) -> Result<NodeFacts, NodeError>
         pruned: pruned.flatten(),
         hard_forks: asked(client, "get_hard_forks").await?,
         dev_fees: asked(client, "get_dev_fee_thresholds").await?,
-        genesis: genesis(client).await?,
-        recent: recent(client, top).await?,
+        genesis: repeated(|| genesis(client)).await?,
+        recent: repeated(|| recent(client, top)).await?,
     })
 }
 
@@ -124,19 +124,22 @@ async fn asked<T: serde::de::DeserializeOwned>(
     }
 }
 
-async fn genesis(client: &NodeClient) -> Result<Result<GenesisFacts, BlockError>, NodeError> {
-    let mut found = genesis_once(client).await;
+/// Asks several times for what may have been spoilt on its way; what is of other rules is so every time.
+async fn repeated<T, F>(mut ask: impl FnMut() -> F) -> F::Output
+where
+    F: Future<Output = Result<Result<T, BlockError>, NodeError>>,
+{
+    let mut found = ask().await;
     for _ in 1..ATTEMPTS_MAX {
-        // A block may be spoilt on its way; one of other rules is so every time.
-        if !matches!(found, Ok(Err(_))) {
+        if !matches!(found, Ok(Err(_)) | Err(NodeError::Position { .. })) {
             break;
         }
-        found = genesis_once(client).await;
+        found = ask().await;
     }
     found
 }
 
-async fn genesis_once(client: &NodeClient) -> Result<Result<GenesisFacts, BlockError>, NodeError> {
+async fn genesis(client: &NodeClient) -> Result<Result<GenesisFacts, BlockError>, NodeError> {
     match Questions::block(client, TopoHeight::GENESIS).await {
         Ok(Some(block)) => {
             Ok(Ok(GenesisFacts { hash: block.hash, dev: block.miner, network: block.network }))
@@ -154,20 +157,6 @@ async fn genesis_once(client: &NodeClient) -> Result<Result<GenesisFacts, BlockE
 
 /// The last block, and the last transactions that there are, if there are any in the last blocks.
 async fn recent(
-    client: &NodeClient,
-    top: TopoHeight,
-) -> Result<Result<RecentFacts, BlockError>, NodeError> {
-    let mut found = recent_once(client, top).await;
-    for _ in 1..ATTEMPTS_MAX {
-        if !matches!(found, Ok(Err(_))) {
-            break;
-        }
-        found = recent_once(client, top).await;
-    }
-    found
-}
-
-async fn recent_once(
     client: &NodeClient,
     top: TopoHeight,
 ) -> Result<Result<RecentFacts, BlockError>, NodeError> {
@@ -198,7 +187,7 @@ async fn recent_once(
     Ok(Ok(RecentFacts { block_version, blue_score, transactions, of_unknown_version }))
 }
 
-/// How often blocks that cannot be read are asked for.
+/// How often what cannot be read is asked for.
 const ATTEMPTS_MAX: usize = 8;
 
 /// How many blocks are looked through for one with transactions.

@@ -106,7 +106,7 @@ impl Questions {
         let blocks = range.zip(answers).map(|(at, answer)| {
             let text = answer.found(methods::BLOCK)?;
             let block = decode_block(text.get()).map_err(NodeError::Block)?;
-            self.check_position(at, block.topoheight)?;
+            check_position(TopoHeight::new(at), &block)?;
             Ok((block, text.get().len()))
         });
         blocks.collect()
@@ -118,7 +118,11 @@ impl Questions {
         at: TopoHeight,
     ) -> Result<Option<Block>, NodeError> {
         match client.ask(block_call(at.as_u64())).await? {
-            Answer::Found(text) => decode_block(text.get()).map(Some).map_err(NodeError::Block),
+            Answer::Found(text) => {
+                let block = decode_block(text.get()).map_err(NodeError::Block)?;
+                check_position(at, &block)?;
+                Ok(Some(block))
+            }
             Answer::NotFound { .. } => Ok(None),
         }
     }
@@ -233,11 +237,6 @@ impl Questions {
         payouts.collect()
     }
 
-    fn check_position(&self, asked: u64, found: TopoHeight) -> Result<(), NodeError> {
-        let asked = TopoHeight::new(asked);
-        if asked == found { Ok(()) } else { Err(NodeError::Position { asked, found }) }
-    }
-
     fn version_call(&self, key: &StateKey, at: TopoHeight) -> Option<Call> {
         let address = self.address(key.account());
         let params = match key.asset() {
@@ -280,6 +279,11 @@ impl Questions {
     fn address(&self, account: &Address) -> String {
         NetworkAddress { account: *account, network: self.network }.to_string()
     }
+}
+
+fn check_position(asked: TopoHeight, block: &Block) -> Result<(), NodeError> {
+    let found = block.topoheight;
+    if asked == found { Ok(()) } else { Err(NodeError::Position { asked, found }) }
 }
 
 /// An answer as a value of its own.
