@@ -26,6 +26,21 @@ fn is_clean(url: &str, until: u64) {
 }
 
 #[test]
+fn a_batch_in_which_two_answers_have_one_id_is_not_used_in_part() {
+    let node = serve(generated(3, 40), Pace::AllAtOnce);
+    let mut batches = 0;
+    let url = crooked(&[&node], move |questions, nodes| {
+        let mut answers = nodes.ask(0, questions);
+        batches += u64::from(answers.len() > 3);
+        if answers.len() > 3 && batches % 7 == 0 {
+            answers[1]["id"] = answers[0]["id"].clone();
+        }
+        Ok(answers)
+    });
+    is_clean(&url, 40);
+}
+
+#[test]
 fn the_first_block_is_the_one_at_the_first_position() {
     let node = serve(generated(3, 10), Pace::AllAtOnce);
     let mut is_wrong_once = true;

@@ -18,7 +18,7 @@ use std::{
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::future::try_join_all;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::Error as _};
 use serde_json::{Value, value::RawValue};
 use tokio::sync::Semaphore;
 
@@ -260,13 +260,15 @@ impl NodeClient {
             let index = reply.id.and_then(|id| id.checked_sub(first_id));
             let place = index.and_then(|index| replies.get_mut(usize::try_from(index).ok()?));
             match (place, reply.error) {
-                (Some(place), _) => *place = Some(reply),
+                (Some(place @ None), _) => *place = Some(reply),
                 // Nothing says which question it is about, so it is about all of them.
-                (None, Some(error)) => {
+                (None, Some(error)) if reply.id.is_none() => {
                     let method = calls.first().map_or("a request", |call| call.method);
                     return Err(error.about(method));
                 }
-                (None, None) => {}
+                // Where one answer is in the wrong place, any of them may be.
+                (Some(Some(_)), _) => return Err(garbled("two answers to one question")),
+                (None, _) => return Err(garbled("an answer to what nobody asked")),
             }
         }
         let mut counted = Vec::with_capacity(calls.len());
@@ -363,7 +365,8 @@ struct ReplyError<'a> {
 impl Reply<'_> {
     fn answer(self, method: &'static str) -> Result<Answer, NodeError> {
         match (self.result, self.error) {
-            (Some(result), _) => Ok(Answer::Found(result.to_owned())),
+            (Some(_), Some(_)) => Err(garbled("a result and an error in one answer")),
+            (Some(result), None) => Ok(Answer::Found(result.to_owned())),
             (None, Some(error)) if error.is_not_found() => {
                 Ok(Answer::NotFound { code: error.code, message: error.message() })
             }
@@ -400,6 +403,10 @@ impl ReplyError<'_> {
             _ => NodeError::Failed { method, code, message },
         }
     }
+}
+
+fn garbled(why: &str) -> NodeError {
+    NodeError::Garbled(serde_json::Error::custom(why))
 }
 
 fn replies_in(body: &[u8]) -> Result<Vec<Reply<'_>>, NodeError> {
