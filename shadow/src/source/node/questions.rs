@@ -59,14 +59,15 @@ impl Questions {
         order: Option<RangeInclusive<u64>>,
     ) -> Result<(Tops, Vec<BlockHash>), NodeError> {
         let mut calls = vec![Call::plain(methods::TOP), Call::plain(methods::STABLE)];
-        calls.extend(order.into_iter().flat_map(order_calls));
+        calls.extend(order.clone().into_iter().flat_map(order_calls));
         let mut answers = self.client.ask_all(calls).await?.into_iter();
         let mut number = |method| match answers.next() {
             Some(answer) => parsed(method, &answer.found(method)?),
             None => Err(NodeError::Incomplete { method }),
         };
         let tops = Tops { top: number(methods::TOP)?, stable: number(methods::STABLE)? };
-        Ok((tops, hashes_of(answers)?))
+        let hashes = order.map(|order| hashes_of(order, answers)).transpose()?;
+        Ok((tops, hashes.unwrap_or_default()))
     }
 
     /// What was ever burned up to a block, if the node has it at its top now. What it says of the block's own
@@ -92,7 +93,7 @@ impl Questions {
         &self,
         range: RangeInclusive<u64>,
     ) -> Result<Vec<BlockHash>, NodeError> {
-        hashes_of(self.client.ask_all(order_calls(range).collect()).await?)
+        hashes_of(range.clone(), self.client.ask_all(order_calls(range).collect()).await?)
     }
 
     /// Blocks with their transactions, so many in one request.
@@ -330,10 +331,19 @@ fn order_calls(range: RangeInclusive<u64>) -> impl Iterator<Item = Call> {
     })
 }
 
-fn hashes_of(answers: impl IntoIterator<Item = Answer>) -> Result<Vec<BlockHash>, NodeError> {
+/// The hashes in answers about the pieces of a range. A node has an error for positions that it does not
+/// have; an answer of another length would have every later block look like another one.
+fn hashes_of(
+    range: RangeInclusive<u64>,
+    answers: impl IntoIterator<Item = Answer>,
+) -> Result<Vec<BlockHash>, NodeError> {
     let mut hashes = Vec::new();
-    for answer in answers {
-        hashes.extend(parsed::<Vec<BlockHash>>(methods::ORDER, &answer.found(methods::ORDER)?)?);
+    for (piece, answer) in pieces(range, ORDER_MAX).zip(answers) {
+        let listed: Vec<BlockHash> = parsed(methods::ORDER, &answer.found(methods::ORDER)?)?;
+        if listed.len() as u64 != piece.end() - piece.start() + 1 {
+            return Err(NodeError::Incomplete { method: methods::ORDER });
+        }
+        hashes.extend(listed);
     }
     Ok(hashes)
 }
