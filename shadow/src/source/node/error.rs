@@ -69,6 +69,11 @@ pub enum NodeError {
         /// The one that the block says.
         found: TopoHeight,
     },
+    /// The order is not, or not any more, the one of the blocks.
+    Moved {
+        /// The lowest position where they differ.
+        at: TopoHeight,
+    },
     /// The node's rules are not the ones that are executed here.
     Rules {
         /// In which way, in sentences.
@@ -115,7 +120,8 @@ impl NodeError {
             | Self::Failed { .. }
             | Self::Answer { .. }
             | Self::Block(_)
-            | Self::Position { .. } => true,
+            | Self::Position { .. }
+            | Self::Moved { .. } => true,
             Self::Status { status, .. } => *status >= 500 || *status == 429 || *status == 408,
             Self::Url { .. }
             | Self::Runtime(_)
@@ -165,7 +171,7 @@ impl fmt::Display for NodeError {
             }
             Self::Garbled(error) => write!(f, "the node's answer is not JSON-RPC, or cut: {error}"),
             Self::TooLong => f.write_str("the node's answer is longer than any that a node gives"),
-            Self::Incomplete { method } => write!(f, "the node did not answer {method} in a batch"),
+            Self::Incomplete { method } => write!(f, "the node did not answer {method} in full"),
             Self::Failed { method, code, message } => {
                 write!(f, "the node failed to answer {method}: {message} ({code})")
             }
@@ -183,6 +189,11 @@ impl fmt::Display for NodeError {
                     "asked for the block at topoheight {asked}, the node answered with {found}"
                 )
             }
+            Self::Moved { at } => write!(
+                f,
+                "the node's order of blocks and the blocks that it has do not agree at topoheight {at}; \
+                 if this stays so, see whether it is one node that answers"
+            ),
             Self::Rules { because } => f.write_str(because),
             Self::OtherChain { at, held, found } => write!(
                 f,

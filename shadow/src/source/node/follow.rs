@@ -9,10 +9,7 @@ use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use storage_snapshot::{BlockFacts, BlockHash, BlockRef, StateKey, TopoHeight, TxHash};
-use tokio::{
-    sync::mpsc::Sender,
-    time::{sleep, timeout},
-};
+use tokio::{sync::mpsc::Sender, time::sleep};
 
 use super::{
     FollowMode, FollowOptions,
@@ -88,15 +85,6 @@ enum Look {
     Nobody,
 }
 
-/// How the blocks that were fetched are ordered by now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OrderNow {
-    TheSame,
-    Another,
-    /// The node fell silent.
-    Unknown,
-}
-
 impl Follower {
     /// Follows until the end, or for as long as somebody takes what happens.
     pub(super) async fn run(mut self) {
@@ -116,7 +104,7 @@ impl Follower {
     async fn follow(&mut self) -> Option<Message> {
         let pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(100))
-            .with_max_delay(Duration::from_secs(10))
+            .with_max_delay(PAUSE_MAX)
             .without_max_times()
             .with_jitter();
         let mut pause = pauses.build();
@@ -130,7 +118,7 @@ impl Follower {
                 Ok(Look::Through) => return Some(Message::Ended(None)),
                 Ok(Look::Nobody) => return None,
                 Err(error) if error.is_transient() => {
-                    let pause = pause.next().unwrap_or(SILENCE);
+                    let pause = pause.next().unwrap_or(PAUSE_MAX);
                     tracing::warn!(%error, ?pause, "following the node is interrupted");
                     self.status.failed(error.to_string());
                     sleep(pause).await;
@@ -256,12 +244,8 @@ impl Follower {
         let mut committed = self.with_answers(blocks).await?;
 
         let hashes: Vec<_> = committed.iter().map(|committed| committed.block.hash).collect();
-        let order = self.order_now(&range, &hashes).await?;
-        if order == OrderNow::Another {
-            return Ok(Look::WentOn);
-        }
-        if order == OrderNow::TheSame
-            && self.options.node == NodeCheck::Compare
+        self.check_order(&range, &hashes).await?;
+        if self.options.node == NodeCheck::Compare
             && let Some(last) = committed.last_mut()
             && last.block.topoheight >= self.tops.top
         {
@@ -292,33 +276,23 @@ impl Follower {
         Ok(Look::WentOn)
     }
 
-    /// Whether the order is the one that was fetched, and the one before it the one that is known.
-    async fn order_now(
+    /// Asks whether the order is the one that was fetched, and the one before it the one that is known. A
+    /// node that does not say so may be another one by now, so nothing else that it said is taken.
+    async fn check_order(
         &self,
         range: &RangeInclusive<u64>,
         fetched: &[BlockHash],
-    ) -> Result<OrderNow, NodeError> {
+    ) -> Result<(), NodeError> {
         let start = self.window(self.tops.top).map_or(*range.start(), |window| *window.start());
-        let limit = self.options.give_up.map_or(SILENCE, |give_up| SILENCE.min(give_up / 2));
-        let order = match timeout(limit, self.questions.order(start..=*range.end())).await {
-            Ok(Ok(order)) => order,
-            // A node that died over its own blocks does not order them anew, and what it said of them
-            // before is all that will ever be known.
-            Ok(Err(NodeError::Unreachable(_))) | Err(_) => {
-                tracing::warn!(
-                    through = range.end(),
-                    "the node fell silent after its last answers, \
-                    which are taken as they are"
-                );
-                return Ok(OrderNow::Unknown);
-            }
-            Ok(Err(error)) => return Err(error),
-        };
-        let first = TopoHeight::new(start);
-        let known = usize::try_from(range.start() - start).unwrap_or(usize::MAX);
-        let is_the_same = self.known.lowest_difference(first, &order).is_none()
-            && order.get(known..).is_some_and(|order| order == fetched);
-        Ok(if is_the_same { OrderNow::TheSame } else { OrderNow::Another })
+        let order = self.questions.order(start..=*range.end()).await?;
+        if let Some(at) = self.known.lowest_difference(TopoHeight::new(start), &order) {
+            return Err(NodeError::Moved { at });
+        }
+        let now = order.iter().skip(usize::try_from(range.start() - start).unwrap_or(usize::MAX));
+        match range.clone().zip(now.zip(fetched)).find(|(_, (now, fetched))| now != fetched) {
+            Some((at, _)) => Err(NodeError::Moved { at: TopoHeight::new(at) }),
+            None => Ok(()),
+        }
     }
 
     /// Hands over what happened. Waits when too much waits already.
@@ -532,9 +506,8 @@ fn gave_up(status: &FollowStatus, limit: Option<Duration>, until: Option<TopoHei
 /// How many positions are looked at again although the node calls them stable.
 const WINDOW_MIN: u64 = 64;
 
-/// How long a node may be silent after it answered everything about some blocks, before it is taken to
-/// have died over them.
-const SILENCE: Duration = Duration::from_secs(5);
+/// How long is waited at most before a node that fails is looked at again.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// How much one answer, and one piece of the chain, is meant to hold.
 const REQUEST_BYTES: usize = 2 << 20;
