@@ -205,19 +205,17 @@ impl Follower {
     /// Goes back to below the lowest block that is another one now.
     async fn follow_re_order(&mut self, seen: TopoHeight) -> Result<Look, NodeError> {
         let Some(first) = self.known.first() else { return Ok(Look::WentOn) };
-        // The block itself has to say so: its hash can be checked, a list of hashes cannot.
-        let found = Questions::block(&self.questions.client, seen).await?;
-        let known = self.known.hash_at(seen);
-        if found.as_ref().is_none_or(|block| Some(block.hash) == known) {
-            return Ok(Look::UpToDate);
-        }
         let below = self.questions.order(first.as_u64()..=seen.as_u64()).await?;
         let at = self.known.lowest_difference(first, &below).unwrap_or(seen);
+        // The block itself has to say so: its hash can be checked, a list of hashes cannot.
+        let known = self.known.hash_at(at);
+        let found = Questions::block(&self.questions.client, at).await?.map(|block| block.hash);
+        let (Some(held), Some(found)) = (known, found.filter(|found| Some(*found) != known)) else {
+            return Err(NodeError::Moved { at });
+        };
         if at == first {
-            return Err(match (known, found) {
-                (Some(held), Some(found)) if at == TopoHeight::GENESIS => {
-                    NodeError::OtherChain { at, held, found: found.hash }
-                }
+            return Err(match at {
+                TopoHeight::GENESIS => NodeError::OtherChain { at, held, found },
                 _ => NodeError::DeepReOrder { at },
             });
         }
