@@ -173,10 +173,14 @@ impl Follower {
                 }
             }
         };
-        if !self.settle(stable).await? {
-            return Ok(Look::Nobody);
+        match self.settle(stable).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(Look::Nobody),
+            // It may be further down than is looked.
+            Err(NodeError::Moved { at }) => return self.follow_re_order(at).await,
+            Err(error) => return Err(error),
         }
-        let is_settled = self.unsettled.stable(stable).is_none();
+        let is_settled = self.unsettled.stable(stable).next().is_none();
         match self.options.until {
             Some(until) if self.known.next() > until && is_settled => Ok(Look::Through),
             _ if went_on || !is_settled => Ok(Look::WentOn),
@@ -303,19 +307,12 @@ impl Follower {
 
     /// Asks again about blocks that have become stable; whether somebody still takes the answers.
     async fn settle(&mut self, stable: Option<TopoHeight>) -> Result<bool, NodeError> {
-        for _ in 0..SETTLED_AT_ONCE {
-            let Some(waiting) = self.unsettled.stable(stable) else { break };
-            let (block, keys) = (waiting.block, self.keys_of(waiting).await?);
-            let questions: Vec<_> = keys.iter().map(|key| (*key, block.topoheight)).collect();
-            let versions = self.questions.versions(&questions).await?;
-            let again = AnswersAgain {
-                block,
-                versions: keys
-                    .iter()
-                    .zip(versions)
-                    .map(|(key, version)| (*key, version.map(|version| version.value).into()))
-                    .collect(),
-            };
+        let mut settled = Vec::new();
+        for waiting in self.unsettled.stable(stable).take(SETTLED_AT_ONCE) {
+            settled.push(self.ask_again(waiting).await?);
+        }
+        self.check_places(&settled).await?;
+        for again in settled {
             self.unsettled.pop();
             let event = ChainEvent::AnsweredAgain(Box::new(again));
             if self.hand_over(event).await == Look::Nobody {
@@ -323,6 +320,33 @@ impl Follower {
             }
         }
         Ok(true)
+    }
+
+    async fn ask_again(&self, waiting: &Waiting) -> Result<AnswersAgain, NodeError> {
+        let (block, keys) = (waiting.block, self.keys_of(waiting).await?);
+        let questions: Vec<_> = keys.iter().map(|key| (*key, block.topoheight)).collect();
+        let versions = self.questions.versions(&questions).await?;
+        let versions = versions.into_iter().map(|version| version.map(|version| version.value));
+        let versions = keys.into_iter().zip(versions.map(Into::into)).collect();
+        Ok(AnswersAgain { block, versions })
+    }
+
+    /// Asks whether blocks are still where they were when their versions were asked for: another block
+    /// there did not write them.
+    async fn check_places(&self, settled: &[AnswersAgain]) -> Result<(), NodeError> {
+        let (Some(first), Some(last)) = (settled.first(), settled.last()) else { return Ok(()) };
+        let start = first.block.topoheight;
+        let range = start.as_u64()..=last.block.topoheight.as_u64();
+        let order = self.questions.order(range).await?;
+        let place = |at: TopoHeight| usize::try_from(at.blocks_since(start)).unwrap_or(usize::MAX);
+        let blocks = settled.iter().map(|again| again.block);
+        match blocks
+            .into_iter()
+            .find(|block| order.get(place(block.topoheight)) != Some(&block.hash))
+        {
+            Some(BlockRef { topoheight: at, .. }) => Err(NodeError::Moved { at }),
+            None => Ok(()),
+        }
     }
 
     /// What is to be asked about a block again.

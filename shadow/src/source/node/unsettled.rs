@@ -34,9 +34,9 @@ impl Unsettled {
         self.blocks.push_back(waiting);
     }
 
-    /// The first block, if it is stable by now.
-    pub(super) fn stable(&self, stable: Option<TopoHeight>) -> Option<&Waiting> {
-        self.blocks.front().filter(|waiting| Some(waiting.block.topoheight) <= stable)
+    /// The blocks that are stable by now.
+    pub(super) fn stable(&self, stable: Option<TopoHeight>) -> impl Iterator<Item = &Waiting> {
+        self.blocks.iter().take_while(move |waiting| Some(waiting.block.topoheight) <= stable)
     }
 
     /// Forgets the first block.
