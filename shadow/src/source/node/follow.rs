@@ -108,8 +108,11 @@ impl Follower {
             .without_max_times()
             .with_jitter();
         let mut pause = pauses.build();
+        let mut has_looked = false;
         loop {
-            match self.look().await {
+            let looked = self.look().await;
+            has_looked |= looked.is_ok();
+            match looked {
                 Ok(Look::WentOn) => pause = pauses.build(),
                 Ok(Look::UpToDate) => {
                     pause = pauses.build();
@@ -117,7 +120,7 @@ impl Follower {
                 }
                 Ok(Look::Through) => return Some(Message::Ended(None)),
                 Ok(Look::Nobody) => return None,
-                Err(error) if error.is_transient() => {
+                Err(error) if error.is_transient() || has_looked && self.may_pass(&error) => {
                     let pause = pause.next().unwrap_or(PAUSE_MAX);
                     tracing::warn!(%error, ?pause, "following the node is interrupted");
                     self.status.failed(error.to_string());
@@ -125,6 +128,18 @@ impl Follower {
                 }
                 Err(error) => return Some(Message::Failed(error)),
             }
+        }
+    }
+
+    /// Whether what a node refuses it will do again: something before it may refuse for a while, and it
+    /// understands what it has understood before.
+    fn may_pass(&self, error: &NodeError) -> bool {
+        match error {
+            NodeError::Status { status, .. } => *status != TOO_LONG,
+            NodeError::Refused { method, .. } => {
+                self.questions.client.traffic().has_answered(method)
+            }
+            _ => false,
         }
     }
 
@@ -527,6 +542,9 @@ fn gave_up(status: &FollowStatus, limit: Option<Duration>, until: Option<TopoHei
 
 /// How many positions are looked at again although the node calls them stable.
 const WINDOW_MIN: u64 = 64;
+
+/// The HTTP status for a question that will always be too long.
+const TOO_LONG: u16 = 413;
 
 /// How long is waited at most before a node that fails is looked at again.
 const PAUSE_MAX: Duration = Duration::from_secs(10);

@@ -120,6 +120,11 @@ impl Traffic {
         }
     }
 
+    /// Whether a question of this kind was ever answered.
+    pub(super) fn has_answered(&self, method: &str) -> bool {
+        self.counts.lock().methods.get(method).is_some_and(|method| method.calls > method.errors)
+    }
+
     /// An attempt to subscribe to the events came to its end, after so long.
     pub(super) fn subscribed(&self, elapsed: Duration, error: Option<Failure>) {
         let connections = {
