@@ -74,6 +74,13 @@ pub enum NodeError {
         /// The lowest position where they differ.
         at: TopoHeight,
     },
+    /// The chain ends below what was verified of it.
+    Shorter {
+        /// The node's last block.
+        top: TopoHeight,
+        /// The last one that was verified.
+        verified: TopoHeight,
+    },
     /// The node's rules are not the ones that are executed here.
     Rules {
         /// In which way, in sentences.
@@ -121,7 +128,8 @@ impl NodeError {
             | Self::Answer { .. }
             | Self::Block(_)
             | Self::Position { .. }
-            | Self::Moved { .. } => true,
+            | Self::Moved { .. }
+            | Self::Shorter { .. } => true,
             Self::Status { status, .. } => *status >= 500 || *status == 429 || *status == 408,
             Self::Url { .. }
             | Self::Runtime(_)
@@ -193,6 +201,11 @@ impl fmt::Display for NodeError {
                 f,
                 "the node's order of blocks and the blocks that it has do not agree at topoheight {at}; \
                  if this stays so, see whether it is one node that answers"
+            ),
+            Self::Shorter { top, verified } => write!(
+                f,
+                "the node's last block is at topoheight {top}, below the {verified} that was verified; \
+                 see whether it is the same node, and wait until it has caught up"
             ),
             Self::Rules { because } => f.write_str(because),
             Self::OtherChain { at, held, found } => write!(

@@ -116,14 +116,16 @@ impl Follower {
                 Ok(Look::WentOn) => pause = pauses.build(),
                 Ok(Look::UpToDate) => {
                     pause = pauses.build();
+                    self.status.is_well();
                     self.hints.wait().await;
                 }
                 Ok(Look::Through) => return Some(Message::Ended(None)),
                 Ok(Look::Nobody) => return None,
                 Err(error) if error.is_transient() || has_looked && self.may_pass(&error) => {
                     let pause = pause.next().unwrap_or(PAUSE_MAX);
-                    tracing::warn!(%error, ?pause, "following the node is interrupted");
-                    self.status.failed(error.to_string());
+                    if self.status.failed(error.to_string()) {
+                        tracing::warn!(%error, ?pause, "following the node is interrupted");
+                    }
                     sleep(pause).await;
                 }
                 Err(error) => return Some(Message::Failed(error)),
@@ -149,17 +151,19 @@ impl Follower {
         let (tops, order) = match self.questions.tops(window.clone()).await {
             Ok(seen) => seen,
             // The chain may be shorter than it was, and then there is no order up to there.
-            Err(NodeError::Failed { .. }) => (self.questions.tops(None).await?.0, Vec::new()),
+            Err(error @ NodeError::Failed { .. }) => {
+                self.tops = self.questions.tops(None).await?.0;
+                let is_shorter =
+                    window.is_some_and(|window| *window.end() > self.tops.top.as_u64());
+                // The next look has a window that it can answer.
+                return Err(self.falls_short().filter(|_| is_shorter).unwrap_or(error));
+            }
             Err(error) => return Err(error),
         };
         self.tops = tops;
         self.status.saw(tops.top, tops.stable, self.hints.are_connected());
         let mut stable = None;
         if let Some(window) = window {
-            // Its chain is shorter than it was: the next look has a window that it can answer.
-            if order.is_empty() {
-                return Ok(Look::UpToDate);
-            }
             if let Some(at) = self.lowest_difference(&window, &order) {
                 return self.follow_re_order(at).await;
             }
@@ -199,8 +203,14 @@ impl Follower {
         match self.options.until {
             Some(until) if self.known.next() > until && is_settled => Ok(Look::Through),
             _ if went_on || !is_settled => Ok(Look::WentOn),
-            _ => Ok(Look::UpToDate),
+            _ => self.falls_short().map_or(Ok(Look::UpToDate), Err),
         }
+    }
+
+    /// What is wrong with a node whose chain ends below what was verified of it.
+    fn falls_short(&self) -> Option<NodeError> {
+        let (verified, top) = (self.known.last()?.topoheight, self.tops.top);
+        (top < verified).then_some(NodeError::Shorter { top, verified })
     }
 
     /// The positions at which the order may have changed since it was looked at, as far as the node

@@ -63,7 +63,7 @@ impl FollowStatus {
         self.went_on.lock().elapsed()
     }
 
-    /// What went wrong last, as long as nothing went right since.
+    /// What went wrong last, as long as nothing came since and there was something to come.
     pub fn last_error(&self) -> Option<String> {
         self.last_error.lock().clone()
     }
@@ -72,7 +72,6 @@ impl FollowStatus {
         self.top.store(top.as_u64(), Ordering::Relaxed);
         self.stable.store(stable.as_u64(), Ordering::Relaxed);
         self.events_connected.store(events_connected, Ordering::Relaxed);
-        *self.last_error.lock() = None;
     }
 
     pub(super) fn hands_over(&self) {
@@ -83,9 +82,18 @@ impl FollowStatus {
         self.handed_over.store(last.map_or(0, |last| last.as_u64() + 1), Ordering::Relaxed);
         *self.went_on.lock() = Instant::now();
         self.waits_for_us.store(false, Ordering::Relaxed);
+        self.is_well();
     }
 
-    pub(super) fn failed(&self, error: String) {
-        *self.last_error.lock() = Some(error);
+    /// Something is in the way; whether it is something else than before.
+    pub(super) fn failed(&self, error: String) -> bool {
+        let error = Some(error);
+        let last = std::mem::replace(&mut *self.last_error.lock(), error.clone());
+        last != error
+    }
+
+    /// Nothing is in the way.
+    pub(super) fn is_well(&self) {
+        *self.last_error.lock() = None;
     }
 }
