@@ -9,7 +9,10 @@ use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use storage_snapshot::{BlockFacts, BlockHash, BlockRef, StateKey, TopoHeight, TxHash};
-use tokio::{sync::mpsc::Sender, time::sleep};
+use tokio::{
+    sync::mpsc::Sender,
+    time::{Instant, sleep, sleep_until},
+};
 
 use super::{
     FollowMode, FollowOptions,
@@ -110,6 +113,7 @@ impl Follower {
         let mut pause = pauses.build();
         let mut has_looked = false;
         loop {
+            let soonest = Instant::now() + LOOKS_APART;
             let looked = self.look().await;
             has_looked |= looked.is_ok();
             match looked {
@@ -118,6 +122,7 @@ impl Follower {
                     pause = pauses.build();
                     self.status.is_well();
                     self.hints.wait().await;
+                    sleep_until(soonest).await;
                 }
                 Ok(Look::Through) => return Some(Message::Ended(None)),
                 Ok(Look::Nobody) => return None,
@@ -555,6 +560,9 @@ const WINDOW_MIN: u64 = 64;
 
 /// The HTTP status for a question that will always be too long.
 const TOO_LONG: u16 = 413;
+
+/// How soon a node is looked at again, however much it announces.
+const LOOKS_APART: Duration = Duration::from_millis(30);
 
 /// How long is waited at most before a node that fails is looked at again.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
