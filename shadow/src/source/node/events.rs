@@ -50,18 +50,20 @@ impl Hints {
 
 /// Listens for as long as it is let, and connects again whenever the connection ends.
 pub(super) async fn listen(url: String, hints: Arc<Hints>, traffic: Arc<Traffic>) {
+    let growing = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(Duration::from_secs(10))
+        .without_max_times()
+        .with_jitter();
+    let mut pauses = growing.build();
     loop {
-        let mut pauses = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(200))
-            .with_max_delay(Duration::from_secs(10))
-            .without_max_times()
-            .with_jitter()
-            .build();
-        while !listen_once(&url, &hints, &traffic).await {
-            let pause = pauses.next().unwrap_or(SILENCE_CONNECTED_MAX);
-            tokio::time::sleep(pause).await;
+        let began = Instant::now();
+        // Who hangs up at once, however politely, is not asked again at once.
+        if listen_once(&url, &hints, &traffic).await && began.elapsed() > LIFE_MIN {
+            pauses = growing.build();
         }
-        tokio::time::sleep(RECONNECT_PAUSE).await;
+        let pause = pauses.next().unwrap_or(SILENCE_CONNECTED_MAX);
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -122,4 +124,6 @@ const SILENCE_ALONE_MAX: Duration = Duration::from_millis(500);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const DEAD_AFTER: Duration = Duration::from_secs(30);
-const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long a connection lasts that is worth to be made again soon.
+const LIFE_MIN: Duration = Duration::from_secs(5);
