@@ -74,6 +74,13 @@ pub enum NodeError {
         /// The lowest position where they differ.
         at: TopoHeight,
     },
+    /// A position is called stable that there is no block at.
+    StableAboveTop {
+        /// The last stable one.
+        stable: TopoHeight,
+        /// The node's last block.
+        top: TopoHeight,
+    },
     /// The chain ends below what was verified of it.
     Shorter {
         /// The node's last block.
@@ -129,6 +136,7 @@ impl NodeError {
             | Self::Block(_)
             | Self::Position { .. }
             | Self::Moved { .. }
+            | Self::StableAboveTop { .. }
             | Self::Shorter { .. } => true,
             Self::Status { status, .. } => *status >= 500 || *status == 429 || *status == 408,
             Self::Url { .. }
@@ -201,6 +209,11 @@ impl fmt::Display for NodeError {
                 f,
                 "the node's order of blocks and the blocks that it has do not agree at topoheight {at}; \
                  if this stays so, see whether it is one node that answers"
+            ),
+            Self::StableAboveTop { stable, top } => write!(
+                f,
+                "the node calls topoheight {stable} stable, and its last block is at {top}; see whether it \
+                 is one node that answers"
             ),
             Self::Shorter { top, verified } => write!(
                 f,

@@ -58,14 +58,19 @@ impl Questions {
         &self,
         order: Option<RangeInclusive<u64>>,
     ) -> Result<(Tops, Vec<BlockHash>), NodeError> {
-        let mut calls = vec![Call::plain(methods::TOP), Call::plain(methods::STABLE)];
+        // The top is asked for last, so that what is stable meanwhile is not above it.
+        let mut calls = vec![Call::plain(methods::STABLE), Call::plain(methods::TOP)];
         calls.extend(order.clone().into_iter().flat_map(order_calls));
         let mut answers = self.client.ask_all(calls).await?.into_iter();
         let mut number = |method| match answers.next() {
             Some(answer) => parsed(method, &answer.found(method)?),
             None => Err(NodeError::Incomplete { method }),
         };
-        let tops = Tops { top: number(methods::TOP)?, stable: number(methods::STABLE)? };
+        let (stable, top) = (number(methods::STABLE)?, number(methods::TOP)?);
+        if stable > top {
+            return Err(NodeError::StableAboveTop { stable, top });
+        }
+        let tops = Tops { top, stable };
         let hashes = order.map(|order| hashes_of(order, answers)).transpose()?;
         Ok((tops, hashes.unwrap_or_default()))
     }
