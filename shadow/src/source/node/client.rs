@@ -18,6 +18,7 @@ use std::{
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::future::try_join_all;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use reqwest::redirect::Policy;
 use serde::{Deserialize, Serialize, de::Error as _};
 use serde_json::{Value, value::RawValue};
 use tokio::sync::Semaphore;
@@ -122,6 +123,8 @@ impl NodeClient {
             .pool_max_idle_per_host(options.in_flight)
             .tcp_nodelay(true)
             .no_proxy()
+            // Whoever is sent on would speak to somebody that nobody named.
+            .redirect(Policy::none())
             .build()
             .map_err(NodeError::Unreachable)?;
         Ok(Self {
@@ -243,6 +246,11 @@ impl NodeClient {
             .await
             .map_err(NodeError::Unreachable)?;
         let status = response.status();
+        if status.is_redirection() {
+            let place = response.headers().get("location").and_then(|place| place.to_str().ok());
+            let text = place.unwrap_or("nowhere").to_owned();
+            return Err(NodeError::Status { status: status.as_u16(), text });
+        }
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(NodeError::Unreachable)? {
             if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {
@@ -312,8 +320,12 @@ impl Drop for InFlight<'_> {
 fn urls(url: &str) -> Result<(String, String), NodeError> {
     let wrong = || NodeError::Url { url: url.to_owned() };
     let parsed = reqwest::Url::parse(url).map_err(|_| wrong())?;
-    // Nodes are spoken to where they are; nothing here speaks TLS.
-    if parsed.scheme() != "http" || parsed.host_str().is_none() || parsed.query().is_some() {
+    // Nodes are spoken to where they are.
+    if parsed.scheme() == "https" {
+        return Err(NodeError::Tls { url: url.to_owned() });
+    }
+    let is_more = parsed.query().is_some() || parsed.fragment().is_some();
+    if parsed.scheme() != "http" || parsed.host_str().is_none() || is_more {
         return Err(wrong());
     }
     let base = parsed.as_str().trim_end_matches('/').trim_end_matches("/json_rpc").to_owned();
@@ -453,10 +465,12 @@ mod tests {
 
     #[test]
     fn what_is_no_address_of_a_node_is_refused() {
-        for url in ["", "127.0.0.1:8080", "https://node:1", "ws://node:1", "http://", "http://n/?a"]
-        {
+        let urls_of_none =
+            ["", "127.0.0.1:8080", "ws://n:1", "http://", "http://n/?a", "http://n/#a"];
+        for url in urls_of_none {
             assert!(matches!(urls(url), Err(NodeError::Url { .. })), "{url}");
         }
+        assert!(matches!(urls("https://node:1"), Err(NodeError::Tls { .. })));
     }
 
     #[test]

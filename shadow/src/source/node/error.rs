@@ -15,6 +15,11 @@ pub enum NodeError {
         /// What was given.
         url: String,
     },
+    /// The address is one to speak TLS to.
+    Tls {
+        /// What was given.
+        url: String,
+    },
     /// The runtime that speaks to nodes cannot be started.
     Runtime(std::io::Error),
     /// The node was not reached, or did not answer in time.
@@ -140,6 +145,7 @@ impl NodeError {
             | Self::Shorter { .. } => true,
             Self::Status { status, .. } => *status >= 500 || *status == 429 || *status == 408,
             Self::Url { .. }
+            | Self::Tls { .. }
             | Self::Runtime(_)
             | Self::Store(_)
             | Self::Refused { .. }
@@ -166,6 +172,10 @@ impl fmt::Display for NodeError {
                     "{url:?} is not the address of a node: give one like http://127.0.0.1:8080"
                 )
             }
+            Self::Tls { url } => write!(
+                f,
+                "{url:?}: TLS is not spoken; give the node's own address, like http://127.0.0.1:8080"
+            ),
             Self::Runtime(error) => write!(f, "starting what speaks to the node: {error}"),
             Self::Unreachable(error) => {
                 // The library's own text ends where the cause begins.
@@ -181,6 +191,11 @@ impl fmt::Display for NodeError {
             }
             Self::Status { status: 413, .. } => f.write_str(
                 "the node refuses the question because it is too long (HTTP 413); please report it",
+            ),
+            Self::Status { status: status @ 300..=399, text } => write!(
+                f,
+                "the node sends on to {text:?} (HTTP {status}), where nobody follows; if the node is \
+                 there, name it with --node"
             ),
             Self::Status { status, text } => {
                 write!(f, "the node answers with HTTP {status} ({text:?}); is --node right?")
