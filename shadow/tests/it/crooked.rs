@@ -3,13 +3,15 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
+    ops::Range,
+    time::Duration,
 };
 
 use serde_json::{Value, json};
 use shadow::devnet::{DevnetNode, Pace};
 
 use crate::{
-    attach::{attach_to, generated, serve},
+    attach::{attach_to, generated, serve, with_state},
     devnet_client::Client,
 };
 
@@ -56,7 +58,135 @@ fn the_first_block_is_the_one_at_the_first_position() {
     is_clean(&url, 10);
 }
 
+/// A node that comes back with less than it had: it has no versions of what it does not have.
+#[test]
+fn what_a_node_says_is_not_taken_without_its_order() {
+    let node = serve(generated(3, 60), Pace::AllAtOnce);
+    let shorter = beginning(20);
+    let mut is_replaced = false;
+    let url = crooked(&[&node, &shorter], move |questions, nodes| {
+        is_replaced |= questions.iter().any(|question| asks_for_version(question, 30..60));
+        if is_replaced && is_about_order(questions) {
+            std::thread::sleep(Duration::from_millis(1200));
+        }
+        Ok(nodes.ask(usize::from(is_replaced), questions))
+    });
+    let arguments = ["--until", "60", "--candidate", "node", "--give-up-seconds", "2"];
+    let ran = attach_to(&url, &arguments);
+    assert_eq!(ran.code, 3, "{ran:#?}");
+    assert_eq!(ran.summary()["mismatches"]["total"], 0, "{ran:#?}");
+}
+
+#[test]
+fn a_node_that_is_replaced_while_it_is_asked_again_did_not_answer() {
+    let node = serve(generated(3, 160), Pace::AllAtOnce);
+    let shorter = beginning(1);
+    let (mut is_young, mut is_replaced, mut was_replaced) = (true, false, false);
+    let url = crooked(&[&node, &shorter], move |questions, nodes| {
+        is_young &= !questions.iter().any(|question| asks_for_block(question, 24..160));
+        is_replaced |= !is_young
+            && !was_replaced
+            && questions.iter().any(|question| asks_for_version(question, 2..16));
+        let mut answers = nodes.ask(usize::from(is_replaced), questions);
+        for (question, answer) in questions.iter().zip(&mut answers) {
+            if is_young && question["method"] == "get_stable_topoheight" {
+                answer["result"] = json!(0);
+            }
+        }
+        if is_replaced && is_about_order(questions) {
+            (is_replaced, was_replaced) = (false, true);
+        }
+        Ok(answers)
+    });
+    is_clean(&url, 60);
+}
+
+#[test]
+fn who_refuses_for_a_moment_does_not_end_a_run() {
+    let node = serve(generated(3, 40), Pace::AllAtOnce);
+    let (mut refusals, mut lapses) = (1, 1);
+    let url = crooked(&[&node], move |questions, nodes| {
+        let mut answers = nodes.ask(0, questions);
+        if refusals > 0 && questions.iter().any(|question| asks_for_version(question, 10..40)) {
+            refusals -= 1;
+            return Err(403);
+        }
+        if lapses > 0 && questions.iter().any(|question| asks_for_version(question, 20..40)) {
+            lapses -= 1;
+            let error = json!({"code": -32601, "message": "not now"});
+            answers[0] = json!({"id": questions[0]["id"], "jsonrpc": "2.0", "error": error});
+        }
+        Ok(answers)
+    });
+    is_clean(&url, 40);
+}
+
+#[test]
+fn a_node_that_contradicts_itself_is_asked_calmly_and_named_in_the_end() {
+    let node = serve(generated(3, 40), Pace::AllAtOnce);
+    let url = crooked(&[&node], move |questions, nodes| {
+        let mut answers = nodes.ask(0, questions);
+        for (question, answer) in questions.iter().zip(&mut answers) {
+            let start = &question["params"]["start_topoheight"];
+            let Some(start) = start.as_u64().filter(|_| question["method"] == ORDER) else {
+                continue;
+            };
+            let place = 20_u64.checked_sub(start).and_then(|place| usize::try_from(place).ok());
+            let order = answer["result"].as_array_mut();
+            if let Some(hash) = place.and_then(|place| order?.get_mut(place)) {
+                *hash = json!("ab".repeat(32));
+            }
+        }
+        Ok(answers)
+    });
+    let arguments = ["--until", "40", "--candidate", "node", "--give-up-seconds", "2"];
+    let ran = attach_to(&url, &arguments);
+    assert_eq!(ran.code, 3, "{ran:#?}");
+    let summary = ran.summary();
+    let because = summary["interrupted_because"].as_str().unwrap();
+    assert!(because.contains("do not agree at topoheight 20"), "{because}");
+    assert!(node.requests().messages < 600, "{:?}", node.requests());
+}
+
+#[test]
+fn a_node_that_ends_below_what_was_verified_is_named_in_the_end() {
+    let node = serve(generated(3, 60), Pace::AllAtOnce);
+    let state = tempfile::tempdir().unwrap();
+    let ran = attach_to(&node.url(), &with_state(&state, &["--until", "30"]));
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let arguments = with_state(&state, &["--until", "40", "--give-up-seconds", "1"]);
+    let ran = attach_to(&beginning(20).url(), &arguments);
+    assert_eq!(ran.code, 3, "{ran:#?}");
+    let summary = ran.summary();
+    let because = summary["interrupted_because"].as_str().unwrap();
+    assert!(because.contains("is at topoheight 20, below the 30 that was verified"), "{because}");
+}
+
+/// As much of the longer chains.
+fn beginning(blocks: u64) -> DevnetNode {
+    let node = serve(generated(3, 60), Pace::OnRequest);
+    while node.progress().topoheight.as_u64() < blocks {
+        node.advance(1).unwrap();
+    }
+    node
+}
+
+fn asks_for_version(question: &Value, at: Range<u64>) -> bool {
+    let is_version = question["method"] == "get_balance_at_topoheight";
+    is_version && question["params"]["topoheight"].as_u64().is_some_and(|found| at.contains(&found))
+}
+
+fn asks_for_block(question: &Value, at: Range<u64>) -> bool {
+    let is_block = question["method"] == BLOCK;
+    is_block && question["params"]["topoheight"].as_u64().is_some_and(|found| at.contains(&found))
+}
+
+fn is_about_order(questions: &[Value]) -> bool {
+    questions.iter().all(|question| question["method"] == ORDER)
+}
+
 const BLOCK: &str = "get_block_at_topoheight";
+const ORDER: &str = "get_dag_order";
 
 /// The nodes that whoever alters answers may ask.
 pub(crate) struct Nodes(Vec<Client>);

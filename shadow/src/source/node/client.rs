@@ -174,6 +174,16 @@ impl NodeClient {
         Ok(try_join_all(batches).await?.into_iter().flatten().collect())
     }
 
+    /// The same, and nothing is asked again: what a node says only then it may not have known before.
+    pub(super) async fn ask_all_once(&self, calls: Vec<Call>) -> Result<Vec<Answer>, NodeError> {
+        let mut answers = Vec::with_capacity(calls.len());
+        for batch in calls.chunks(BATCH_MAX) {
+            let batch: Vec<_> = batch.iter().collect();
+            answers.extend(self.request(&batch).await?);
+        }
+        answers.into_iter().collect()
+    }
+
     /// One request; what was not answered is asked again while that may help. What was answered is not:
     /// a large block takes thousands of questions, and of a node that fails now and then some answer is
     /// always missing.

@@ -316,7 +316,7 @@ impl Follower {
         fetched: &[BlockHash],
     ) -> Result<(), NodeError> {
         let start = self.window(self.tops.top).map_or(*range.start(), |window| *window.start());
-        let order = self.questions.order(start..=*range.end()).await?;
+        let order = self.questions.order_at_once(start..=*range.end()).await?;
         if let Some(at) = self.known.lowest_difference(TopoHeight::new(start), &order) {
             return Err(NodeError::Moved { at });
         }
@@ -367,7 +367,7 @@ impl Follower {
         let (Some(first), Some(last)) = (settled.first(), settled.last()) else { return Ok(()) };
         let start = first.block.topoheight;
         let range = start.as_u64()..=last.block.topoheight.as_u64();
-        let order = self.questions.order(range).await?;
+        let order = self.questions.order_at_once(range).await?;
         let place = |at: TopoHeight| usize::try_from(at.blocks_since(start)).unwrap_or(usize::MAX);
         let blocks = settled.iter().map(|again| again.block);
         match blocks

@@ -101,6 +101,16 @@ impl Questions {
         hashes_of(range.clone(), self.client.ask_all(order_calls(range).collect()).await?)
     }
 
+    /// The same, said at once or not at all: a node that has to be asked again may not have had these blocks
+    /// when it was asked about them.
+    pub(super) async fn order_at_once(
+        &self,
+        range: RangeInclusive<u64>,
+    ) -> Result<Vec<BlockHash>, NodeError> {
+        let calls = order_calls(range.clone()).collect();
+        hashes_of(range, self.client.ask_all_once(calls).await?)
+    }
+
     /// Blocks with their transactions, so many in one request.
     pub(super) async fn blocks(
         &self,
@@ -384,5 +394,18 @@ mod tests {
         check(3..=9, 3, &[(3, 5), (6, 8), (9, 9)]);
         #[expect(clippy::reversed_empty_ranges, reason = "a range without positions is allowed")]
         check(9..=3, 3, &[]);
+    }
+
+    #[test]
+    fn an_order_with_a_gap_is_no_order() {
+        let answer = |count: u8| {
+            let hashes: Vec<_> = (0..count).map(|byte| BlockHash::new([byte; 32])).collect();
+            Answer::Found(serde_json::value::to_raw_value(&hashes).unwrap())
+        };
+        let order = |counts: [u8; 2]| hashes_of(10..=75, counts.map(answer));
+        assert_eq!(order([64, 2]).unwrap().len(), 66);
+        for counts in [[63, 2], [64, 1], [64, 3]] {
+            assert!(matches!(order(counts), Err(NodeError::Incomplete { method: ORDER })));
+        }
     }
 }
