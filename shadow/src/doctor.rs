@@ -11,7 +11,7 @@ use crate::{
     attach::refusal,
     exit_code::ExitCode,
     rules::{BLOCK_TIME_MILLISECONDS, BLOCK_VERSION_MAX, RULES, dev_percentage},
-    source::node::{ClientOptions, DevFee, HardFork, NodeFacts, NodeSource},
+    source::node::{ClientOptions, DevFee, HardFork, NoAnswer, NodeFacts, NodeSource},
 };
 
 /// What was found out about a node, held against the rules.
@@ -85,8 +85,9 @@ impl Examination {
         let checks = vec![
             first_block(facts),
             last_blocks(facts),
+            stable_part(facts),
             hard_forks(facts),
-            dev_fees(facts.dev_fees.as_deref()),
+            dev_fees(facts),
             block_time(facts.block_time_target),
         ];
         Self {
@@ -163,6 +164,10 @@ impl Check {
     const fn with(name: &'static str, found: String, state: CheckState, problem: String) -> Self {
         Self { name, state, found, problem: Some(problem) }
     }
+
+    fn unknown(name: &'static str, none: &NoAnswer) -> Self {
+        Self::with(name, "unknown".to_owned(), CheckState::Refused, none.to_string())
+    }
 }
 
 fn first_block(facts: &NodeFacts) -> Check {
@@ -208,11 +213,22 @@ fn last_blocks(facts: &NodeFacts) -> Check {
     Check::with(NAME, found, CheckState::Refused, problem)
 }
 
+fn stable_part(facts: &NodeFacts) -> Check {
+    const NAME: &str = "stable part";
+    let found = format!("up to topoheight {}", facts.stable);
+    if facts.stable <= facts.top {
+        return Check::ok(NAME, found);
+    }
+    let problem =
+        format!("it calls blocks stable that it does not have: its last is at {}", facts.top);
+    Check::with(NAME, found, CheckState::Refused, problem)
+}
+
 fn hard_forks(facts: &NodeFacts) -> Check {
     const NAME: &str = "hard forks";
-    let Some(forks) = &facts.hard_forks else {
-        let problem = "it does not answer get_hard_forks".to_owned();
-        return Check::with(NAME, "unknown".to_owned(), CheckState::Refused, problem);
+    let forks = match &facts.hard_forks {
+        Ok(forks) => forks,
+        Err(none) => return Check::unknown(NAME, none),
     };
     let listed =
         forks.iter().map(|HardFork { height, version }| format!("{version} from {height}"));
@@ -237,11 +253,11 @@ fn hard_forks(facts: &NodeFacts) -> Check {
     }
 }
 
-fn dev_fees(fees: Option<&[DevFee]>) -> Check {
+fn dev_fees(facts: &NodeFacts) -> Check {
     const NAME: &str = "dev fees";
-    let Some(fees) = fees else {
-        let problem = "it does not answer get_dev_fee_thresholds".to_owned();
-        return Check::with(NAME, "unknown".to_owned(), CheckState::Refused, problem);
+    let fees = match &facts.dev_fees {
+        Ok(fees) => fees,
+        Err(none) => return Check::unknown(NAME, none),
     };
     let listed = fees
         .iter()

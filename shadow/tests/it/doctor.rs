@@ -5,11 +5,14 @@ use shadow::{
     chain::{Network, decode_block},
     devnet::{DevnetChain, DevnetNode, DevnetOptions},
     doctor::{CheckState, Examination},
-    source::node::{DevFee, GenesisFacts, HardFork, NodeFacts, RecentFacts},
+    source::{
+        Profile,
+        node::{DevFee, GenesisFacts, HardFork, NoAnswer, NodeFacts, RecentFacts},
+    },
 };
 use storage_snapshot::{Address, BlockHash, TopoHeight};
 
-use crate::{program::shadow, recordings::recording};
+use crate::{crooked::crooked, devnet_client::serving, program::shadow, recordings::recording};
 
 /// What a node of the rules says of itself.
 fn facts() -> NodeFacts {
@@ -22,8 +25,8 @@ fn facts() -> NodeFacts {
         top: TopoHeight::new(434),
         stable: TopoHeight::new(374),
         pruned: None,
-        hard_forks: Some(vec![fork(0, 1), fork(10, 2), fork(15, 3)]),
-        dev_fees: Some(vec![fee(0, 10), fee(15_768_000, 5)]),
+        hard_forks: Ok(vec![fork(0, 1), fork(10, 2), fork(15, 3)]),
+        dev_fees: Ok(vec![fee(0, 10), fee(15_768_000, 5)]),
         genesis: Ok(GenesisFacts {
             hash: BlockHash::new([1; 32]),
             dev: Address::new([2; 32]),
@@ -69,12 +72,22 @@ fn a_node_of_other_rules_is_refused_with_what_is_other() {
         || decode_block(r#"{"hash":"00","height":7,"cumulative_difficulty":"1"}"#).unwrap_err();
     refused(|facts| facts.recent = Err(other()), "its last blocks are of another form");
     refused(|facts| facts.genesis = Err(other()), "its first block is of another form");
-    refused(|facts| facts.hard_forks = None, "it does not answer get_hard_forks");
+    refused(
+        |facts| facts.hard_forks = Err(NoAnswer::Unknown { method: "get_hard_forks" }),
+        "it does not answer get_hard_forks",
+    );
+    refused(
+        |facts| facts.stable = TopoHeight::new(435),
+        "it calls blocks stable that it does not have: its last is at 434",
+    );
     refused(
         |facts| facts.hard_forks.as_mut().unwrap().push(HardFork { height: 434, version: 4 }),
         "block version 4 is in force",
     );
-    refused(|facts| facts.dev_fees = None, "it does not answer get_dev_fee_thresholds");
+    refused(
+        |facts| facts.dev_fees = Err(NoAnswer::Unknown { method: "get_dev_fee_thresholds" }),
+        "it does not answer get_dev_fee_thresholds",
+    );
     refused(
         |facts| facts.dev_fees.as_mut().unwrap()[1].height = 15_768_001,
         "the dev key gets 10 % of a reward at blue score 15768000, by the rules it is 5 %",
@@ -107,4 +120,24 @@ fn a_running_node_is_examined() {
     assert_eq!((&found["topoheight"], &found["stable_topoheight"]), (&434.into(), &374.into()));
     let ran = shadow(["doctor", "--node", &node.url()]);
     assert!(ran.stdout.starts_with("the node's chain can be verified"), "{ran:#?}");
+}
+
+#[test]
+fn an_answer_of_another_form_is_asked_for_again_and_told() {
+    let node = DevnetNode::start(serving(Profile::Transfers, 3)).unwrap();
+    let spoilt = |mut times: u32| {
+        crooked(&[&node], move |questions, nodes| {
+            let mut answers = nodes.ask(0, questions);
+            if questions[0]["method"] == "get_hard_forks" && times > 0 {
+                times -= 1;
+                answers[0]["result"] = "none".into();
+            }
+            Ok(answers)
+        })
+    };
+    let ran = shadow(["doctor", "--node", &spoilt(1)]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let ran = shadow(["doctor", "--node", &spoilt(u32::MAX)]);
+    assert_eq!(ran.code, 2, "{ran:#?}");
+    assert!(ran.stdout.contains("it answers get_hard_forks in another form"), "{ran:#?}");
 }

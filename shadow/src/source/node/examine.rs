@@ -1,15 +1,19 @@
 //! What a node says of itself, its chain and its rules.
 
+use std::fmt;
+
 use serde::Deserialize;
 use storage_snapshot::{Address, BlockHash, TopoHeight};
 
 use super::{
     client::{Answer, Call, NodeClient},
     error::NodeError,
-    methods,
-    questions::{Questions, parsed},
+    questions::Questions,
 };
-use crate::chain::{BlockError, Network, OpaqueKind};
+use crate::{
+    chain::{BlockError, Network, OpaqueKind},
+    source::answer_json::{self, AnswerError},
+};
 
 /// What a node says of itself. What it does not know how to answer is `None`.
 #[derive(Debug)]
@@ -27,13 +31,50 @@ pub struct NodeFacts {
     /// Blocks below this one are gone.
     pub pruned: Option<TopoHeight>,
     /// Which rules begin where.
-    pub hard_forks: Option<Vec<HardFork>>,
+    pub hard_forks: Result<Vec<HardFork>, NoAnswer>,
     /// The shares of the dev key.
-    pub dev_fees: Option<Vec<DevFee>>,
+    pub dev_fees: Result<Vec<DevFee>, NoAnswer>,
     /// The first block, or why it cannot be read.
     pub genesis: Result<GenesisFacts, BlockError>,
     /// One of the last blocks, or why it cannot be read.
     pub recent: Result<RecentFacts, BlockError>,
+}
+
+/// Why there is no answer to a question about the node itself.
+#[derive(Debug)]
+pub enum NoAnswer {
+    /// The node does not know the question.
+    Unknown {
+        /// Which.
+        method: &'static str,
+    },
+    /// The answer has another form than the rules' own nodes give it.
+    OtherForm {
+        /// The question.
+        method: &'static str,
+        /// What is other.
+        source: AnswerError,
+    },
+}
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown { method } => write!(f, "it does not answer {method}"),
+            Self::OtherForm { method, source } => {
+                write!(f, "it answers {method} in another form: {source}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for NoAnswer {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unknown { .. } => None,
+            Self::OtherForm { source, .. } => Some(source),
+        }
+    }
 }
 
 /// The first block.
@@ -89,21 +130,19 @@ pub(super) async fn examine(client: &NodeClient) -> Result<NodeFacts, NodeError>
         network: Option<String>,
         block_time_target: Option<u64>,
     }
-    let info: Option<Info> = asked(client, methods::INFO).await?;
-    let required = |method, number: Option<TopoHeight>| {
-        number.ok_or_else(|| NodeError::Rules {
-            because: format!("the node does not answer {method}, which the rules' own nodes do"),
-        })
+    let info: Option<Info> = asked(client, "get_info").await?.ok();
+    let (top, stable) = tops(client).await?;
+    let pruned: Option<TopoHeight> = match asked(client, "get_pruned_topoheight").await? {
+        Err(NoAnswer::Unknown { .. }) => None,
+        answer => required(answer)?,
     };
-    let top = required(methods::TOP, asked(client, methods::TOP).await?)?;
-    let pruned: Option<Option<TopoHeight>> = asked(client, "get_pruned_topoheight").await?;
     Ok(NodeFacts {
-        version: asked(client, "get_version").await?,
+        version: asked(client, "get_version").await?.ok(),
         network: info.as_ref().and_then(|info| info.network.clone()),
         block_time_target: info.and_then(|info| info.block_time_target),
         top,
-        stable: required(methods::STABLE, asked(client, methods::STABLE).await?)?,
-        pruned: pruned.flatten(),
+        stable,
+        pruned,
         hard_forks: asked(client, "get_hard_forks").await?,
         dev_fees: asked(client, "get_dev_fee_thresholds").await?,
         genesis: repeated(|| genesis(client)).await?,
@@ -111,16 +150,47 @@ pub(super) async fn examine(client: &NodeClient) -> Result<NodeFacts, NodeError>
     })
 }
 
-/// The answer to a question without parameters; `None` if the node does not know it, or answers in
-/// another form.
+/// The last block, and the last one that is stable.
+async fn tops(client: &NodeClient) -> Result<(TopoHeight, TopoHeight), NodeError> {
+    let mut attempts = 1;
+    loop {
+        // The top is asked for last, so that what is stable meanwhile is not above it.
+        let stable = required(asked(client, "get_stable_topoheight").await?)?;
+        let top = required(asked(client, "get_topoheight").await?)?;
+        if stable <= top || attempts == ATTEMPTS_MAX {
+            return Ok((top, stable));
+        }
+        attempts += 1;
+    }
+}
+
+fn required<T>(answer: Result<T, NoAnswer>) -> Result<T, NodeError> {
+    answer.map_err(|none| NodeError::Rules {
+        because: format!("the node cannot be followed: {none}, unlike the rules' own nodes"),
+    })
+}
+
+/// The answer to a question without parameters. One of another form may have been spoilt on its way.
 async fn asked<T: serde::de::DeserializeOwned>(
     client: &NodeClient,
     method: &'static str,
-) -> Result<Option<T>, NodeError> {
-    match client.ask(Call::plain(method)).await {
-        Ok(Answer::Found(result)) => Ok(parsed(method, &result).ok()),
-        Ok(Answer::NotFound { .. }) | Err(NodeError::Refused { .. }) => Ok(None),
-        Err(error) => Err(error),
+) -> Result<Result<T, NoAnswer>, NodeError> {
+    let mut attempts = 1;
+    loop {
+        let result = match client.ask(Call::plain(method)).await {
+            Ok(Answer::Found(result)) => result,
+            Ok(Answer::NotFound { .. }) | Err(NodeError::Refused { .. }) => {
+                return Ok(Err(NoAnswer::Unknown { method }));
+            }
+            Err(error) => return Err(error),
+        };
+        match answer_json::parse(&result) {
+            Ok(answer) => return Ok(Ok(answer)),
+            Err(source) if attempts == ATTEMPTS_MAX => {
+                return Ok(Err(NoAnswer::OtherForm { method, source }));
+            }
+            Err(_) => attempts += 1,
+        }
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) use client::{Answer, Call};
 pub use client::{ClientOptions, NodeClient};
 use comparator::Severity;
 pub use error::NodeError;
-pub use examine::{DevFee, GenesisFacts, HardFork, NodeFacts, RecentFacts};
+pub use examine::{DevFee, GenesisFacts, HardFork, NoAnswer, NodeFacts, RecentFacts};
 pub(crate) use methods::{METHODS, SUBSCRIBE};
 pub use status::FollowStatus;
 use storage_snapshot::{BlockRef, StateDelta, StateKey, TopoHeight};

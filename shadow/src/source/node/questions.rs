@@ -303,7 +303,7 @@ fn check_position(asked: TopoHeight, block: &Block) -> Result<(), NodeError> {
 }
 
 /// An answer as a value of its own.
-pub(super) fn parsed<T: serde::de::DeserializeOwned>(
+fn parsed<T: serde::de::DeserializeOwned>(
     method: &'static str,
     result: &RawValue,
 ) -> Result<T, NodeError> {
@@ -405,7 +405,7 @@ mod tests {
         let order = |counts: [u8; 2]| hashes_of(10..=75, counts.map(answer));
         assert_eq!(order([64, 2]).unwrap().len(), 66);
         for counts in [[63, 2], [64, 1], [64, 3]] {
-            assert!(matches!(order(counts), Err(NodeError::Incomplete { method: ORDER })));
+            assert!(matches!(order(counts), Err(NodeError::Incomplete { method: methods::ORDER })));
         }
     }
 }
