@@ -69,9 +69,10 @@ pub(crate) fn run(arguments: RecordArguments) -> ExitCode {
 fn code_of(error: &RecordError) -> ExitCode {
     match error {
         RecordError::Node(error) if error.is_infrastructure() => ExitCode::Infrastructure,
-        RecordError::Write { .. } | RecordError::Runtime(_) | RecordError::Reordered { .. } => {
-            ExitCode::Infrastructure
-        }
+        RecordError::Write { .. }
+        | RecordError::Runtime(_)
+        | RecordError::Reordered { .. }
+        | RecordError::WentOn { .. } => ExitCode::Infrastructure,
         RecordError::Node(_)
         | RecordError::Block(_)
         | RecordError::Answer { .. }

@@ -40,6 +40,13 @@ pub enum RecordError {
         /// The first of them.
         at: TopoHeight,
     },
+    /// The node went on while it was asked about its end.
+    WentOn {
+        /// The last block that was asked for.
+        to: TopoHeight,
+        /// The last block that the node has by now.
+        now: TopoHeight,
+    },
     /// The recording cannot be written.
     Write {
         /// Where.
@@ -71,6 +78,11 @@ impl fmt::Display for RecordError {
                 "the block at topoheight {at} was ordered away meanwhile; record again, with a --to \
                  that is stable"
             ),
+            Self::WentOn { to, now } => write!(
+                f,
+                "the node went on to topoheight {now} while its end at {to} was recorded; record again, \
+                 with a --to below the node's last block"
+            ),
             Self::Write { directory, source } => write!(f, "{}: {source}", directory.display()),
             Self::Runtime(source) => write!(f, "speaking to nodes cannot be started: {source}"),
         }
@@ -84,7 +96,10 @@ impl Error for RecordError {
             Self::Block(source) => Some(source),
             Self::Answer { source, .. } => Some(source),
             Self::Write { source, .. } | Self::Runtime(source) => Some(source),
-            Self::Above { .. } | Self::Empty { .. } | Self::Reordered { .. } => None,
+            Self::Above { .. }
+            | Self::Empty { .. }
+            | Self::Reordered { .. }
+            | Self::WentOn { .. } => None,
         }
     }
 }

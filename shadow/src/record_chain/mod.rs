@@ -28,7 +28,7 @@ use storage_snapshot::{Address, AssetId, BlockHash, StateKey, TopoHeight};
 use crate::{
     chain::{Block, Network, NetworkAddress, OpaqueKind, decode_block},
     rules::NamedKeys,
-    source::node::{Answer, Call, ClientOptions, NodeClient},
+    source::node::{Answer, Call, ClientOptions, NodeClient, NodeError},
 };
 
 /// What is recorded, and where it goes.
@@ -193,16 +193,16 @@ impl Recorder {
             self.block(&block, &said).await?;
             at = at.next();
         }
-        let mut with_end = false;
-        if to == top {
+        let with_end = to == top;
+        if with_end {
             self.end().await?;
-            // A node that went on meanwhile spoke of another end.
-            with_end = self.asked.number("get_topoheight").await? == top.as_u64();
         }
-        if to == top && !with_end {
-            return Err(RecordError::Reordered { at: top.next() });
-        }
+        let now = TopoHeight::new(self.asked.number("get_topoheight").await?);
         self.check_order(from).await?;
+        // A node that went on meanwhile spoke of another end.
+        if with_end && now != top {
+            return Err(RecordError::WentOn { to, now });
+        }
         // Only a hint: the recording is whole without it.
         let is_funded = self.is_funded().await.unwrap_or_default();
         Ok(Recorded {
@@ -235,7 +235,9 @@ impl Recorder {
             match decode_block(result.get()) {
                 Ok(block) if block.topoheight == at => return Ok((block, said)),
                 Err(error) if tries == TRIES_MAX => return Err(RecordError::Block(error)),
-                Ok(_) if tries == TRIES_MAX => return Err(missing(question.method)),
+                Ok(Block { topoheight: found, .. }) if tries == TRIES_MAX => {
+                    return Err(NodeError::Position { asked: at, found }.into());
+                }
                 _ => {}
             }
         }

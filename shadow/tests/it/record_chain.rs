@@ -1,6 +1,6 @@
 //! What is recorded of a stand-in node is worth the same as what that node was made from.
 
-use std::{num::NonZeroU32, path::Path};
+use std::{num::NonZeroU32, path::Path, sync::Arc};
 
 use serde_json::Value;
 use shadow::{
@@ -10,7 +10,7 @@ use shadow::{
 };
 use storage_snapshot::TopoHeight;
 
-use crate::{devnet_client::serving, program::shadow, recordings::recording};
+use crate::{crooked::crooked, devnet_client::serving, program::shadow, recordings::recording};
 
 #[test]
 fn a_recording_of_a_recording_has_the_same_verdicts() {
@@ -117,6 +117,43 @@ fn blocks_that_are_ordered_anew_meanwhile_are_not_a_recording() {
     }
     let refused = refused.expect("a re-order within 400 recordings");
     assert!(refused.contains("ordered away"), "{refused}");
+}
+
+#[test]
+fn a_node_that_goes_on_while_its_end_is_recorded_ordered_nothing_anew() {
+    let mut options = serving(Profile::Transfers, 5);
+    options.pace = Pace::OnRequest;
+    let node = Arc::new(DevnetNode::start(options).unwrap());
+    let to = node.advance(3).unwrap().topoheight;
+    let goes_on = Arc::clone(&node);
+    let url = crooked(&[&node], move |questions, nodes| {
+        if questions[0]["method"] == "get_version" {
+            goes_on.advance(1).unwrap();
+        }
+        Ok(nodes.ask(0, questions))
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = asking(&node, Some(to), &directory.path().join("never"));
+    options.client.url = url;
+    let error = record(&options).unwrap_err().to_string();
+    assert!(error.contains("went on to topoheight"), "{error}");
+}
+
+#[test]
+fn a_block_of_another_position_is_told_so() {
+    let node = DevnetNode::start(serving(Profile::Transfers, 5)).unwrap();
+    let url = crooked(&[&node], |questions, nodes| {
+        let mut questions = questions.to_vec();
+        if questions[0]["params"]["include_txs"] == true {
+            questions[0]["params"]["topoheight"] = 1.into();
+        }
+        Ok(nodes.ask(0, &questions))
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = asking(&node, None, &directory.path().join("never"));
+    options.client.url = url;
+    let error = record(&options).unwrap_err().to_string();
+    assert!(error.contains("block at topoheight 0, the node answered with 1"), "{error}");
 }
 
 #[test]
