@@ -11,8 +11,39 @@ use storage_snapshot::{
 use super::Payout;
 use crate::chain::{AddressError, Network, NetworkAddress};
 
-/// The error code of a node that says that there is no such thing, as opposed to not having understood.
-pub(super) const NOT_FOUND: i64 = -32004;
+/// What a node answers when it has no result.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct RpcError<'a> {
+    pub(crate) code: i64,
+    #[serde(borrow, default)]
+    message: Option<&'a RawValue>,
+}
+
+impl RpcError<'_> {
+    /// What the node says.
+    pub(crate) fn message(&self) -> String {
+        self.message.map_or_else(String::new, |raw| {
+            serde_json::from_str(raw.get()).unwrap_or_else(|_| raw.get().to_owned())
+        })
+    }
+
+    /// Whether the node says that there is no such thing, as opposed to any other failure. It has one
+    /// code for most failures, so the words have to tell. None of them is spelt otherwise in JSON.
+    pub(crate) fn is_not_found(&self) -> bool {
+        if self.code != NOT_FOUND && self.code != NEVER_EXECUTED {
+            return false;
+        }
+        let message = self.message.map_or(&[][..], |raw| raw.get().as_bytes());
+        let says = |words: &str| {
+            let mut windows = message.windows(words.len());
+            windows.any(|window| window.eq_ignore_ascii_case(words.as_bytes()))
+        };
+        ["not found", "no multisig found", "no account found"].into_iter().any(says)
+    }
+}
+
+const NOT_FOUND: i64 = -32004;
+const NEVER_EXECUTED: i64 = 269;
 
 /// The value in an answer about a key; every kind of answer spells it its own way. `None` is a version
 /// that says "deleted".

@@ -180,25 +180,41 @@ fn a_lost_version_is_not_lost_once_more_at_the_end() {
         exchange["result"]["nonce"] = json!(exchange["result"]["nonce"].as_u64().unwrap() - 1);
         *line = exchange.to_string();
     });
-    let is_it = |line: &str, topoheight: &Value, address: &Value| {
-        let line: Value = serde_json::from_str(line).unwrap();
-        let params = line.get("params").unwrap_or(&line);
-        params["address"] == *address
-            && params["topoheight"] == *topoheight
-            && (line["k"] == "nonce" || line["method"] == "get_nonce_at_topoheight")
-    };
     let copy = copy
         .edit("history.jsonl.gz", |lines| lines.retain(|line| !is_it(line, &at, &account)))
         .edit("versions.jsonl.gz", |lines| {
             let line = lines.iter_mut().find(|line| is_it(line, &at, &account)).unwrap();
             let question = line.split(", \"result\"").next().unwrap();
-            *line = format!("{question}, \"error\": {{\"code\": -32004, \"message\": \"lost\"}}}}");
+            *line = format!(
+                "{question}, \"error\": {{\"code\": -32004, \"message\": \"not found\"}}}}"
+            );
         });
     let ran = replay(copy.path(), &[]);
     assert_eq!(ran.code, 1, "{ran:#?}");
     let summary = ran.summary();
     assert_eq!(summary["mismatches"]["total"], 1, "{summary:#}");
     assert_eq!(summary["mismatches"]["first"]["topoheight"], at);
+}
+
+/// Whether a line is about the nonce that an account has from a position on.
+fn is_it(line: &str, topoheight: &Value, address: &Value) -> bool {
+    let line: Value = serde_json::from_str(line).unwrap();
+    let params = line.get("params").unwrap_or(&line);
+    params["address"] == *address
+        && params["topoheight"] == *topoheight
+        && (line["k"] == "nonce" || line["method"] == "get_nonce_at_topoheight")
+}
+
+#[test]
+fn a_node_that_was_too_busy_to_answer_did_not_say_that_there_is_nothing() {
+    let copy = Copy::of("serial-main").edit("versions.jsonl.gz", |lines| {
+        let line = lines.iter_mut().find(|line| line.contains("final_balance")).unwrap();
+        let question = line.split(", \"result\"").next().unwrap();
+        let error = json!({"code": -32004, "message": "Error while retrieving: database is busy"});
+        *line = format!("{question}, \"error\": {error}}}");
+    });
+    let ran = replay(copy.path(), &[]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
 }
 
 const ACTIVE: &str = "\"state\": {\"active\": {\"participants\": [], \"threshold\": 1}}";
@@ -208,7 +224,8 @@ fn a_version_that_the_node_lost_or_made_up_is_a_mismatch() {
     let lost = Copy::of("parallel-a").edit("versions.jsonl.gz", |lines| {
         let line = lines.iter_mut().find(|line| line.contains("final_balance")).unwrap();
         let question = line.split(", \"result\"").next().unwrap();
-        *line = format!("{question}, \"error\": {{\"code\": -32004, \"message\": \"lost\"}}}}");
+        *line =
+            format!("{question}, \"error\": {{\"code\": -32004, \"message\": \"not found\"}}}}");
     });
     let ran = replay(lost.path(), &[]);
     assert_eq!(ran.code, 1, "{ran:#?}");

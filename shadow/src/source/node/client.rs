@@ -24,7 +24,7 @@ use serde_json::{Value, value::RawValue};
 use tokio::sync::Semaphore;
 
 use super::{error::NodeError, methods, traffic::Traffic};
-use crate::source::answer_json::NOT_FOUND;
+use crate::source::answer_json::RpcError;
 
 /// How a node is spoken to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -282,7 +282,7 @@ impl NodeClient {
                 // Nothing says which question it is about, so it is about all of them.
                 (None, Some(error)) if reply.id.is_none() => {
                     let method = calls.first().map_or("a request", |call| call.method);
-                    return Err(error.about(method));
+                    return Err(failure(method, error));
                 }
                 // Where one answer is in the wrong place, any of them may be.
                 (Some(Some(_)), _) => return Err(garbled("two answers to one question")),
@@ -374,14 +374,7 @@ struct Reply<'a> {
     #[serde(borrow, default)]
     result: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    error: Option<ReplyError<'a>>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-struct ReplyError<'a> {
-    code: i64,
-    #[serde(borrow)]
-    message: Option<&'a RawValue>,
+    error: Option<RpcError<'a>>,
 }
 
 impl Reply<'_> {
@@ -392,38 +385,18 @@ impl Reply<'_> {
             (None, Some(error)) if error.is_not_found() => {
                 Ok(Answer::NotFound { code: error.code, message: error.message() })
             }
-            (None, Some(error)) => Err(error.about(method)),
+            (None, Some(error)) => Err(failure(method, error)),
             // A result of null is one.
             (None, None) => Ok(Answer::Found(RawValue::NULL.to_owned())),
         }
     }
 }
 
-impl ReplyError<'_> {
-    fn message(&self) -> String {
-        self.message.map_or_else(String::new, |raw| {
-            serde_json::from_str(raw.get()).unwrap_or_else(|_| raw.get().to_owned())
-        })
-    }
-
-    /// Whether the node says that there is no such thing, as opposed to any other failure. It has one
-    /// code for most failures, so the words have to tell.
-    fn is_not_found(&self) -> bool {
-        if self.code != NOT_FOUND && self.code != NEVER_EXECUTED {
-            return false;
-        }
-        let message = self.message().to_lowercase();
-        ["not found", "no multisig found", "no account found"]
-            .iter()
-            .any(|words| message.contains(words))
-    }
-
-    fn about(&self, method: &'static str) -> NodeError {
-        let (code, message) = (self.code, self.message());
-        match code {
-            METHOD_NOT_FOUND | INVALID_PARAMS => NodeError::Refused { method, code, message },
-            _ => NodeError::Failed { method, code, message },
-        }
+fn failure(method: &'static str, error: RpcError<'_>) -> NodeError {
+    let (code, message) = (error.code, error.message());
+    match code {
+        METHOD_NOT_FOUND | INVALID_PARAMS => NodeError::Refused { method, code, message },
+        _ => NodeError::Failed { method, code, message },
     }
 }
 
@@ -454,7 +427,6 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 
 const METHOD_NOT_FOUND: i64 = -32601;
 const INVALID_PARAMS: i64 = -32602;
-const NEVER_EXECUTED: i64 = 269;
 
 #[cfg(test)]
 mod tests {

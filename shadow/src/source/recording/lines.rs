@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use super::RecordingError;
 use crate::{
     chain::BlockError,
-    source::answer_json::{AnswerError, NOT_FOUND},
+    source::answer_json::{AnswerError, RpcError},
 };
 
 /// Reads a file line by line.
@@ -62,21 +62,8 @@ pub(crate) struct Exchange<'a, P = &'a RawValue, R = &'a RawValue> {
     pub(super) params: Option<P>,
     #[serde(default = "Option::default")]
     pub(crate) result: Option<R>,
-    #[serde(default)]
-    pub(crate) error: Option<RpcError>,
-}
-
-/// What a node answers when it has no result.
-#[derive(Debug, Deserialize)]
-pub(crate) struct RpcError {
-    pub(crate) code: i64,
-}
-
-impl RpcError {
-    /// Whether the node says that there is no such thing, as opposed to not having understood.
-    pub(crate) fn is_not_found(&self) -> bool {
-        self.code == NOT_FOUND
-    }
+    #[serde(borrow, default)]
+    pub(crate) error: Option<RpcError<'a>>,
 }
 
 impl Lines {
