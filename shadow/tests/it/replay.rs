@@ -206,6 +206,24 @@ fn is_it(line: &str, topoheight: &Value, address: &Value) -> bool {
 }
 
 #[test]
+fn a_history_without_the_newest_version_says_nothing_about_it() {
+    let mut newest = None;
+    let copy = Copy::of("serial-main").edit("final_state.jsonl.gz", |lines| {
+        let nonces = lines.iter().filter(|line| line.contains("\"get_nonce\""));
+        let mut nonces = nonces.map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let exchange = nonces.find(|exchange| exchange["result"]["topoheight"] == 134).unwrap();
+        newest = Some(exchange["params"]["address"].clone());
+    });
+    let (at, account) = (json!(134), newest.unwrap());
+    let copy = copy
+        .edit("history.jsonl.gz", |lines| lines.retain(|line| !is_it(line, &at, &account)))
+        .edit("versions.jsonl.gz", |lines| lines.retain(|line| !is_it(line, &at, &account)));
+    let ran = replay(copy.path(), &[]);
+    assert_eq!(ran.summary()["mismatches"]["total"], 0, "{ran:#?}");
+    assert_eq!(ran.summary()["node_check"]["not_asked"], 1, "{ran:#?}");
+}
+
+#[test]
 fn a_node_that_was_too_busy_to_answer_did_not_say_that_there_is_nothing() {
     let copy = Copy::of("serial-main").edit("versions.jsonl.gz", |lines| {
         let line = lines.iter_mut().find(|line| line.contains("final_balance")).unwrap();

@@ -68,7 +68,7 @@ impl AnswerFiles {
         for_each_line(txs, |line| answers.read_transaction(line))?;
         for_each_line(final_state, |line| answers.read_final_state(line, &mut walked))?;
         for_each_line(node, |line| answers.read_node(line))?;
-        walked.extend(walks.complete());
+        walked.extend(walks.complete(&answers.current));
         answers.walked = Arc::new(walked);
         Ok(answers)
     }
@@ -269,8 +269,8 @@ impl AnswerFiles {
     }
 }
 
-/// The versions of keys, walked back one by one. A walk is complete when it reached the first version
-/// and every version on the way is there.
+/// The versions of keys, walked back one by one. A walk is complete when it began with the newest version,
+/// reached the first one, and every version on the way is there.
 #[derive(Debug, Default)]
 struct Walks(HashMap<StateKey, Walk>);
 
@@ -291,9 +291,14 @@ impl Walks {
         }
     }
 
-    fn complete(self) -> impl Iterator<Item = StateKey> {
-        self.0.into_iter().filter_map(|(key, walk)| {
-            (walk.reached_first && walk.named.is_subset(&walk.found)).then_some(key)
+    /// The keys of which every version is there, of those whose newest one is known.
+    fn complete(&self, newest: &[CurrentValue]) -> impl Iterator<Item = StateKey> {
+        newest.iter().filter_map(|CurrentValue { key, written_at, .. }| {
+            let walk = self.0.get(key)?;
+            let began_with_newest = walk.found.iter().max() == written_at.as_ref();
+            let is_complete =
+                began_with_newest && walk.reached_first && walk.named.is_subset(&walk.found);
+            is_complete.then_some(*key)
         })
     }
 }
