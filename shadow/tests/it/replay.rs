@@ -235,6 +235,15 @@ fn a_node_that_was_too_busy_to_answer_did_not_say_that_there_is_nothing() {
     assert_eq!(ran.code, 0, "{ran:#?}");
 }
 
+#[test]
+fn questions_of_any_kind_may_be_recorded_beside_those_about_versions() {
+    let other = r#"{"method": "get_foo", "params": {"x": 1}, "result": 1}"#;
+    let copy = Copy::of("parallel-a");
+    let expected = replay(copy.path(), &[]).summary()["mismatches"]["total"].clone();
+    let copy = copy.edit("versions.jsonl.gz", |lines| lines.insert(0, other.to_owned()));
+    assert_eq!(replay(copy.path(), &[]).summary()["mismatches"]["total"], expected);
+}
+
 const ACTIVE: &str = "\"state\": {\"active\": {\"participants\": [], \"threshold\": 1}}";
 
 #[test]
