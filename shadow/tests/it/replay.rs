@@ -244,6 +244,16 @@ fn questions_of_any_kind_may_be_recorded_beside_those_about_versions() {
     assert_eq!(replay(copy.path(), &[]).summary()["mismatches"]["total"], expected);
 }
 
+#[test]
+fn two_answers_that_contradict_each_other_are_bad_input() {
+    let copy = Copy::of("parallel-a").edit("versions.jsonl.gz", |lines| {
+        let line = lines.iter().find(|line| line.contains("\"final_balance\": ")).unwrap();
+        let other = line.replacen("\"final_balance\": ", "\"final_balance\": 1", 1);
+        lines.extend([line.clone(), other]);
+    });
+    refused(copy.path(), &["versions.jsonl.gz", "answered in two ways"]);
+}
+
 const ACTIVE: &str = "\"state\": {\"active\": {\"participants\": [], \"threshold\": 1}}";
 
 #[test]

@@ -64,6 +64,7 @@ impl AnswerFiles {
         let (mut walks, mut walked) = (Walks::default(), HashSet::new());
         let [versions, history, txs, final_state, node] = Self::NAMES.map(|name| files.get(name));
         for_each_line(versions, |line| answers.read_version(line))?;
+        answers.check_agreement(versions)?;
         for_each_line(history, |line| answers.read_history(line, &mut walks))?;
         for_each_line(txs, |line| answers.read_transaction(line))?;
         for_each_line(final_state, |line| answers.read_final_state(line, &mut walked))?;
@@ -147,6 +148,23 @@ impl AnswerFiles {
         };
         self.asked_through = self.asked_through.max(Some(topoheight));
         self.versions.entry(topoheight).or_default().push((key, answer));
+        Ok(())
+    }
+
+    /// Whether the file that the versions are from has one answer to each question. Two of them would be put
+    /// down to the node.
+    fn check_agreement(&self, path: Option<&PathBuf>) -> Result<(), RecordingError> {
+        let mut known: HashMap<_, _, ahash::RandomState> = HashMap::default();
+        for (topoheight, answers) in &self.versions {
+            known.clear();
+            for (key, answer) in answers {
+                let other = known.insert(key, answer).filter(|other| *other != answer);
+                if let (Some(_), Some(path)) = (other, path) {
+                    let (path, topoheight, key) = (path.clone(), *topoheight, *key);
+                    return Err(RecordingError::Contradiction { path, topoheight, key });
+                }
+            }
+        }
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use storage_snapshot::{Amount, TopoHeight};
+use storage_snapshot::{Amount, StateKey, TopoHeight};
 
 use crate::chain::BlockError;
 
@@ -66,6 +66,15 @@ pub enum RecordingError {
         /// What is wrong with the block.
         source: BlockError,
     },
+    /// One question has two answers.
+    Contradiction {
+        /// The file.
+        path: PathBuf,
+        /// The position that was asked about.
+        topoheight: TopoHeight,
+        /// The key that was asked about.
+        key: StateKey,
+    },
     /// There are answers about blocks that are not in the recording.
     Cut {
         /// The last block of the recording.
@@ -121,6 +130,12 @@ impl fmt::Display for RecordingError {
             Self::Block { path, line, source } => {
                 write!(f, "{}, line {line}: {source}", path.display())
             }
+            Self::Contradiction { path, topoheight, key } => write!(
+                f,
+                "{}: what {key} is at topoheight {topoheight} is answered in two ways; remove the answer \
+                 that is not the node's",
+                path.display()
+            ),
             Self::Cut { last, beyond } => write!(
                 f,
                 "the blocks end at topoheight {last}, but {beyond}; fetch the missing blocks, or remove \
@@ -146,6 +161,7 @@ impl std::error::Error for RecordingError {
             | Self::Twice { .. }
             | Self::Empty { .. }
             | Self::Line { .. }
+            | Self::Contradiction { .. }
             | Self::Cut { .. }
             | Self::Supply { .. } => None,
         }
