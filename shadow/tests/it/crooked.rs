@@ -13,6 +13,7 @@ use shadow::devnet::{DevnetNode, Pace};
 use crate::{
     attach::{attach_to, generated, serve, with_state},
     devnet_client::Client,
+    program::shadow,
 };
 
 /// Compared to the end, and nothing differs.
@@ -119,6 +120,13 @@ fn who_refuses_for_a_moment_does_not_end_a_run() {
         Ok(answers)
     });
     is_clean(&url, 40);
+}
+
+#[test]
+fn who_sends_on_is_not_followed() {
+    let ran = shadow(["doctor", "--node", &crooked(&[], |_, _| Err(307))]);
+    assert_eq!(ran.code, 2, "{ran:#?}");
+    assert!(ran.stderr.contains("the node sends on to"), "{ran:#?}");
 }
 
 #[test]

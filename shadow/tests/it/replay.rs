@@ -211,8 +211,11 @@ fn a_history_without_the_newest_version_says_nothing_about_it() {
     let copy = Copy::of("serial-main").edit("final_state.jsonl.gz", |lines| {
         let nonces = lines.iter().filter(|line| line.contains("\"get_nonce\""));
         let mut nonces = nonces.map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let exchange = nonces.find(|exchange| exchange["result"]["topoheight"] == 134).unwrap();
-        newest = Some(exchange["params"]["address"].clone());
+        let exchange = nonces.find(|exchange| {
+            let result = &exchange["result"];
+            result["topoheight"] == 134 && result["previous_topoheight"] == 110
+        });
+        newest = Some(exchange.unwrap()["params"]["address"].clone());
     });
     let (at, account) = (json!(134), newest.unwrap());
     let copy = copy
