@@ -163,12 +163,11 @@ impl AskLater {
                 .map(|transaction| (transaction.body.hash, may_pay_anybody(&transaction.body)))
                 .collect(),
         };
-        let asked = self.handle.block_on(async {
-            let subjects = [subject];
-            tokio::time::timeout(LATE_TIMEOUT, answers_about(&self.questions, &subjects)).await
-        });
+        let asked = self
+            .handle
+            .block_on(async { tokio::time::timeout(LATE_TIMEOUT, self.confirmed(subject)).await });
         match asked {
-            Ok(Ok(mut answers)) => answers.pop().unwrap_or_default(),
+            Ok(Ok(answers)) => answers,
             Ok(Err(error)) => {
                 tracing::warn!(topoheight = %block.block.topoheight, %error, "the state after a block \
                     cannot be taken from the node");
@@ -178,6 +177,24 @@ impl AskLater {
                 tracing::warn!(topoheight = %block.block.topoheight, "the node does not say in time \
                     what the state after a block is");
                 NodeAnswers::default()
+            }
+        }
+    }
+}
+
+impl AskLater {
+    /// What the node says about a block that is in its place when everything is said: of another block
+    /// there it says other things, and of none that nothing was written.
+    async fn confirmed(&self, subject: Subject) -> Result<NodeAnswers, NodeError> {
+        let BlockRef { topoheight: at, hash } = subject.block;
+        let subjects = [subject];
+        loop {
+            let mut answers = answers_about(&self.questions, &subjects).await?;
+            match self.questions.order_at_once(at.as_u64()..=at.as_u64()).await {
+                Ok(order) if order == [hash] => return Ok(answers.pop().unwrap_or_default()),
+                Ok(_) => return Err(NodeError::Moved { at }),
+                Err(error) if error.is_transient() => tokio::time::sleep(LATE_PAUSE).await,
+                Err(error) => return Err(error),
             }
         }
     }
@@ -206,3 +223,4 @@ pub(super) fn versions_in(answers: &NodeAnswers) -> HashMap<StateKey, Option<Nod
 
 /// A block waits for these answers, so they may not take as long as they like.
 const LATE_TIMEOUT: Duration = Duration::from_secs(20);
+const LATE_PAUSE: Duration = Duration::from_millis(200);
