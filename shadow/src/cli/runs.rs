@@ -18,7 +18,9 @@ use crate::{
     node::NodeCheck,
     pace::{Length, Pace},
     run_report::about::About,
-    source::{GeneratedChain, GeneratedOptions, Profile, Recording, RecordingError},
+    source::{
+        GeneratedChain, GeneratedOptions, Profile, Recording, RecordingError, node::check_address,
+    },
 };
 
 #[derive(Debug, Args)]
@@ -115,6 +117,7 @@ impl Attach {
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
+        check_address(&self.node.node).map_err(|error| error.to_string())?;
         self.shared.under_test(self.node_check()).map(drop)
     }
 }

@@ -73,7 +73,11 @@ fn a_file_is_checked_without_a_run() {
         "line 2: there is no option unitl",
     );
     check_refused("until = 3\n", &["config", "--check"], "--node");
-    check_refused("node = 'x'\nuntil = 'soon'\n", &["config", "--check"], "'soon' for '--until");
+    check_refused(
+        "node = 'http://x'\nuntil = 'soon'\n",
+        &["config", "--check"],
+        "'soon' for '--until",
+    );
 }
 
 #[test]
@@ -83,6 +87,7 @@ fn what_a_run_would_refuse_is_refused_without_one() {
         let text = format!("node = 'http://127.0.0.1:1'\n{text}\n");
         check_refused(&text, &["config", "--check"], expected);
     }
+    check_refused("node = 'ftp://here'\n", &["config", "--check"], "ftp://here");
     check("candidate = []", "no candidate is given");
     check("candidate = ['v3', 'v3']", "v3 is given twice");
     check("parallel_execution_enabled = false", "nothing would be put under test");

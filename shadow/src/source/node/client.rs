@@ -326,6 +326,15 @@ impl Drop for InFlight<'_> {
     }
 }
 
+/// Refuses what is not the address of a node, without asking there.
+///
+/// # Errors
+///
+/// When it is not.
+pub(crate) fn check_address(url: &str) -> Result<(), NodeError> {
+    urls(url).map(drop)
+}
+
 /// Where a node is asked, and where it announces events.
 fn urls(url: &str) -> Result<(String, String), NodeError> {
     let wrong = || NodeError::Url { url: url.to_owned() };

@@ -29,7 +29,7 @@ use std::{
 };
 
 pub use about::AskLater;
-pub(crate) use client::{Answer, Call};
+pub(crate) use client::{Answer, Call, check_address};
 pub use client::{ClientOptions, NodeClient};
 use comparator::Severity;
 pub use error::NodeError;
