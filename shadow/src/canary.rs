@@ -34,9 +34,13 @@ impl CanaryRate {
     pub(crate) fn number(self, topoheight: TopoHeight) -> Option<u64> {
         let every = self.0?.get();
         let topoheight = topoheight.as_u64();
-        topoheight.is_multiple_of(every).then(|| topoheight / every)
+        (topoheight % every == FIRST_AT.min(every - 1)).then(|| topoheight / every)
     }
 }
+
+/// Where the first one is, unless they come more often: the first block of a chain has no transactions, and a chain may
+/// be short.
+const FIRST_AT: u64 = 3;
 
 /// What became of a canary.
 #[derive(Clone, Debug, Serialize, Deserialize)]
