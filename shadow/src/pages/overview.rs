@@ -71,6 +71,7 @@ fn safe(status: &Status) -> Answer {
     let differing: u64 =
         status.candidates.values().filter_map(|one| one.blocks.get("mismatch")).sum();
     let accepted = status.accepted_problems;
+    let nothing = if accepted > 0 { "Nothing that is not accepted" } else { "Nothing" };
     let mut because = Vec::new();
     let (class, sign, word) = match status.verdict {
         RunVerdict::Mismatch => {
@@ -88,19 +89,21 @@ fn safe(status: &Status) -> Answer {
             ("bad", "?", "Cannot be told")
         }
         RunVerdict::Clean => {
-            because.push(html! { "Nothing differs in what was compared." });
-            ("good", "✓", "Nothing differs")
+            because.push(html! { (nothing) " differs in what was compared." });
+            (
+                "good",
+                "✓",
+                if accepted > 0 { "Nothing but what is accepted" } else { "Nothing differs" },
+            )
         }
         RunVerdict::NotEnoughEvidence | RunVerdict::Error => {
-            because.push(html! { "Nothing differs so far, and that proves too little." });
+            because.push(html! { (nothing) " differs so far, and that proves too little." });
             because.extend(status.missing.iter().map(|sentence| html! { (Told(sentence)) "." }));
             ("open", "?", "Not known yet")
         }
     };
     if accepted > 0 {
-        because.push(
-            html! { a href="/problems" { (plural(accepted, "accepted problem")) } " beside that." },
-        );
+        because.push(html! { a href="/problems" { (plural(accepted, "accepted problem")) } "." });
     }
     if status.stale_mismatches > 0 {
         because.push(html! {
