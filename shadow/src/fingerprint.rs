@@ -106,6 +106,15 @@ impl Fingerprint {
         FingerprintId([a, b, c, d, e, f])
     }
 
+    /// This fingerprint without what the other one does not tell: earlier builds kept nothing of what is said.
+    pub(crate) fn as_told_by(self, other: &Self) -> Self {
+        if other.says.is_some() { self } else { self.without_what_is_said() }
+    }
+
+    pub(crate) fn without_what_is_said(&self) -> Self {
+        Self { says: None, ..self.clone() }
+    }
+
     /// Whether both are the same candidate wrong in the same field. Which transaction is the first
     /// concerned, and whom it meets, may change when transactions are left out of a block.
     pub fn is_same_difference(&self, other: &Self) -> bool {

@@ -217,6 +217,8 @@ impl Reading<'_> {
         record: &MismatchRecord,
     ) -> Result<(), EvidenceError> {
         let subject = &record.subject;
+        let told = Fingerprint::of_record(record, block)
+            .map(|fingerprint| fingerprint.as_told_by(&manifest.fingerprint));
         let place = BlockRef { topoheight: manifest.topoheight, hash: manifest.block_hash };
         let same = [
             (place.topoheight == block.block.topoheight, "topoheight", BLOCK),
@@ -226,11 +228,7 @@ impl Reading<'_> {
             (manifest.schedule == subject.schedule, "schedule", RECORD),
             (manifest.control_build == subject.control_build, "control_build", RECORD),
             (manifest.candidate_build == subject.candidate_build, "candidate_build", RECORD),
-            (
-                Some(&manifest.fingerprint) == Fingerprint::of_record(record, block).as_ref(),
-                "fingerprint",
-                RECORD,
-            ),
+            (told.as_ref() == Some(&manifest.fingerprint), "fingerprint", RECORD),
             (
                 record.fingerprint.as_ref() == Some(&manifest.fingerprint.id().to_string()),
                 "fingerprint.id",

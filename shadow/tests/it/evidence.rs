@@ -577,3 +577,33 @@ fn evidence_is_on_disk_before_anything_of_its_block_is_run_again() {
     assert!(found.len() > 2 * 4, "only {} runs", found.len());
     assert!(found.iter().all(|found| *found), "{found:?}");
 }
+
+/// postmortem: a fingerprint began to hold what is said, and directories from before were called edited.
+#[test]
+fn evidence_from_before_fingerprints_had_what_is_said_is_read() {
+    #[track_caller]
+    fn check(name: &str, field: Field) {
+        let evidence = Evidence::read(&fixture(name)).unwrap();
+        assert_eq!((evidence.fingerprint.field, &evidence.fingerprint.says), (field, &None));
+        evidence.holds(&SerialExecutor).unwrap();
+    }
+    check("crash_without_says", Field::Crashed);
+    check("outcome_without_says", Field::Outcome);
+}
+
+#[test]
+fn a_fingerprint_without_what_is_said_has_to_be_that_of_the_record_too() {
+    let directory = tempfile::tempdir().unwrap();
+    for file in fs::read_dir(fixture("crash_without_says")).unwrap().map(|entry| entry.unwrap()) {
+        fs::copy(file.path(), directory.path().join(file.file_name())).unwrap();
+    }
+    let path = directory.path().join("evidence.json");
+    let mut manifest: serde_json::Value =
+        serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let fingerprint: Fingerprint = serde_json::from_value(manifest["fingerprint"].clone()).unwrap();
+    let other = Fingerprint { conflict: Conflict::Alone, ..fingerprint };
+    manifest["fingerprint"] = serde_json::to_value(other).unwrap();
+    fs::write(&path, manifest.to_string()).unwrap();
+    let error = Evidence::read(directory.path()).unwrap_err().to_string();
+    assert!(error.contains("field fingerprint"), "{error}");
+}

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::{
     program::{Ran, shadow},
     recordings::recording,
+    support::fixture,
 };
 
 /// A candidate that is wrong in every block, and in the same way.
@@ -279,4 +280,11 @@ fn what_nobody_looked_into_is_looked_into_by_the_next_run() {
     assert!(!triage.exists(), "somebody was run who was not asked for");
     assert_eq!(soak(state.path(), WRONG, &["--blocks", "12"]).code, 1);
     assert!(triage.exists());
+}
+
+#[test]
+fn evidence_from_before_fingerprints_had_what_is_said_shows_the_same_problem_again() {
+    let ran = repro(&fixture("outcome_without_says"), &["--times", "3"]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    assert!(ran.stdout.contains("in 3 of them with the same fingerprint"), "{}", ran.stdout);
 }

@@ -8,7 +8,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::program::{Ran, shadow};
+use crate::{
+    program::{Ran, shadow},
+    support::fixture,
+};
 
 /// Verifies a chain with a candidate that is wrong, and with more arguments.
 fn soak(state: &Path, arguments: &[&str]) -> Ran {
@@ -92,6 +95,23 @@ fn what_nobody_was_told_of_is_told_by_the_next_run() {
     assert_eq!(ran.code, 1, "{ran:#?}");
     let fingerprints: BTreeSet<_> = told(&out).iter().map(|line| line[1].clone()).collect();
     assert_eq!(fingerprints, problems(&state));
+}
+
+/// postmortem: evidence of an earlier build could not be read, and nobody was told of it.
+#[test]
+fn what_an_earlier_build_left_behind_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let (command, out) = script(directory.path(), WRITE_DOWN);
+    let case = state.join("evidence/0_68f75e0e_external-false");
+    fs::create_dir_all(&case).unwrap();
+    for file in fs::read_dir(fixture("crash_without_says")).unwrap().map(|entry| entry.unwrap()) {
+        fs::copy(file.path(), case.join(file.file_name())).unwrap();
+    }
+    let ran = soak(&state, &["--on-mismatch", &command]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    let told = told(&out);
+    assert!(told.iter().any(|line| line[1] == "0f7dc3ce2a9b"), "{told:?}");
 }
 
 /// postmortem: a minimised case was told as a problem that nobody had found, and the problem that has its

@@ -231,3 +231,8 @@ where
         Ok(Performed { execution, loads: Loads::default(), elapsed: None })
     }
 }
+
+/// A file or directory that the tests were given.
+pub fn fixture(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
