@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     evidence::{EvidenceError, write_replacing},
-    fingerprint::FingerprintId,
+    fingerprint::{Fingerprint, FingerprintId},
     ledger::{CandidateEntry, FoundProblem, LedgerEntry},
 };
 
@@ -119,9 +119,16 @@ impl Acceptances {
         write_replacing(&path, &text).map_err(AcceptError::Write)
     }
 
-    /// What was accepted of a problem, whether or not it still covers anything.
+    /// What was accepted under this name, whether or not it still covers anything.
     pub fn of(&self, fingerprint: FingerprintId) -> Option<&Acceptance> {
         self.all.get(&fingerprint)
+    }
+
+    /// What was accepted of a problem, whether or not it still covers anything. An acceptance of all that a
+    /// candidate may say in this place, as earlier builds took it, covers nothing any more.
+    pub(crate) fn of_problem(&self, problem: &Fingerprint) -> Option<&Acceptance> {
+        let of_all = || self.of(problem.without_what_is_said().id());
+        self.of(problem.id()).or_else(of_all)
     }
 
     /// Whether what was found is accepted.

@@ -123,7 +123,7 @@ impl Problems {
                         evidence: Vec::new(),
                         not_kept: NotKept::default(),
                         triage: None,
-                        accepted: acceptances.of(id).cloned(),
+                        accepted: acceptances.of_problem(fingerprint).cloned(),
                         blocks_accepted: 0,
                     });
                     self.problems.len() - 1

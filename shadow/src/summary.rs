@@ -13,7 +13,7 @@ use crate::{
     compared::{NotCompared, compared},
     coverage::{BlockCounts, Configuration},
     exit_code::ExitCode,
-    fingerprint::{Fingerprint, FingerprintId},
+    fingerprint::FingerprintId,
     gaps::{self, Verdicts},
     ledger::{
         CandidateEntry, FirstMismatch, LedgerEntry, LedgerError, LoadCounts, ReOrderCounts,
@@ -353,9 +353,9 @@ impl Summary {
             problem.reason.clone_from(&accepted.reason);
             return;
         }
-        let known = candidate.fingerprint.as_ref().map(Fingerprint::id);
-        let was_accepted = known.is_some_and(|known| self.acceptances.of(known).is_some());
-        self.accepted.expired += u64::from(was_accepted);
+        let was_accepted = |problem| self.acceptances.of_problem(problem).is_some();
+        self.accepted.expired +=
+            u64::from(candidate.fingerprint.as_ref().is_some_and(was_accepted));
         for (field, count) in &candidate.fields {
             self.mismatches.total += count;
             *self.mismatches.by_field.entry(*field).or_default() += count;

@@ -224,7 +224,7 @@ impl Problem {
         &self,
         acceptances: &'a Acceptances,
     ) -> Option<(&'a Acceptance, u64)> {
-        let acceptance = acceptances.of(self.fingerprint.id())?;
+        let acceptance = acceptances.of_problem(&self.fingerprint)?;
         let covered = self.standing().filter(|((build, fields), _)| {
             let Fingerprint { candidate, .. } = &self.fingerprint;
             acceptance.covers_all(self.fingerprint.id(), candidate, build, fields.iter())

@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde_json::Value;
+use shadow::fingerprint::Fingerprint;
 use tempfile::TempDir;
 
 use crate::{
@@ -280,6 +281,28 @@ fn what_nobody_looked_into_is_looked_into_by_the_next_run() {
     assert!(!triage.exists(), "somebody was run who was not asked for");
     assert_eq!(soak(state.path(), WRONG, &["--blocks", "12"]).code, 1);
     assert!(triage.exists());
+}
+
+/// postmortem: what was accepted of an outcome without what is said stopped to apply, and nobody was told.
+#[test]
+fn an_acceptance_of_whatever_is_said_has_expired() {
+    const OUTCOME: &str = "fault:wrong-fail-reason";
+    let (state, _) = soaked(OUTCOME, &["--blocks", "30"]);
+    let problems = mismatches(state.path());
+    let problem = problems.iter().find(|problem| !problem["fingerprint"]["says"].is_null());
+    let id = problem.unwrap()["fingerprint"]["id"].as_str().unwrap();
+    assert_eq!(accept(state.path(), id, &[]).code, 0);
+    let parts: Fingerprint =
+        serde_json::from_value(problem.unwrap()["fingerprint"].clone()).unwrap();
+    let before = Fingerprint { says: None, ..parts }.id().to_string();
+    let file = state.path().join("accepted.json");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace(id, &before)).unwrap();
+    let ran = soak(state.path(), OUTCOME, &["--blocks", "30"]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    assert_ne!(ran.summary()["accepted"]["expired"], 0);
+    let listed = shadow(["mismatches", "--state-dir", state.path().to_str().unwrap()]);
+    assert!(listed.stdout.contains("accepted  in 0 of its blocks"), "{}", listed.stdout);
 }
 
 #[test]
