@@ -161,8 +161,12 @@ fn says(control: &Side, observed: &Side) -> Option<String> {
 pub(crate) fn without_numbers(text: &str) -> String {
     let mut said = String::new();
     for word in text.split_whitespace() {
-        let word = if word.contains(|char: char| char.is_ascii_digit()) { "#" } else { word };
+        let word = if is_number(word) { "#" } else { word };
         if said.len() + word.len() > SAID_BYTES_MAX {
+            // Of a text without spaces too something has to be left, or two of them would be one.
+            if said.is_empty() {
+                said.extend(word.chars().take(SAID_BYTES_MAX));
+            }
             break;
         }
         if !said.is_empty() {
@@ -171,6 +175,13 @@ pub(crate) fn without_numbers(text: &str) -> String {
         said.push_str(word);
     }
     said
+}
+
+/// Whether a word is one of a block: with a digit, or a piece of a hash that happens to have none.
+fn is_number(word: &str) -> bool {
+    let bare = word.trim_matches(|char: char| !char.is_ascii_alphanumeric());
+    let is_hash = bare.len() >= HASH_PIECE_MIN && bare.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hash || word.contains(|char: char| char.is_ascii_digit())
 }
 
 fn status(status: &Status) -> String {
@@ -183,6 +194,9 @@ fn status(status: &Status) -> String {
 
 /// How much of what is said makes a problem another one.
 const SAID_BYTES_MAX: usize = 240;
+
+/// How many digits of a hash are shown at least, where it is shortened.
+const HASH_PIECE_MIN: usize = 8;
 
 /// The transaction that a difference itself names.
 fn named_transaction(difference: &RecordedDifference) -> Option<&TxHash> {
@@ -334,5 +348,24 @@ impl<'de> Deserialize<'de> for Fingerprint {
         } else {
             Err(de::Error::custom(format_args!("{id} is not the name of these parts")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_has_no_numbers_and_is_never_nothing() {
+        #[track_caller]
+        fn check(text: &str, expected: &str) {
+            assert_eq!(without_numbers(text), expected);
+        }
+        check("key 5 of block 0x1f:  not there", "key # of block # not there");
+        check("no account deadbeef, (cafebabe) or fade", "no account # # or fade");
+        check("", "");
+        let long = "é".repeat(SAID_BYTES_MAX + 9);
+        check(&long, &long[..2 * SAID_BYTES_MAX]);
+        check(&format!("short {long}"), "short");
     }
 }
