@@ -48,7 +48,7 @@ pub(crate) fn nobody() -> String {
 /// That a candidate was not run, which is no agreement.
 pub(crate) fn left_alone(blocks: u64) -> String {
     format!(
-        "left alone in {blocks} blocks, because it had hung or crashed in those before; what it would have \
+        "left alone in {blocks} blocks, because it had come to no result in those before; what it would have \
          done there nobody knows"
     )
 }
