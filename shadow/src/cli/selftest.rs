@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::output::{complain, refuse, say};
-use crate::exit_code::ExitCode;
+use crate::{config::TYPED, exit_code::ExitCode};
 
 #[derive(Debug, Args)]
 pub(super) struct Selftest {
@@ -12,7 +12,7 @@ pub(super) struct Selftest {
     seed: u64,
 
     /// How many blocks a fault may take to show. All of them are kept in memory, about 90 kB each.
-    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(1..=5_000))]
+    #[arg(long, help_heading = TYPED, default_value_t = 400, value_parser = clap::value_parser!(u64).range(1..=5_000))]
     blocks: u64,
 
     /// Plant only the fault of this name. May be given several times.
