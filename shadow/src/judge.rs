@@ -4,6 +4,7 @@
 //! block was resolved before, so it cannot disturb the chain's state, and the chain does not wait
 //! for it until the queue is full.
 
+mod backlog;
 mod durable;
 mod error;
 mod pending;
@@ -20,6 +21,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use backlog::Backlog;
 use comparator::{
     Execution, Limits, Mismatch, MismatchRecord, MismatchSink, NotExercised, Observation, Schedule,
     Verdict, compare_with_sound,
@@ -46,7 +48,7 @@ use crate::{
     ledger::{CandidateEntry, LedgerEntry, entry_at},
     locate::Rerun,
     metrics::Change,
-    nap::{receive_after_naps, send_after_naps},
+    nap::{NAP, receive_after_naps, send_after_naps},
     node::NodeFindings,
     on_mismatch::Announcer,
     patience::Patience,
@@ -71,6 +73,7 @@ pub(crate) const NODE_BUILD: &str = "as it answered";
 pub struct Judge {
     queue: SyncSender<Message>,
     unwritten: Arc<Unwritten>,
+    backlog: Arc<Backlog>,
     abandon: Arc<AtomicBool>,
     progress: Arc<Progress>,
     thread: JoinHandle<Result<(), JudgeError>>,
@@ -111,11 +114,13 @@ impl Judge {
         let abandoned = Arc::clone(&abandon);
         let watched = Arc::clone(&progress);
         let unwritten = Arc::new(Unwritten::new(store.clone()));
+        let backlog = Arc::<Backlog>::default();
         let keep_blocks = keeping.as_ref().map_or(KEEP_BLOCKS, |keeping| keeping.keep_blocks);
         let durable = Durable::start(store.clone(), Arc::clone(&progress), keep_blocks)?;
         let judging = JudgeLoop {
             abandoned,
             unwritten: Arc::clone(&unwritten),
+            backlog: Arc::clone(&backlog),
             store,
             candidates,
             canaries,
@@ -130,7 +135,7 @@ impl Judge {
         };
         let thread =
             thread::Builder::new().name(THREAD.to_owned()).spawn(move || judging.run(&messages))?;
-        Ok(Self { queue, unwritten, abandon, progress: watched, thread })
+        Ok(Self { queue, unwritten, backlog, abandon, progress: watched, thread })
     }
 
     /// Hands over a block, and what is left to do of its commit. When too many wait already it writes some of
@@ -144,6 +149,13 @@ impl Judge {
             metrics.queued();
         }
         self.unwritten.push(staged);
+        let transactions = case.block.transactions.len();
+        while !self.backlog.has_room(transactions) && !self.thread.is_finished() {
+            if !self.unwritten.write_ahead() {
+                thread::sleep(NAP);
+            }
+        }
+        self.backlog.add(transactions);
         let mut message = Message::Judge(Box::new(case));
         loop {
             message = match self.queue.try_send(message) {
@@ -209,6 +221,7 @@ enum Message {
 struct JudgeLoop {
     abandoned: Arc<AtomicBool>,
     unwritten: Arc<Unwritten>,
+    backlog: Arc<Backlog>,
     store: Store,
     candidates: Vec<Tried>,
     canaries: CanaryRate,
@@ -286,7 +299,9 @@ impl JudgeLoop {
                         return Err(JudgeError::Ended);
                     };
                     let Written { tip, time } = written.map_err(JudgeError::Store)?;
+                    let transactions = case.block.transactions.len();
                     if self.abandoned.load(Ordering::Relaxed) {
+                        self.backlog.remove(transactions);
                         continue;
                     }
                     let (at, progress) = (tip.block.topoheight, Arc::clone(&self.progress));
@@ -296,6 +311,8 @@ impl JudgeLoop {
                         self.replace_stale(&mut entry)?;
                         self.publish(entry)
                     })?;
+                    drop(case);
+                    self.backlog.remove(transactions);
                 }
                 Ok(Message::Again(again)) => self.judge_again(&again)?,
                 Ok(Message::Settle(done)) => {

@@ -49,7 +49,7 @@ pub(crate) fn send_after_naps<T>(
 }
 
 /// A few blocks of a hundred transactions.
-const NAP: Duration = Duration::from_millis(1);
+pub(crate) const NAP: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {

@@ -180,7 +180,7 @@ metrics! {
     queue_depth: Gauge = "shadow_queue_depth_blocks",
         "Blocks that wait for their verdict.";
     queue_limit: Gauge = "shadow_queue_limit_blocks",
-        "How many may wait before the control waits for them.";
+        "How many may wait before the control waits for them; fewer if they are large.";
 
     node_answers: Counter = "shadow_node_answers_total" by ["use"],
         "The node's answers about state by what became of them: compared, differ, taken (where nothing is executed here), not_asked (questions that nobody put), since the process started.";

@@ -7,7 +7,8 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use comparator::{Execution, Field, MismatchRecord, MismatchSink, Severity, SinkError};
@@ -133,6 +134,38 @@ fn a_candidate_that_hangs_costs_its_budget_and_the_others_go_on() {
     assert_eq!(summary["candidates"]["altered"]["total"], 6);
     assert_eq!(summary["candidates"]["v3"]["mismatch"], 0);
     drop(never);
+}
+
+/// postmortem: sixty-four of the largest blocks could wait for a slow candidate, and took a gigabyte.
+#[test]
+fn few_large_blocks_wait_for_their_verdict() {
+    const AT_ONCE_MAX: u64 = 10;
+    let bench = Bench::new();
+    let (taken, ahead) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+    let slow = {
+        let (taken, ahead) = (Arc::clone(&taken), Arc::clone(&ahead));
+        Altered(move |_: &ExecutableBlock, _: &_, _: &mut Execution| {
+            if ahead.load(Ordering::Relaxed) > 0 {
+                return;
+            }
+            let until = Instant::now() + Duration::from_secs(1);
+            // A chain that did not wait would go on meanwhile.
+            while ahead.load(Ordering::Relaxed) <= AT_ONCE_MAX && Instant::now() < until {
+                thread::sleep(Duration::from_millis(1));
+                ahead.store(taken.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+        })
+    };
+    let options = GeneratedOptions { transactions_per_block: 600, ..OPTIONS };
+    let mut source = GeneratedChain::new(options);
+    let events = std::iter::from_fn(|| {
+        taken.fetch_add(1, Ordering::Relaxed);
+        source.next_event().unwrap()
+    });
+    bench.verify_events(events.take(20), vec![Arc::new(slow)]);
+    let ahead = ahead.load(Ordering::Relaxed);
+    assert!((1..=AT_ONCE_MAX).contains(&ahead), "{ahead} blocks");
+    assert_eq!(bench.summary()["candidates"]["altered"]["total"], 20);
 }
 
 #[test]
