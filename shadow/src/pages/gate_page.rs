@@ -1,5 +1,6 @@
 //! The gate: whether what was exercised is enough, in the words of `shadow report`.
 
+use axum::http::StatusCode;
 use maud::{Markup, html};
 
 use super::{
@@ -64,7 +65,8 @@ pub(super) fn page(pages: &Pages, require: Option<String>) -> Result<Page, PageE
             }
         }
     };
-    Ok(Page::new("Gate", body))
+    let status = if requirements.is_ok() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    Ok(Page { status, ..Page::new("Gate", body) })
 }
 
 fn command(require: &str) -> String {

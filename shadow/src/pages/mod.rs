@@ -71,11 +71,13 @@ struct Page {
     body: Markup,
     /// Whether it keeps itself up to date.
     is_live: bool,
+    /// What a program is told that reads nothing else of it.
+    status: StatusCode,
 }
 
 impl Page {
     fn new(title: impl Into<String>, body: Markup) -> Self {
-        Self { title: title.into(), body, is_live: false }
+        Self { title: title.into(), body, is_live: false, status: StatusCode::OK }
     }
 }
 
@@ -227,11 +229,8 @@ async fn make(
     work: impl FnOnce(&Pages) -> Result<Page, PageError> + Send + 'static,
 ) -> Response {
     let made = tokio::task::spawn_blocking(move || {
-        let (status, page) = match work(&pages) {
-            Ok(page) => (StatusCode::OK, page),
-            Err(error) => (error.status(), shell::error(&error)),
-        };
-        (status, shell::whole(&pages, page))
+        let page = work(&pages).unwrap_or_else(|error| shell::error(&error));
+        (page.status, shell::whole(&pages, page))
     })
     .await;
     let (status, page) = match made {

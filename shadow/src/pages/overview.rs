@@ -25,7 +25,7 @@ pub(super) fn page(pages: &Pages) -> Page {
         }
         p #live.note role="status" { "Reload the page to see what is new." }
     };
-    Page { title: "Overview".to_owned(), body, is_live: true }
+    Page { is_live: true, ..Page::new("Overview", body) }
 }
 
 /// Every part that changes, by its id.

@@ -90,14 +90,12 @@ pub(super) fn error(error: &PageError) -> Page {
         PageError::Nothing(_) => "Not here",
         _ => "No page",
     };
-    Page::new(
-        title,
-        html! {
-            h1 { (title) }
-            p { (Told(&error.to_string())) "." }
-            p { a href="/" { "To the overview" } }
-        },
-    )
+    let body = html! {
+        h1 { (title) }
+        p { (Told(&error.to_string())) "." }
+        p { a href="/" { "To the overview" } }
+    };
+    Page { status: error.status(), ..Page::new(title, body) }
 }
 
 const PAGES: &[(&str, &str)] = &[

@@ -30,7 +30,6 @@ fn every_page_of_a_clean_run_is_there_and_lets_nobody_else_in() {
         ("/ledger?from=10&to=12", "Topoheights 10 to 12"),
         ("/ledger", "rel=\"prev\""),
         ("/gate?require=exercised=1", "shadow report --require exercised=1"),
-        ("/gate?require=nonsense", "expected name=number"),
         ("/evidence", "There is none."),
         ("/blocks/7", "Verdict by candidate"),
     ] {
@@ -39,6 +38,9 @@ fn every_page_of_a_clean_run_is_there_and_lets_nobody_else_in() {
         assert!(page.contains("blocks compared"), "{path} shows no coverage");
         assert!(!page.contains("style=") && !page.contains("http://"), "{path}: {page}");
     }
+    let nonsense = pages.get("/gate?require=nonsense");
+    assert_eq!(nonsense.status, 400);
+    assert!(nonsense.text().contains("expected name=number"), "{nonsense:?}");
     for (path, kind) in [
         ("/assets/style.css", "text/css"),
         ("/assets/live.js", "text/javascript"),
