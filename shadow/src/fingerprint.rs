@@ -106,8 +106,8 @@ impl Fingerprint {
         FingerprintId([a, b, c, d, e, f])
     }
 
-    /// This fingerprint without what the other one does not tell: earlier builds kept nothing of what is said.
-    pub(crate) fn as_told_by(self, other: &Self) -> Self {
+    /// This fingerprint as the other one would tell it: in earlier builds none had what is said.
+    pub(crate) fn told_by(self, other: &Self) -> Self {
         if other.says.is_some() { self } else { self.without_what_is_said() }
     }
 

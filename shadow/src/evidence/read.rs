@@ -218,7 +218,7 @@ impl Reading<'_> {
     ) -> Result<(), EvidenceError> {
         let subject = &record.subject;
         let told = Fingerprint::of_record(record, block)
-            .map(|fingerprint| fingerprint.as_told_by(&manifest.fingerprint));
+            .map(|fingerprint| fingerprint.told_by(&manifest.fingerprint));
         let place = BlockRef { topoheight: manifest.topoheight, hash: manifest.block_hash };
         let same = [
             (place.topoheight == block.block.topoheight, "topoheight", BLOCK),

@@ -46,7 +46,7 @@ impl Run {
 
     /// The problem that it is a case of, as if the candidate of the evidence had done it.
     pub fn problem_of(&self, evidence: &Evidence) -> Option<FingerprintId> {
-        let found = self.fingerprint.clone()?.as_told_by(&evidence.fingerprint);
+        let found = self.fingerprint.clone()?.told_by(&evidence.fingerprint);
         Some(Fingerprint { candidate: evidence.candidate().to_owned(), ..found }.id())
     }
 }
