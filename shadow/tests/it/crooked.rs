@@ -4,6 +4,10 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -90,7 +94,7 @@ fn a_node_that_is_replaced_while_it_is_asked_again_did_not_answer() {
             && questions.iter().any(|question| asks_for_version(question, 2..16));
         let mut answers = nodes.ask(usize::from(is_replaced), questions);
         for (question, answer) in questions.iter().zip(&mut answers) {
-            if is_young && question["method"] == "get_stable_topoheight" {
+            if is_young && question["method"] == STABLE {
                 answer["result"] = json!(0);
             }
         }
@@ -116,6 +120,48 @@ fn one_of_several_answers_about_the_order_is_enough() {
         Ok(answers)
     });
     is_clean(&url, 40);
+}
+
+#[test]
+fn a_node_is_asked_again_about_what_it_may_have_ordered_anew_and_nothing_else() {
+    let node = serve(generated(3, 160), Pace::AllAtOnce);
+    let most = Arc::new(AtomicU64::new(0));
+    let asked = Arc::clone(&most);
+    let url = crooked(&[&node], move |questions, nodes| {
+        let positions = questions.iter().filter(|_| is_about_order(questions)).map(|question| {
+            let at = |which| question["params"][which].as_u64().unwrap();
+            at("end_topoheight") - at("start_topoheight") + 1
+        });
+        asked.fetch_max(positions.max().unwrap_or(0), Ordering::Relaxed);
+        Ok(nodes.ask(0, questions))
+    });
+    is_clean(&url, 40);
+    // The blocks that were fetched, and the one before them.
+    assert_eq!(most.load(Ordering::Relaxed), 9);
+}
+
+#[test]
+fn whatever_may_have_been_ordered_anew_is_looked_at_once_more() {
+    let node = serve(generated(3, 40), Pace::AllAtOnce);
+    let url = crooked(&[&node], move |questions, nodes| {
+        let mut answers = nodes.ask(0, questions);
+        for (question, answer) in questions.iter().zip(&mut answers) {
+            if question["method"] == STABLE {
+                answer["result"] = json!(0);
+            }
+            if is_about_order(questions) && question["params"]["end_topoheight"].as_u64() > Some(30)
+            {
+                spoil_order(question, answer, 20);
+            }
+        }
+        Ok(answers)
+    });
+    let arguments = ["--until", "40", "--candidate", "node", "--give-up-seconds", "2"];
+    let ran = attach_to(&url, &arguments);
+    assert_eq!(ran.code, 3, "{ran:#?}");
+    let summary = ran.summary();
+    let because = summary["interrupted_because"].as_str().unwrap();
+    assert!(because.contains("do not agree at topoheight 20"), "{because}");
 }
 
 #[test]
@@ -151,15 +197,7 @@ fn a_node_that_contradicts_itself_is_asked_calmly_and_named_in_the_end() {
     let url = crooked(&[&node], move |questions, nodes| {
         let mut answers = nodes.ask(0, questions);
         for (question, answer) in questions.iter().zip(&mut answers) {
-            let start = &question["params"]["start_topoheight"];
-            let Some(start) = start.as_u64().filter(|_| question["method"] == ORDER) else {
-                continue;
-            };
-            let place = 20_u64.checked_sub(start).and_then(|place| usize::try_from(place).ok());
-            let order = answer["result"].as_array_mut();
-            if let Some(hash) = place.and_then(|place| order?.get_mut(place)) {
-                *hash = json!("ab".repeat(32));
-            }
+            spoil_order(question, answer, 20);
         }
         Ok(answers)
     });
@@ -205,6 +243,18 @@ fn asks_for_block(question: &Value, at: Range<u64>) -> bool {
     is_block && question["params"]["topoheight"].as_u64().is_some_and(|found| at.contains(&found))
 }
 
+/// Puts another block at a position, if the question is about the order there.
+fn spoil_order(question: &Value, answer: &mut Value, at: u64) {
+    let start = question["params"]["start_topoheight"].as_u64();
+    let place =
+        start.filter(|_| question["method"] == ORDER).and_then(|start| at.checked_sub(start));
+    let order = answer["result"].as_array_mut();
+    let hash = place.and_then(|place| order?.get_mut(usize::try_from(place).unwrap()));
+    if let Some(hash) = hash {
+        *hash = json!("ab".repeat(32));
+    }
+}
+
 /// What a node says that fails to answer.
 fn is_busy(question: &Value) -> Value {
     let error = json!({"code": -32603, "message": "Internal error: the storage is busy"});
@@ -217,6 +267,7 @@ fn is_about_order(questions: &[Value]) -> bool {
 
 const BLOCK: &str = "get_block_at_topoheight";
 const ORDER: &str = "get_dag_order";
+const STABLE: &str = "get_stable_topoheight";
 
 /// The nodes that whoever alters answers may ask.
 pub(crate) struct Nodes(Vec<Client>);

@@ -308,14 +308,17 @@ impl Follower {
         Ok(Look::WentOn)
     }
 
-    /// Asks whether the order is the one that was fetched, and the one before it the one that is known. A
-    /// node that does not say so may be another one by now, so nothing else that it said is taken.
+    /// Asks whether the order is the one that was fetched, and the one before it the one that is known, as
+    /// far down as it may be another one since it was looked at. A node that does not say so may be another
+    /// one by now, so nothing else that it said is taken.
     async fn check_order(
         &self,
         range: &RangeInclusive<u64>,
         fetched: &[BlockHash],
     ) -> Result<(), NodeError> {
-        let start = self.window(self.tops.top).map_or(*range.start(), |window| *window.start());
+        // What is stable stays where it is, and the last block says whether this is still the same chain.
+        let below = self.tops.stable.next().as_u64().min(range.start().saturating_sub(1));
+        let start = self.known.first().map_or(*range.start(), |first| below.max(first.as_u64()));
         let order = self.questions.order_at_once(start..=*range.end()).await?;
         if let Some(at) = self.known.lowest_difference(TopoHeight::new(start), &order) {
             return Err(NodeError::Moved { at });
