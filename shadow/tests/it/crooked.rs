@@ -17,12 +17,12 @@ use shadow::devnet::{DevnetNode, Pace};
 use crate::{
     attach::{attach_to, generated, serve, with_state},
     devnet_client::Client,
-    program::shadow,
+    program::{Ran, shadow},
 };
 
 /// Compared to the end, and nothing differs.
 #[track_caller]
-fn is_clean(url: &str, until: u64) {
+fn is_clean(url: &str, until: u64) -> Ran {
     let until = until.to_string();
     let arguments = ["--until", &until, "--candidate", "node", "--give-up-seconds", "20"];
     let ran = attach_to(url, &arguments);
@@ -30,6 +30,7 @@ fn is_clean(url: &str, until: u64) {
     let summary = ran.summary();
     assert_eq!(summary["mismatches"]["total"], 0, "{summary:#}");
     assert_eq!(summary["node_check"]["not_asked"], 0, "{summary:#}");
+    ran
 }
 
 #[test]
@@ -120,6 +121,18 @@ fn one_of_several_answers_about_the_order_is_enough() {
         Ok(answers)
     });
     is_clean(&url, 40);
+}
+
+#[test]
+fn a_node_that_does_not_say_its_order_once_is_asked_anew_without_ado() {
+    let node = serve(generated(3, 40), Pace::AllAtOnce);
+    let mut fails = false;
+    let url = crooked(&[&node], move |questions, nodes| {
+        fails ^= is_about_order(questions);
+        if fails && is_about_order(questions) { Err(500) } else { Ok(nodes.ask(0, questions)) }
+    });
+    let ran = is_clean(&url, 40);
+    assert!(!ran.stderr.contains("interrupted"), "{ran:#?}");
 }
 
 #[test]

@@ -73,6 +73,8 @@ pub(super) struct Follower {
     pub(super) block_bytes: usize,
     /// How many blocks may be fetched together: fewer after a piece that could not be used.
     pub(super) at_once_max: u64,
+    /// How often in a row the node did not say whether its order was still the same.
+    pub(super) unconfirmed: u32,
 }
 
 /// What one look at the node came to.
@@ -82,6 +84,8 @@ enum Look {
     WentOn,
     /// There is nothing more for now.
     UpToDate,
+    /// The node did not say that its order was still the one of what it answered, nor that it was not.
+    Unconfirmed,
     /// Everything that was asked for was handed over.
     Through,
     /// Nobody takes anything any more.
@@ -124,6 +128,7 @@ impl Follower {
                     self.hints.wait().await;
                     sleep_until(soonest).await;
                 }
+                Ok(Look::Unconfirmed) => sleep(UNCONFIRMED_PAUSE).await,
                 Ok(Look::Through) => return Some(Message::Ended(None)),
                 Ok(Look::Nobody) => return None,
                 Err(error) if error.is_transient() || has_looked && self.may_pass(&error) => {
@@ -185,7 +190,7 @@ impl Follower {
         let went_on = next <= limit && {
             let last = next.as_u64().saturating_add(self.blocks_at_once() - 1);
             match self.fetch(next.as_u64()..=last.min(limit.as_u64())).await {
-                Ok(Look::Nobody) => return Ok(Look::Nobody),
+                Ok(look @ (Look::Nobody | Look::Unconfirmed)) => return Ok(look),
                 Ok(look) => {
                     self.at_once_max = self.at_once_max.saturating_mul(2).min(BLOCKS_AT_ONCE_MAX);
                     look == Look::WentOn
@@ -198,8 +203,8 @@ impl Follower {
             }
         };
         match self.settle(stable).await {
-            Ok(true) => {}
-            Ok(false) => return Ok(Look::Nobody),
+            Ok(Look::WentOn) => {}
+            Ok(look) => return Ok(look),
             // It may be further down than is looked.
             Err(NodeError::Moved { at }) => return self.follow_re_order(at).await,
             Err(error) => return Err(error),
@@ -276,7 +281,10 @@ impl Follower {
         let mut committed = self.with_answers(blocks).await?;
 
         let hashes: Vec<_> = committed.iter().map(|committed| committed.block.hash).collect();
-        self.check_order(&range, &hashes).await?;
+        let checked = self.check_order(&range, &hashes).await;
+        if !self.is_confirmed(checked)? {
+            return Ok(Look::Unconfirmed);
+        }
         if self.options.node == NodeCheck::Compare
             && let Some(last) = committed.last_mut()
             && last.block.topoheight >= self.tops.top
@@ -330,6 +338,24 @@ impl Follower {
         }
     }
 
+    /// Whether the order is still the same. A node that does not say so now and then is soon asked about
+    /// the same once more: how much that was is not to blame.
+    fn is_confirmed(&mut self, checked: Result<(), NodeError>) -> Result<bool, NodeError> {
+        match checked {
+            Ok(()) => {
+                self.unconfirmed = 0;
+                Ok(true)
+            }
+            Err(error @ NodeError::Moved { .. }) => Err(error),
+            Err(error) if error.is_transient() && self.unconfirmed < UNCONFIRMED_MAX => {
+                self.unconfirmed += 1;
+                tracing::debug!(%error, "the node does not confirm its order and is asked anew");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Hands over what happened. Waits when too much waits already.
     async fn hand_over(&self, event: ChainEvent) -> Look {
         self.status.hands_over();
@@ -338,21 +364,24 @@ impl Follower {
         if sent.is_ok() { Look::WentOn } else { Look::Nobody }
     }
 
-    /// Asks again about blocks that have become stable; whether somebody still takes the answers.
-    async fn settle(&mut self, stable: Option<TopoHeight>) -> Result<bool, NodeError> {
+    /// Asks again about blocks that have become stable.
+    async fn settle(&mut self, stable: Option<TopoHeight>) -> Result<Look, NodeError> {
         let mut settled = Vec::new();
         for waiting in self.unsettled.stable(stable).take(SETTLED_AT_ONCE) {
             settled.push(self.ask_again(waiting).await?);
         }
-        self.check_places(&settled).await?;
+        let checked = self.check_places(&settled).await;
+        if !self.is_confirmed(checked)? {
+            return Ok(Look::Unconfirmed);
+        }
         for again in settled {
             self.unsettled.pop();
             let event = ChainEvent::AnsweredAgain(Box::new(again));
             if self.hand_over(event).await == Look::Nobody {
-                return Ok(false);
+                return Ok(Look::Nobody);
             }
         }
-        Ok(true)
+        Ok(Look::WentOn)
     }
 
     async fn ask_again(&self, waiting: &Waiting) -> Result<AnswersAgain, NodeError> {
@@ -569,6 +598,11 @@ const LOOKS_APART: Duration = Duration::from_millis(30);
 
 /// How long is waited at most before a node that fails is looked at again.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// How often in a row a node may not confirm its order before that is one that fails, and how soon it is
+/// asked anew until then.
+const UNCONFIRMED_MAX: u32 = 5;
+const UNCONFIRMED_PAUSE: Duration = Duration::from_millis(50);
 
 /// How much one answer, and one piece of the chain, is meant to hold.
 const REQUEST_BYTES: usize = 2 << 20;
