@@ -237,6 +237,37 @@ fn a_node_that_ends_below_what_was_verified_is_named_in_the_end() {
     assert!(because.contains("is at topoheight 20, below the 30 that was verified"), "{because}");
 }
 
+#[test]
+fn what_is_stable_was_so_before_the_order_was_told() {
+    let late = serve(generated(7, 150), Pace::AllAtOnce);
+    let early = serve(generated(7, 150), Pace::OnRequest);
+    let (of_late, of_early) = (Client::of(&late), Client::of(&early));
+    let mut top = 0;
+    let block_at = |client: &Client, at: u64| {
+        client.ask(ORDER, json!({"start_topoheight": at, "end_topoheight": at}))
+    };
+    while top < 20 || block_at(&of_early, top) == block_at(&of_late, top) {
+        top = early.advance(1).unwrap().topoheight.as_u64();
+    }
+    let mut is_ordered_anew = false;
+    let url = crooked(&[&early, &late], move |questions, nodes| {
+        let mut answers = nodes.ask(usize::from(is_ordered_anew), questions);
+        let is_last = |question: &Value| question["params"]["end_topoheight"] == top;
+        let is_look = questions.iter().any(|question| question["method"] == STABLE);
+        if is_look && questions.iter().any(is_last) && !is_ordered_anew {
+            is_ordered_anew = true;
+            for (question, answer) in questions.iter().zip(&mut answers) {
+                if question["method"] != ORDER {
+                    *answer = is_busy(question);
+                }
+            }
+        }
+        Ok(answers)
+    });
+    let ran = is_clean(&url, 100);
+    assert_eq!(ran.summary()["re_orders"]["count"], 1, "{ran:#?}");
+}
+
 /// As much of the longer chains.
 fn beginning(blocks: u64) -> DevnetNode {
     let node = serve(generated(3, 60), Pace::OnRequest);

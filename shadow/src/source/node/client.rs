@@ -86,6 +86,14 @@ impl Call {
     }
 }
 
+/// How old answers may be that are used together, where some come only when they are asked for again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Age {
+    Any,
+    /// What was answered before the first question was is asked again.
+    SinceTheFirst,
+}
+
 /// What a node says to a question that it understood.
 #[derive(Debug)]
 pub(crate) enum Answer {
@@ -170,7 +178,8 @@ impl NodeClient {
         calls: Vec<Call>,
         batch: usize,
     ) -> Result<Vec<Answer>, NodeError> {
-        let batches = calls.chunks(batch.clamp(1, BATCH_MAX)).map(|batch| self.repeat(batch));
+        let batches = calls.chunks(batch.clamp(1, BATCH_MAX));
+        let batches = batches.map(|batch| self.repeat(batch, Age::Any));
         Ok(try_join_all(batches).await?.into_iter().flatten().collect())
     }
 
@@ -190,10 +199,18 @@ impl NodeClient {
         Ok(answers)
     }
 
+    /// Asks a few things, in one request, and takes no answer that is older than the one to the first.
+    pub(super) async fn ask_since_the_first(
+        &self,
+        calls: &[Call],
+    ) -> Result<Vec<Answer>, NodeError> {
+        self.repeat(calls, Age::SinceTheFirst).await
+    }
+
     /// One request; what was not answered is asked again while that may help. What was answered is not:
     /// a large block takes thousands of questions, and of a node that fails now and then some answer is
     /// always missing.
-    async fn repeat(&self, calls: &[Call]) -> Result<Vec<Answer>, NodeError> {
+    async fn repeat(&self, calls: &[Call], age: Age) -> Result<Vec<Answer>, NodeError> {
         let mut pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(50))
             .with_max_delay(Duration::from_secs(2))
@@ -218,6 +235,9 @@ impl NodeClient {
                 }
                 Err(error) if error.is_transient() => failed = Some(error),
                 Err(error) => return Err(error),
+            }
+            if age == Age::SinceTheFirst && matches!(answers.first(), Some(None)) {
+                answers.fill_with(|| None);
             }
             let Some(error) = failed else { return Ok(answers.into_iter().flatten().collect()) };
             let Some(pause) = pauses.next() else { return Err(error) };

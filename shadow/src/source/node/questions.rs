@@ -53,15 +53,16 @@ struct SupplyInfo {
 }
 
 impl Questions {
-    /// How far the node is, and with the same request the order of some blocks.
+    /// How far the node is, and with the same request the order of some blocks. What is called stable was so
+    /// before the order was told: of an order that was changed meanwhile it says nothing.
     pub(super) async fn tops(
         &self,
         order: Option<RangeInclusive<u64>>,
     ) -> Result<(Tops, Vec<BlockHash>), NodeError> {
-        // The top is asked for last, so that what is stable meanwhile is not above it.
+        // What is stable is asked for first, so that it is not above the top meanwhile.
         let mut calls = vec![Call::plain(methods::STABLE), Call::plain(methods::TOP)];
         calls.extend(order.clone().into_iter().flat_map(order_calls));
-        let mut answers = self.client.ask_all(calls).await?.into_iter();
+        let mut answers = self.client.ask_since_the_first(&calls).await?.into_iter();
         let mut number = |method| match answers.next() {
             Some(answer) => parsed(method, &answer.found(method)?),
             None => Err(NodeError::Incomplete { method }),
