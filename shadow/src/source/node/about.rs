@@ -193,10 +193,19 @@ impl AskLater {
             match self.questions.order_at_once(at.as_u64()..=at.as_u64()).await {
                 Ok(order) if order == [hash] => return Ok(answers.pop().unwrap_or_default()),
                 Ok(_) => return Err(NodeError::Moved { at }),
+                // Of a chain that ends below it there is no order up to there, however often it is asked for.
+                Err(NodeError::Failed { .. }) if self.ends_below(at).await => {
+                    return Err(NodeError::Moved { at });
+                }
                 Err(error) if error.is_transient() => tokio::time::sleep(LATE_PAUSE).await,
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Whether the node says so; one that does not answer may have it.
+    async fn ends_below(&self, at: TopoHeight) -> bool {
+        self.questions.tops(None).await.is_ok_and(|(tops, _)| tops.top < at)
     }
 }
 
@@ -224,3 +233,43 @@ pub(super) fn versions_in(answers: &NodeAnswers) -> HashMap<StateKey, Option<Nod
 /// A block waits for these answers, so they may not take as long as they like.
 const LATE_TIMEOUT: Duration = Duration::from_secs(20);
 const LATE_PAUSE: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        chain::Network,
+        devnet::{DevnetChain, DevnetNode, DevnetOptions, Pace},
+        source::{
+            GeneratedOptions, Profile,
+            node::{ClientOptions, NodeClient},
+        },
+    };
+
+    #[test]
+    fn a_block_above_the_last_one_is_gone_and_not_waited_for() {
+        let chain = DevnetChain::Generated(GeneratedOptions {
+            profile: Profile::Transfers,
+            seed: 1,
+            blocks: 5,
+            transactions_per_block: 1,
+            conflict_rate: 0.0,
+        });
+        let options = DevnetOptions { pace: Pace::AllAtOnce, ..DevnetOptions::new(chain) };
+        let node = DevnetNode::start(options).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let client = NodeClient::new(&ClientOptions::new(node.url())).unwrap();
+        let questions = Questions { client, network: Network::Test };
+        let later = AskLater { handle: runtime.handle().clone(), questions };
+        let (at, dev) = (TopoHeight::new(9), Address::new([1; 32]));
+        let subject = Subject {
+            block: BlockRef { topoheight: at, hash: BlockHash::new([9; 32]) },
+            named: Arc::new(NamedKeys::of_block(&dev, &dev, [].iter())),
+            dev,
+            transactions: Vec::new(),
+        };
+        let asked = async { tokio::time::timeout(LATE_TIMEOUT, later.confirmed(subject)).await };
+        let moved = runtime.block_on(asked).unwrap();
+        assert!(matches!(moved, Err(NodeError::Moved { at: found }) if found == at), "{moved:?}");
+    }
+}
