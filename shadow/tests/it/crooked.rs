@@ -268,6 +268,18 @@ fn what_is_stable_was_so_before_the_order_was_told() {
     assert_eq!(ran.summary()["re_orders"]["count"], 1, "{ran:#?}");
 }
 
+#[test]
+fn a_chain_that_becomes_shorter_while_it_is_examined_is_followed() {
+    let node = serve(generated(3, 60), Pace::AllAtOnce);
+    let shorter = beginning(20);
+    let mut is_shorter = false;
+    let url = crooked(&[&node, &shorter], move |questions, nodes| {
+        is_shorter |= questions.iter().any(|question| question["method"] == HEADERS);
+        Ok(nodes.ask(usize::from(is_shorter), questions))
+    });
+    is_clean(&url, 20);
+}
+
 /// As much of the longer chains.
 fn beginning(blocks: u64) -> DevnetNode {
     let node = serve(generated(3, 60), Pace::OnRequest);
@@ -311,6 +323,7 @@ fn is_about_order(questions: &[Value]) -> bool {
 
 const BLOCK: &str = "get_block_at_topoheight";
 const ORDER: &str = "get_dag_order";
+const HEADERS: &str = "get_blocks_range_by_topoheight";
 const STABLE: &str = "get_stable_topoheight";
 
 /// The nodes that whoever alters answers may ask.

@@ -131,7 +131,7 @@ pub(super) async fn examine(client: &NodeClient) -> Result<NodeFacts, NodeError>
         block_time_target: Option<u64>,
     }
     let info: Option<Info> = asked(client, "get_info").await?.ok();
-    let (top, stable) = tops(client).await?;
+    let ((top, stable), recent) = last_blocks(client).await?;
     let pruned: Option<TopoHeight> = match asked(client, "get_pruned_topoheight").await? {
         Err(NoAnswer::Unknown { .. }) => None,
         answer => required(answer)?,
@@ -146,8 +146,25 @@ pub(super) async fn examine(client: &NodeClient) -> Result<NodeFacts, NodeError>
         hard_forks: asked(client, "get_hard_forks").await?,
         dev_fees: asked(client, "get_dev_fee_thresholds").await?,
         genesis: repeated(|| genesis(client)).await?,
-        recent: repeated(|| recent(client, top)).await?,
+        recent,
     })
+}
+
+/// How far the node is, and what its last blocks are. Some of them may be gone when they are asked for,
+/// where a chain was ordered anew and has not become as long again.
+async fn last_blocks(
+    client: &NodeClient,
+) -> Result<((TopoHeight, TopoHeight), Result<RecentFacts, BlockError>), NodeError> {
+    let mut attempts = 1;
+    loop {
+        let tops = tops(client).await?;
+        match repeated(|| recent(client, tops.0)).await {
+            Err(NodeError::Failed { .. } | NodeError::Incomplete { .. }) if attempts < TOPS_MAX => {
+                attempts += 1;
+            }
+            recent => return Ok((tops, recent?)),
+        }
+    }
 }
 
 /// The last block, and the last one that is stable.
@@ -259,6 +276,9 @@ async fn recent(
 
 /// How often what cannot be read is asked for.
 const ATTEMPTS_MAX: usize = 8;
+
+/// How often the last blocks are asked for anew, as the last ones of then.
+const TOPS_MAX: usize = 3;
 
 /// How many blocks are looked through for one with transactions.
 const LOOKED_AT: u64 = 60;
