@@ -280,6 +280,23 @@ fn a_chain_that_becomes_shorter_while_it_is_examined_is_followed() {
     is_clean(&url, 20);
 }
 
+#[test]
+fn a_node_that_never_says_what_was_burned_is_named_once() {
+    let node = serve(generated(3, 60), Pace::Every(Duration::from_millis(20)));
+    let url = crooked(&[&node], move |questions, nodes| {
+        let mut answers = nodes.ask(0, questions);
+        for answer in &mut answers {
+            if let Some(info) = answer["result"].as_object_mut() {
+                info.remove("burned_supply");
+            }
+        }
+        Ok(answers)
+    });
+    let ran = is_clean(&url, 60);
+    let warnings = ran.stderr.matches("the burned supply is not compared").count();
+    assert_eq!(warnings, 1, "{ran:#?}");
+}
+
 /// As much of the longer chains.
 fn beginning(blocks: u64) -> DevnetNode {
     let node = serve(generated(3, 60), Pace::OnRequest);

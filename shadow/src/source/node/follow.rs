@@ -73,6 +73,8 @@ pub(super) struct Follower {
     pub(super) block_bytes: usize,
     /// How many blocks may be fetched together: fewer after a piece that could not be used.
     pub(super) at_once_max: u64,
+    /// Whether the node always said what was burned.
+    pub(super) expects_burned_supply: bool,
     /// How often in a row the node did not say whether its order was still the same.
     pub(super) unconfirmed: u32,
 }
@@ -292,7 +294,11 @@ impl Follower {
             // It is no part of the block: whatever is wrong with the answer, the block is not the worse for it.
             let burned = self.questions.burned_supply(&last.block).await;
             last.answers.burned_supply = burned.unwrap_or_else(|error| {
-                tracing::debug!(%error, "the node does not say what was burned");
+                // Some nodes never do, and then once is enough.
+                if std::mem::take(&mut self.expects_burned_supply) {
+                    tracing::warn!(%error, "the node does not say what was burned; where it does not, the \
+                        burned supply is not compared");
+                }
                 None
             });
         }

@@ -224,6 +224,7 @@ impl NodeSource {
             all_named: all_named(held, first)?,
             block_bytes: BLOCK_BYTES_TYPICAL,
             at_once_max: BLOCKS_AT_ONCE_MAX,
+            expects_burned_supply: true,
             unconfirmed: 0,
         };
         runtime.spawn(follower.run());

@@ -79,19 +79,12 @@ impl Questions {
     /// What was ever burned up to a block, if the node has it at its top now. What it says of the block's own
     /// supply has to be what the block says: then both were read of one state.
     pub(super) async fn burned_supply(&self, block: &Block) -> Result<Option<Amount>, NodeError> {
-        let text = match self.client.ask(Call::plain(methods::INFO)).await {
-            Ok(Answer::Found(text)) => text,
-            Ok(Answer::NotFound { .. }) | Err(NodeError::Refused { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        // A node may tell less of itself.
-        let info: Option<SupplyInfo> = parsed(methods::INFO, &text).ok();
-        let is_of_block = |info: &SupplyInfo| {
-            info.topoheight == block.topoheight
-                && info.top_block_hash == block.hash
-                && info.emitted_supply == block.claimed.supply
-        };
-        Ok(info.filter(is_of_block).map(|info| info.burned_supply))
+        let text = self.client.ask(Call::plain(methods::INFO)).await?.found(methods::INFO)?;
+        let info: SupplyInfo = parsed(methods::INFO, &text)?;
+        let is_of_block = info.topoheight == block.topoheight
+            && info.top_block_hash == block.hash
+            && info.emitted_supply == block.claimed.supply;
+        Ok(is_of_block.then_some(info.burned_supply))
     }
 
     /// The hashes of blocks in their order.
