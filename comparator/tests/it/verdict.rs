@@ -131,6 +131,8 @@ fn an_agreement_that_proves_nothing_is_no_match() {
     check(|c| exercise(c).batches = 0, NotExercised::NoWideBatch);
     check(|c| exercise(c).max_in_flight = 5, NotExercised::ImpossibleClaim);
     check(|c| exercise(c).workers = 1, NotExercised::ImpossibleClaim);
+    // There are two transactions.
+    check(|c| exercise(c).max_in_flight = 3, NotExercised::ImpossibleClaim);
 }
 
 #[test]
