@@ -218,8 +218,26 @@ mod tests {
             Field::MinerReward,
         ];
         assert!(turns.is_superset(&BTreeSet::from(fields)), "{turns:?}");
+        let loses_a_write = |number| plant(number).1.len() < right.delta.len();
+        assert!((0..10).any(loses_a_write), "{turns:?}");
         assert_eq!(plant(70), plant(70));
         let deltas: Vec<_> = (0..8).map(|turn| plant(turn * 10).1).collect();
         assert!(deltas.iter().any(|delta| *delta != deltas[0]), "always in the same place");
+    }
+
+    #[test]
+    fn the_first_canary_comes_soon_and_the_others_as_often_as_asked() {
+        #[track_caller]
+        fn check(every: u64, expected: &[u64]) {
+            let rate = CanaryRate::every(every);
+            let planted = (0..=53).filter(|at| rate.number(TopoHeight::new(*at)).is_some());
+            assert_eq!(planted.take(3).collect::<Vec<_>>(), expected);
+        }
+        check(0, &[]);
+        check(1, &[0, 1, 2]);
+        check(2, &[1, 3, 5]);
+        check(4, &[3, 7, 11]);
+        check(5, &[3, 8, 13]);
+        check(50, &[3, 53]);
     }
 }

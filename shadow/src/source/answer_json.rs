@@ -220,3 +220,24 @@ impl std::error::Error for AnswerError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_there_is_no_such_thing_is_told_by_the_code_and_the_words() {
+        #[track_caller]
+        fn check(error: &str, expected: bool) {
+            let error: RpcError<'_> = serde_json::from_str(error).unwrap();
+            assert_eq!(error.is_not_found(), expected);
+        }
+        check(r#"{"code":-32004,"message":"Error: Data not found: balance"}"#, true);
+        check(r#"{"code":-32004,"message":"No multisig found"}"#, true);
+        check(r#"{"code":-32004,"message":"No account found"}"#, true);
+        check(r#"{"code":269,"message":"Transaction Not Found"}"#, true);
+        check(r#"{"code":-32004,"message":"database is busy"}"#, false);
+        check(r#"{"code":-32004}"#, false);
+        check(r#"{"code":-32601,"message":"method not found"}"#, false);
+    }
+}

@@ -92,6 +92,7 @@ fn what_a_run_would_refuse_is_refused_without_one() {
     check("candidate = ['v3', 'v3']", "v3 is given twice");
     check("parallel_execution_enabled = false", "nothing would be put under test");
     check("parallel_execution_test_mode = false", "start nothing");
+    check_refused("candidate = []\n", &["config", "soak"], "no candidate is given");
 }
 
 #[test]
@@ -102,6 +103,10 @@ fn a_wrong_value_that_nobody_typed_is_told_with_its_place() {
     assert_eq!(output.status.code(), Some(2));
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(errors.contains("it is from the environment, SHADOW_LISTEN"), "{errors}");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_shadow"));
+    let typed = command.args(["soak", "--workers", "x"]).env("SHADOW_WORKERS", "2").output();
+    let errors = String::from_utf8(typed.unwrap().stderr).unwrap();
+    assert!(errors.contains("'x' for '--workers") && !errors.contains("nobody typed"), "{errors}");
 }
 
 #[test]
@@ -125,7 +130,15 @@ fn evidence_is_not_run_again_on_what_a_run_is_configured_with() {
     let again = ["repro", case.to_str().unwrap(), "--times", "1"];
     let (_directory, ran) = configured("candidate = ['v3', 'node']\nseed = 3\n", &again);
     assert_eq!(ran.code, 1, "{ran:#?}");
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_shadow"));
-    let output = command.args(again).env("SHADOW_CANDIDATE", "v3").output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{output:#?}");
+    let minimize = ["minimize", case.to_str().unwrap(), "--seconds", "1"];
+    for again in [&again[..], &minimize] {
+        // What is not taken is not read either.
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_shadow"));
+        for option in ["CANDIDATE", "WORKERS", "SEED", "BUDGET_SECONDS"] {
+            command.env(format!("SHADOW_{option}"), "nonsense");
+        }
+        let output = command.args(again).output().unwrap();
+        let expected = i32::from(again[0] == "repro");
+        assert_eq!(output.status.code(), Some(expected), "{output:#?}");
+    }
 }

@@ -1,9 +1,11 @@
 //! The diagnosis: the right sentence for numbers that tell, and none for numbers that do not.
 
-use comparator::{Execution, FailReason, Failure, Field, Outcome, Schedule, SkipReason, Status};
+use comparator::{
+    Execution, FailReason, Failure, Field, LocateMethod, Outcome, Schedule, SkipReason, Status,
+};
 use shadow::{
     diagnosis::{Cause, Confidence, Diagnosis, Finding},
-    evidence::Replay,
+    evidence::{Evidence, Replay},
     execute::{BlockExecutor, ExecutableBlock, PreState, SerialExecutor},
 };
 use storage_snapshot::{Address, Amount, AssetId, Nonce, StateKey, StateValue};
@@ -13,10 +15,13 @@ use crate::support::*;
 const SCHEDULE: Schedule = Schedule { workers: 2, seed: 0 };
 
 fn diagnosis(world: &World, candidate: &dyn BlockExecutor) -> Diagnosis {
+    Diagnosis::of_evidence(&evidence(world, candidate)).unwrap()
+}
+
+fn evidence(world: &World, candidate: &dyn BlockExecutor) -> Evidence {
     let replay = Replay::new(world.block(), world.pre_state()).unwrap();
     let run = replay.run(candidate, SCHEDULE).unwrap();
-    let evidence = replay.evidence(run, candidate).expect("nothing differs");
-    Diagnosis::of_evidence(&evidence).unwrap()
+    replay.evidence(run, candidate).expect("nothing differs")
 }
 
 /// Alters the right result, and checks the only cause that is given: what it is, of which transactions,
@@ -308,6 +313,41 @@ fn a_wrong_outcome_explains_what_follows_from_it_and_nothing_else() {
 }
 
 #[test]
+fn what_follows_from_an_outcome_has_no_other_cause() {
+    #[track_caller]
+    fn check(world: &World, finding: Finding, fault: impl Fn(&mut Execution) + Send + Sync) {
+        assert_eq!(readings(world, fault), (vec![(finding, "certain")], 0));
+    }
+    let failed = |execution: &mut Execution, without: &Execution| {
+        execution.delta = without.delta.clone();
+        execution.totals = without.totals;
+        report(execution, 1, Status::Failed(FailReason::CreditOverflow), 0);
+    };
+    let start = World::new().account(A, 0, 1000).account(B, 0, 500).pay(A, 0, B, 10, 1);
+    let without = start.clone().serial();
+    let paid = start.clone().pay(B, 0, C, 70, 7);
+    check(&paid, Finding::ReportedFailed, |execution| failed(execution, &without));
+    let burned = start.burn(B, 0, NATIVE, 70, 7);
+    check(&burned, Finding::ReportedFailed, |execution| failed(execution, &without));
+
+    check(&paid, Finding::OutcomeFeeOff, |execution| {
+        report(execution, 1, Status::Executed, 9);
+        raise(M, 2)(execution);
+        execution.totals.fees = Amount::new(10);
+    });
+
+    let full = World::new().account(A, 0, 1000).account(B, 0, u64::MAX - 5).account(C, 0, 5);
+    let full = full.transfer(A, 0, &[(NATIVE, B, 10), (NATIVE, C, 35)], 1);
+    check(&full, Finding::OverflowClamped, |execution| {
+        report(execution, 0, Status::Executed, 1);
+        execution.delta.set_balance(B, NATIVE, Amount::new(u64::MAX));
+        execution.delta.set_balance(C, NATIVE, Amount::new(40));
+        raise(M, 1)(execution);
+        execution.totals.fees = Amount::new(1);
+    });
+}
+
+#[test]
 fn a_nonce_was_let_in_only_where_what_it_moves_is_there() {
     let world = world().pay(A, 0, C, 35, 3);
     let executed = |execution: &mut Execution| report(execution, 2, Status::Executed, 3);
@@ -318,6 +358,11 @@ fn a_nonce_was_let_in_only_where_what_it_moves_is_there() {
         raise(M, 123_457)(execution);
     });
     assert_eq!(and_the_miner, (said_alone, 1));
+    let (said_of_another, _) = said(&world, |execution| {
+        executed(execution);
+        raise(A, 123_457)(execution);
+    });
+    assert!(!said_of_another.contains("was accepted"), "{said_of_another}");
     let replay = |execution: &mut Execution| {
         executed(execution);
         raise(A, -38)(execution);
@@ -511,6 +556,62 @@ fn what_a_failed_transaction_leaves_behind_is_taken_back_as_a_whole() {
 }
 
 #[test]
+fn balances_alone_tell_what_was_taken_back_as_well() {
+    let world = World::new().account(A, 0, 1000).account(B, 0, u64::MAX - 5).account(C, 0, 500);
+    let failing = [(NATIVE, C, 35), (NATIVE, B, 10)];
+    let world = world.transfer(A, 0, &failing, 1).pay(A, 1, D, 7, 2).pay(C, 0, D, 1, 1);
+    let (found, unexplained) = readings(&world, |execution| {
+        raise(A, 46)(execution);
+        raise(C, -35)(execution);
+    });
+    assert!(found.iter().any(|(finding, _)| *finding == Finding::FailedRolledBack), "{found:?}");
+    assert_eq!(unexplained, 0);
+}
+
+#[test]
+fn what_only_some_readings_explain_is_still_to_be_explained() {
+    let [payee, other, payer] = [1, 2, 3].map(|name| Address::new([name; 32]));
+    let world = World::new().account(payee, 0, 500).account(other, 0, 500).account(payer, 0, 500);
+    let world = world.pay(payer, 0, payee, 10, 1).pay(other, 0, payee, 7, 2);
+    // It went to another account, or it was never paid: both at once are two causes.
+    let (found, _) = readings(&world, |execution| {
+        raise(payee, -10)(execution);
+        raise(other, 10)(execution);
+        raise(payer, 10)(execution);
+    });
+    let likely = |finding| (finding, "likely");
+    assert_eq!(found[..2], [Finding::WrongAccount, Finding::EffectMissing].map(likely));
+    assert!(found.len() > 2, "{found:?}");
+}
+
+#[test]
+fn a_certain_cause_is_not_one_with_a_likely_one_of_its_name() {
+    // A pays B the same twice.
+    let world = World::new().account(A, 0, 1000).account(B, 0, 1).account(C, 0, 300);
+    let world = world.account(D, 0, 1).pay(A, 0, B, 10, 1).pay(A, 1, B, 10, 2);
+    let world = world.pay(C, 0, D, 35, 4).pay(C, 1, D, 7, 5);
+    let (found, _) = readings(&world, |execution| {
+        raise(B, -10)(execution);
+        raise(D, -35)(execution);
+    });
+    let missing = |sure| (Finding::CreditMissing, sure);
+    let mut sure: Vec<_> = found.clone();
+    sure.sort_by_key(|(_, sure)| *sure);
+    assert_eq!(sure, ["certain", "likely", "likely"].map(missing), "{found:?}");
+}
+
+#[test]
+fn a_transfer_is_not_undone_in_two_assets() {
+    let world = World::new().account(A, 0, 1000).holding(A, GOLD, 500).account(B, 0, 500);
+    let world = world.holding(B, GOLD, 50).transfer(A, 0, &[(GOLD, B, 10)], 1);
+    let (found, _) = readings(&world, |execution| {
+        raise(A, 10)(execution);
+        raise_in(B, GOLD, -10)(execution);
+    });
+    assert!(found.iter().all(|(finding, _)| *finding != Finding::EffectMissing), "{found:?}");
+}
+
+#[test]
 fn more_explanations_than_are_given_are_not_explained() {
     let accounts: Vec<Address> = (1..=12).map(|name| Address::new([name; 32])).collect();
     let mut world = World::new().account(B, 0, 500);
@@ -570,6 +671,28 @@ fn what_meets_is_what_the_cause_names_and_not_what_touches_the_key_first() {
     assert_eq!((conflict.earlier.index, conflict.later.index), (1, 2), "{found}");
     assert!(found.to_string().contains("of transaction #2: its credit is missing"), "{found}");
     assert!(!found.to_string().contains("#0"), "{found}");
+
+    // Whoever executed up to a transaction knows better.
+    let mut evidence = evidence(&world, &altered);
+    let first = evidence.record.differences[0].transaction.as_mut().unwrap();
+    assert_eq!((first.index, first.method), (0, LocateMethod::Touch));
+    first.method = LocateMethod::Prefix;
+    let found = Diagnosis::of_evidence(&evidence).unwrap();
+    assert_eq!(found.first.map(|first| first.index), Some(0), "{found}");
+}
+
+#[test]
+fn where_it_begins_is_told_if_no_cause_is_known_of_the_first_difference() {
+    let world = World::new().account(A, 0, 1000).account(B, 0, 500).account(C, 0, 300);
+    let world = world.account(D, 0, 100).pay(A, 0, B, 10, 1);
+    let world = world.pay(C, 0, D, 35, 4).pay(C, 1, D, 7, 5);
+    let altered = Altered(|_: &ExecutableBlock, _: &PreState, execution: &mut Execution| {
+        raise(A, 123_457)(execution);
+        raise(D, -35)(execution);
+    });
+    let found = diagnosis(&world, &altered);
+    assert_eq!((found.causes.len(), found.unexplained), (1, 1), "{found}");
+    assert_eq!(found.first.unwrap().index, 0, "{found}");
 }
 
 #[test]

@@ -4,11 +4,16 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
-use comparator::{Execution, FailReason, Failure, Field, MemorySink, Schedule, Status};
+use comparator::{
+    Execution, Exercise, FailReason, Failure, Field, MemorySink, Provenance, Schedule, Status,
+};
 use shadow::{
     Verifier,
     canary::CanaryRate,
@@ -425,16 +430,42 @@ fn a_fingerprint_says_who_is_concerned_and_whom_it_meets() {
 /// postmortem: an executor that no longer ran in parallel was found to be mended.
 #[test]
 fn whoever_is_not_at_work_any_more_does_not_hold() {
-    let evidence = evidence_of(&world(), &doubles_b());
-    let idle = Altered(|_: &ExecutableBlock, _: &PreState, execution: &mut Execution| {
+    #[track_caller]
+    fn check(says: fn(&mut Exercise)) {
+        let evidence = evidence_of(&world(), &doubles_b());
+        let idle = Altered(move |_: &ExecutableBlock, _: &PreState, execution: &mut Execution| {
+            says(&mut execution.exercise);
+        });
+        assert!(matches!(evidence.holds(&idle), Err(DoesNotHold::Idle)));
+    }
+    check(|exercise| exercise.fallback = Some("small".to_owned()));
+    check(|exercise| exercise.provenance = Provenance::Delegated);
+    check(|exercise| exercise.max_in_flight = 64);
+    check(|exercise| (exercise.workers, exercise.max_in_flight) = (1, 1));
+    evidence_of(&world(), &doubles_b()).holds(&ParallelExecutor::new(3).unwrap()).unwrap();
+}
+
+#[test]
+fn whoever_was_at_work_once_or_never_was_holds() {
+    let falls_back = |execution: &mut Execution| {
         execution.exercise.fallback = Some("small".to_owned());
+    };
+    let runs = AtomicU32::new(0);
+    let once = Altered(move |_: &ExecutableBlock, _: &PreState, execution: &mut Execution| {
+        if runs.fetch_add(1, Ordering::Relaxed) > 0 {
+            falls_back(execution);
+        }
     });
-    assert!(matches!(evidence.holds(&idle), Err(DoesNotHold::Idle)));
-    let alone = Altered(|_: &ExecutableBlock, _: &PreState, execution: &mut Execution| {
-        (execution.exercise.workers, execution.exercise.max_in_flight) = (1, 1);
+    evidence_of(&world(), &doubles_b()).holds(&once).unwrap();
+
+    let never = Altered(move |_: &ExecutableBlock, _: &PreState, execution: &mut Execution| {
+        execution.delta.remove(&StateKey::Balance(B, NATIVE));
+        falls_back(execution);
     });
-    assert!(matches!(evidence.holds(&alone), Err(DoesNotHold::Idle)));
-    evidence.holds(&ParallelExecutor::new(3).unwrap()).unwrap();
+    let mended = Altered(move |_: &ExecutableBlock, _: &PreState, execution: &mut Execution| {
+        falls_back(execution);
+    });
+    evidence_of(&world(), &never).holds(&mended).unwrap();
 }
 
 /// postmortem: whoever accepted one error had accepted every later one of the same build.
@@ -447,6 +478,9 @@ fn two_errors_are_two_problems_and_one_with_other_numbers_is_none() {
     assert_ne!(error("disk full at block 5"), error("no such account"));
     assert_ne!(error("disk full"), crash("disk full"));
     assert_ne!(crash("ended with signal: 9 (SIGKILL)"), crash("ended with signal: 11 (SIGSEGV)"));
+    // What a candidate says is shown by whoever shows it as such.
+    let shown = evidence_of(&world(), &Fails(Failure::Error("disk full".to_owned()))).fingerprint;
+    assert!(!shown.to_string().contains("disk"), "{shown}");
 }
 
 #[test]

@@ -147,6 +147,9 @@ fn a_failure_of_a_served_executor_is_an_error_of_the_candidate() {
         let world = World::new().account(A, 0, 9).account(C, 0, 9);
         let world = world.pay(A, 0, B, 1, 0).pay(C, 0, D, 1, 0);
         assert_eq!(world.verdict(&*executor, 2), Verdict::Match);
+        // Starting it is not its execution.
+        let performed = executor.execute(&world.block(), &world.pre_state(), schedule).unwrap();
+        assert!(performed.elapsed.is_some());
     }
 }
 

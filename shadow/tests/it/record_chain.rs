@@ -142,6 +142,30 @@ fn a_node_that_goes_on_while_its_end_is_recorded_ordered_nothing_anew() {
 }
 
 #[test]
+fn a_node_that_went_on_and_ordered_anew_ordered_anew() {
+    let mut options = serving(Profile::Transfers, 5);
+    options.pace = Pace::OnRequest;
+    let node = Arc::new(DevnetNode::start(options).unwrap());
+    let to = node.advance(3).unwrap().topoheight;
+    let goes_on = Arc::clone(&node);
+    let url = crooked(&[&node], move |questions, nodes| {
+        if questions[0]["method"] == "get_version" {
+            goes_on.advance(1).unwrap();
+        }
+        let mut answers = nodes.ask(0, questions);
+        if questions[0]["method"] == "get_dag_order" {
+            answers[0]["result"][0] = "0".repeat(64).into();
+        }
+        Ok(answers)
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = asking(&node, Some(to), &directory.path().join("never"));
+    options.client.url = url;
+    let error = record(&options).unwrap_err().to_string();
+    assert!(error.contains("topoheight 0 was ordered away"), "{error}");
+}
+
+#[test]
 fn a_block_of_another_position_is_told_so() {
     let node = DevnetNode::start(serving(Profile::Transfers, 5)).unwrap();
     let url = crooked(&[&node], |questions, nodes| {

@@ -371,6 +371,31 @@ fn a_fault_that_was_missed_is_a_verifier_that_cannot_be_trusted() {
 }
 
 #[test]
+fn what_had_no_chance_to_show_is_not_enough_and_a_failure_beside_it_is_worse() {
+    #[track_caller]
+    fn check(change: fn(&mut Report), says: &str) {
+        let mut report = REPORT.clone();
+        change(&mut report);
+        assert_eq!(report.exit_code(), ExitCode::NotEnoughEvidence, "{report}");
+        let [gap] = &report.gaps()[..] else { panic!("{report}") };
+        assert!(gap.contains(says), "{gap}");
+        report.mutants[1].overlooked = 1;
+        assert_eq!(report.exit_code(), ExitCode::Mismatch, "{report}");
+    }
+    check(|report| report.mutants[0].caught = false, "had nothing to alter");
+    check(|report| report.not_exercised[0].verdicts.clear(), "never came out as not exercised");
+    let nothing_broken = |report: &mut Report| {
+        (report.broken_controls[0].altered, report.broken_controls[0].inconclusive) = (0, 0);
+    };
+    check(nothing_broken, "there was no control in which");
+    let no_work = |report: &mut Report| {
+        let mut rows = report.controls.iter_mut();
+        rows.find(|row| row.name == "parallel against serial").unwrap().matches = 0;
+    };
+    check(no_work, "nothing was done in parallel");
+}
+
+#[test]
 fn a_name_that_nobody_has_is_bad_usage() {
     let ran = shadow(["selftest", "--only", "no-such-fault"]);
     assert_eq!(ran.code, 2, "{ran:#?}");

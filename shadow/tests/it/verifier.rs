@@ -1,7 +1,7 @@
 //! The verifier over a generated chain: what becomes of wrong candidates, re-orders and restarts.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -11,12 +11,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use comparator::{Execution, Field, MismatchRecord, MismatchSink, Severity, SinkError};
+use comparator::{
+    Execution, Failure, Field, MismatchRecord, MismatchSink, Schedule, Severity, SinkError,
+};
 use shadow::{
     Verifier,
     accept::Acceptances,
     canary::CanaryRate,
-    execute::{BlockExecutor, ExecutableBlock, PreState, WithinBudget, parallel::ParallelExecutor},
+    execute::{
+        BlockExecutor, ExecutableBlock, Performed, PreState, SerialExecutor, WithinBudget,
+        parallel::ParallelExecutor,
+    },
     judge::{Candidate, Judge, Progress},
     ledger::{LedgerEntry, LedgerError, check_whole},
     mismatches::Problems,
@@ -114,6 +119,72 @@ fn a_candidate_that_differs_and_then_hangs_is_left_alone_too() {
     let summary = bench.summary();
     assert_eq!(summary["mismatches"]["by_field"]["fees"], 4);
     assert_eq!(summary["reasons"]["not_exercised:suspended"], 8);
+}
+
+/// Fails under some schedules, and knows under which seeds it was run.
+#[derive(Debug)]
+struct Fails(fn(Schedule) -> Option<Failure>, Mutex<BTreeSet<u64>>);
+
+impl BlockExecutor for Fails {
+    fn name(&self) -> &str {
+        "fails"
+    }
+
+    fn build(&self) -> String {
+        "test".to_owned()
+    }
+
+    fn execute(
+        &self,
+        block: &Arc<ExecutableBlock>,
+        pre_state: &Arc<PreState>,
+        schedule: Schedule,
+    ) -> Result<Performed, Failure> {
+        self.1.lock().unwrap().insert(schedule.seed);
+        match (self.0)(schedule) {
+            Some(failure) => Err(failure),
+            None => SerialExecutor.execute(block, pre_state, schedule),
+        }
+    }
+}
+
+/// postmortem: a program that answered with errors or nonsense was started again for every block of a run.
+#[test]
+fn a_candidate_that_fails_in_any_way_is_left_alone_after_a_while() {
+    #[track_caller]
+    fn check(failure: fn(Schedule) -> Option<Failure>, field: &str) {
+        let bench = Bench::new();
+        let schedules = Schedules::disturbed(3, 2);
+        let executor = Arc::new(Fails(failure, Mutex::default()));
+        let candidate = Candidate { executor, schedules };
+        bench.verify_with(chain().take(12).map(committed), vec![candidate]);
+        let summary = bench.summary();
+        assert_eq!(summary["mismatches"]["by_field"][field], 4, "{summary:#}");
+        assert_eq!(summary["reasons"]["not_exercised:suspended"], 8, "{summary:#}");
+    }
+    check(|_| Some(Failure::Error("no".to_owned())), "error");
+    check(|_| Some(Failure::Protocol("what?".to_owned())), "protocol");
+    check(|_| Some(Failure::Crashed("gone".to_owned())), "crashed");
+    // The first run of a block is the only one that nothing disturbs.
+    check(|asked| (asked.seed == 0).then(|| Failure::Error("no".to_owned())), "error");
+}
+
+/// Nonsense is what a broken program says, and starting it once more for each schedule helps nobody. An error
+/// is an answer, which may be another one under another schedule.
+#[test]
+fn after_nonsense_a_block_is_not_run_again_and_after_an_error_it_is() {
+    #[track_caller]
+    fn check(failure: fn(Schedule) -> Option<Failure>, seeds: usize) {
+        let bench = Bench::new();
+        let executor = Arc::new(Fails(failure, Mutex::default()));
+        let candidate =
+            Candidate { executor: Arc::clone(&executor) as _, schedules: Schedules::disturbed(3, 2) };
+        bench.verify_with(chain().take(1).map(committed), vec![candidate]);
+        assert_eq!(executor.1.lock().unwrap().len(), seeds);
+    }
+    check(|_| Some(Failure::Error("no".to_owned())), 3);
+    check(|_| Some(Failure::Protocol("what?".to_owned())), 1);
+    check(|_| Some(Failure::Crashed("gone".to_owned())), 1);
 }
 
 #[test]
@@ -223,6 +294,19 @@ fn one_control_in_thirty_two_is_executed_again_and_does_the_same() {
     let bench = Bench::new();
     bench.verify(chain().take(40), vec![engine()]);
     assert_eq!(bench.summary()["again"], serde_json::json!({ "blocks": 2, "differ": 0 }));
+}
+
+/// postmortem: canaries were planted in results that nobody had worked for, where anything is noticed.
+#[test]
+fn only_a_match_has_a_canary() {
+    let bench = Bench::new();
+    let falls_back = Altered(|_: &_, _: &_, execution: &mut Execution| {
+        execution.exercise.fallback = Some("small".to_owned());
+    });
+    bench.verify(chain().take(12), vec![Arc::new(falls_back)]);
+    assert_eq!(bench.summary()["canaries"]["planted"], 0);
+    bench.verify(chain().skip(12).take(60), vec![engine()]);
+    assert_eq!(bench.summary()["canaries"]["planted"], 1);
 }
 
 #[test]

@@ -246,3 +246,26 @@ impl fmt::Display for BlockJsonError {
 }
 
 impl std::error::Error for BlockJsonError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_is_of_one_kind_whatever_is_beside_it() {
+        #[track_caller]
+        fn check(json: &str, expected: Option<&str>) {
+            let error = serde_json::from_str::<DataJson>(json).err().map(|error| error.to_string());
+            match expected {
+                Some(words) => assert!(error.is_some_and(|error| error.contains(words))),
+                None => assert_eq!(error, None),
+            }
+        }
+        check(r#"{"transfers":[]}"#, None);
+        check(r#"{"transfers":[],"memo":"what is this?"}"#, None);
+        check(r#"{"memo":1,"multi_sig":{"threshold":0,"participants":[],"memo":1}}"#, None);
+        check(r#"{"memo":1}"#, Some("none of transfers, burn and multi_sig"));
+        let both = r#"{"transfers":[],"multi_sig":{"threshold":0,"participants":[]}}"#;
+        check(both, Some("more than one of transfers"));
+    }
+}
