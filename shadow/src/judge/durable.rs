@@ -177,16 +177,23 @@ fn run(
 pub(crate) fn fold_below(store: &Store, last: TopoHeight, kept: u64) -> Result<(), StoreError> {
     let Some(target) = last.checked_sub(kept) else { return Ok(()) };
     let behind = store.view_tip().map_or(target.as_u64(), |view| target.blocks_since(view));
-    if behind >= FOLDED_BLOCKS_MIN.min(kept) {
+    if is_worth_folding(behind, store.writes_to_fold(target), kept) {
         let view = store.advance_view(target)?;
         store.prune_log(view.unwrap_or(target))?;
     }
     Ok(())
 }
 
-/// Folding fewer blocks at a time than this costs more than it frees: an account that many of them
-/// write is written to disk once.
+/// Folding few at a time costs more than it frees: an account that many blocks write is written to disk once. Large
+/// blocks are not waited for as long as small ones, for what they wrote is in memory until then.
+fn is_worth_folding(blocks: u64, writes: usize, kept: u64) -> bool {
+    blocks >= FOLDED_BLOCKS_MIN.min(kept) || (blocks > 0 && writes >= FOLDED_WRITES_MIN)
+}
+
 const FOLDED_BLOCKS_MIN: u64 = 256;
+
+/// Some twenty megabytes.
+const FOLDED_WRITES_MIN: usize = 1 << 17;
 
 #[cfg(test)]
 mod tests {
@@ -195,7 +202,9 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use storage_snapshot::StoreOptions;
+    use storage_snapshot::{
+        Address, BlockCommit, BlockFacts, BlockHash, BlockRef, StateKey, StateValue, StoreOptions,
+    };
 
     use super::*;
 
@@ -317,6 +326,46 @@ mod tests {
         durable.finish(&mut pending).unwrap();
         assert_eq!(progress.mismatches.load(Ordering::Relaxed), 7);
         assert_eq!(progress.positions.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn many_blocks_are_worth_folding_and_few_with_many_writes() {
+        #[track_caller]
+        fn check(blocks: u64, writes: usize, kept: u64, expected: bool) {
+            assert_eq!(is_worth_folding(blocks, writes, kept), expected);
+        }
+        check(FOLDED_BLOCKS_MIN, 0, 1000, true);
+        check(FOLDED_BLOCKS_MIN - 1, FOLDED_WRITES_MIN - 1, 1000, false);
+        check(1, FOLDED_WRITES_MIN, 1000, true);
+        check(0, FOLDED_WRITES_MIN, 1000, false);
+        // Whoever keeps few blocks does not want many more in memory.
+        check(9, 0, 10, false);
+        check(10, 0, 10, true);
+    }
+
+    #[test]
+    fn one_large_block_is_folded_before_many_have_come() {
+        #[track_caller]
+        fn check(writes: usize, view: Option<u64>) {
+            let directory = tempfile::tempdir().unwrap();
+            let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
+            for topoheight in 0..=11 {
+                let count = if topoheight == 1 { writes } else { 1 };
+                let accounts = (0..count as u64).map(|number| {
+                    let mut name = [topoheight as u8; 32];
+                    name[..8].copy_from_slice(&number.to_be_bytes());
+                    (StateKey::Registered(Address::new(name)), Some(StateValue::Registered))
+                });
+                let hash = BlockHash::new([topoheight as u8; 32]);
+                let block = BlockRef { topoheight: TopoHeight::new(topoheight), hash };
+                let commit = BlockCommit::new(block, BlockFacts::default(), accounts.collect());
+                store.commit(commit).unwrap();
+            }
+            fold_below(&store, TopoHeight::new(11), 10).unwrap();
+            assert_eq!(store.view_tip(), view.map(TopoHeight::new));
+        }
+        check(FOLDED_WRITES_MIN, Some(1));
+        check(5, None);
     }
 
     #[test]

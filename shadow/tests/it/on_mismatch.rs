@@ -149,7 +149,8 @@ fn a_command_is_told_of_the_problem_and_not_of_how_the_run_is_configured() {
     let ran = program.output().unwrap();
     assert_eq!(ran.status.code(), Some(1), "{ran:#?}");
     let names: BTreeSet<_> = told(&out).into_iter().flatten().collect();
-    let of_problem = |name: &String| name == "SHADOW_RECORD" || name.starts_with("SHADOW_MISMATCH_");
+    let of_problem =
+        |name: &String| name == "SHADOW_RECORD" || name.starts_with("SHADOW_MISMATCH_");
     assert!(!names.is_empty() && names.iter().all(of_problem), "{names:?}");
 }
 

@@ -177,8 +177,10 @@ fn after_nonsense_a_block_is_not_run_again_and_after_an_error_it_is() {
     fn check(failure: fn(Schedule) -> Option<Failure>, seeds: usize) {
         let bench = Bench::new();
         let executor = Arc::new(Fails(failure, Mutex::default()));
-        let candidate =
-            Candidate { executor: Arc::clone(&executor) as _, schedules: Schedules::disturbed(3, 2) };
+        let candidate = Candidate {
+            executor: Arc::clone(&executor) as _,
+            schedules: Schedules::disturbed(3, 2),
+        };
         bench.verify_with(chain().take(1).map(committed), vec![candidate]);
         assert_eq!(executor.1.lock().unwrap().len(), seeds);
     }

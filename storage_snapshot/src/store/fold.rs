@@ -111,7 +111,10 @@ mod tests {
         for topoheight in 0..6 {
             store.commit(block(topoheight)).unwrap();
         }
+        assert_eq!(store.writes_to_fold(TopoHeight::new(4)), 5 * ACCOUNTS.len());
         store.advance_view(TopoHeight::new(4)).unwrap();
+        assert_eq!(store.writes_to_fold(TopoHeight::new(4)), 0);
+        assert_eq!(store.writes_to_fold(TopoHeight::new(9)), ACCOUNTS.len());
         let key = StateKey::Balance(ACCOUNTS[0], AssetId::NATIVE);
         assert!(store.inner.window.read(&key, Some(TopoHeight::new(4))).is_none());
         assert!(store.inner.window.read(&key, Some(TopoHeight::new(5))).is_some());

@@ -440,6 +440,12 @@ impl Store {
         self.inner.rollback(to)
     }
 
+    /// How many writes of the blocks up to `to` are in memory because the view does not have them yet. Each takes
+    /// about 170 bytes.
+    pub fn writes_to_fold(&self, to: TopoHeight) -> usize {
+        self.inner.window.writes_up_to(to)
+    }
+
     /// Folds the blocks up to `to` into the view, but none above the tip or the lowest pin, and
     /// returns the block that the view stands at then.
     ///

@@ -276,6 +276,13 @@ impl Window {
         wanted.map(|block| (block.at, Arc::clone(&block.writes))).collect()
     }
 
+    /// How many writes the blocks up to `to` have.
+    pub(super) fn writes_up_to(&self, to: TopoHeight) -> usize {
+        let blocks = self.blocks.read();
+        let wanted = blocks.blocks.iter().take_while(|block| block.at <= to);
+        wanted.map(|block| block.writes.len()).sum()
+    }
+
     /// Whether these very writes are those of the block there.
     pub(super) fn is_at(&self, at: TopoHeight, writes: &Arc<[Write]>) -> bool {
         let blocks = self.blocks.read();
